@@ -1,0 +1,112 @@
+"""Argument checks, and the wording of every error: `name`, the rule, the value got, the way out.
+
+This module imports numpy alone, so that the shell can use it before anything heavy is loaded.
+"""
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+class FlowdynError(Exception):
+    """Base of every error that flowdyn raises on purpose."""
+
+
+class ArgumentError(FlowdynError, ValueError):
+    """An argument breaks a rule; the message names it."""
+
+
+class RunError(FlowdynError, RuntimeError):
+    """A run ended early (diverged, not finite, out of budget); the message says where."""
+
+
+class FileError(FlowdynError, OSError):
+    """A file cannot be read, written or trusted; the message says why."""
+
+
+class FlowdynWarning(UserWarning):
+    """Something is allowed but doubtful, e.g. a step size above the stability threshold."""
+
+
+def short(value: Any, limit: int = 80) -> str:
+    """One line of at most `limit` characters that shows `value`."""
+    text = " ".join(np.array2string(value, threshold=6).split()) if isinstance(value, np.ndarray) else repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def fail(name: str, rule: str, value: Any, way_out: str = "") -> ArgumentError:
+    """Build the error "`name` rule, got value; way out" for the caller to raise."""
+    return ArgumentError(f"`{name}` {rule}, got {short(value)}" + (f"; {way_out}" if way_out else ""))
+
+
+def real_array(name: str, value: Any, *, ndim: int | None = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return `value` as a finite float64 array of the asked dimension and shape, else raise ArgumentError."""
+    try:
+        raw = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise fail(name, "must be an array of numbers", value, str(error).splitlines()[0]) from None
+    if raw.dtype.kind not in "biuf":
+        raise fail(name, "must hold real numbers", f"dtype {raw.dtype}")
+    array = raw.astype(np.float64)
+    if ndim is not None and array.ndim != ndim:
+        raise fail(name, f"must be {ndim}-dimensional", f"shape {array.shape}")
+    if shape is not None and array.shape != shape:
+        raise fail(name, f"must have shape {shape}", f"shape {array.shape}")
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        at = f"[{', '.join(map(str, where))}]" if where else ""
+        raise ArgumentError(f"`{name}` must be finite, got {array[where]} at {name}{at}; remove or fill missing values")
+    return array
+
+
+def real(name: str, value: Any, *, positive: bool = False, nonnegative: bool = False) -> float:
+    """Return `value` as a finite float, positive or nonnegative where asked."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise fail(name, "must be a number", value) from None
+    if not math.isfinite(number):
+        raise fail(name, "must be finite", value)
+    if positive and number <= 0:
+        raise fail(name, "must be positive", value)
+    if nonnegative and number < 0:
+        raise fail(name, "must not be negative", value)
+    return number
+
+
+def integer(name: str, value: Any, *, minimum: int) -> int:
+    """Return `value` as an int of at least `minimum`; 3.0 and True are refused."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise fail(name, "must be a whole number", value) from None
+    if isinstance(value, bool) or number < minimum:
+        raise fail(name, f"must be at least {minimum}", value)
+    return number
+
+
+def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of `allowed`; the error lists them and the nearest."""
+    names = list(allowed)
+    if isinstance(value, str) and value in names:
+        return value
+    near = difflib.get_close_matches(str(value), names, n=1)
+    raise fail(name, f"must be one of {names}", value, f"did you mean {near[0]!r}?" if near else "")
+
+
+def times(name: str, value: Any) -> np.ndarray:
+    """Return `value` as a strictly increasing 1-dimensional float64 array with at least one entry."""
+    array = real_array(name, value, ndim=1)
+    if array.size == 0:
+        raise fail(name, "must hold at least one time", value)
+    if (np.diff(array) <= 0).any():
+        i = int(np.argmax(np.diff(array) <= 0))
+        raise ArgumentError(
+            f"`{name}` must be strictly increasing, got {array[i]} before {array[i + 1]}; sort it and drop duplicates"
+        )
+    return array

@@ -1,0 +1,93 @@
+"""Compile a function of an Equinox module once per structure, and call it cheaply.
+
+    kernel(module, *statics, *args)  ->  jitted(arrays, *args)
+
+The numbers of a module (X, y, eta) are passed as arrays, so a ladder over eta or a sweep over alpha shares one
+compiled program; everything else (the loss function, shapes of pytrees, names) is the structure and keys the cache.
+The cache is bounded: a program whose problem is no longer used is dropped with its executable.
+"""
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+CACHE_SIZE = 32  # programs kept; each holds its executables and the user's loss function alive
+
+
+class _ByIdentity:
+    """Wrap an unhashable constant of a module (a list in a user's pytree) so that it can key a cache."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _key(leaf: Any) -> Any:
+    # 1 == 1.0 == True would share a cache entry: the type is part of the key
+    return (type(leaf), leaf) if isinstance(leaf, Hashable) else (_ByIdentity, _ByIdentity(leaf))
+
+
+def _value(key: Any) -> Any:
+    return key[1].value if key[0] is _ByIdentity else key[1]
+
+
+def split(module: Any) -> tuple[list[jax.Array], tuple]:
+    """Split a module into its arrays and a hashable structure that holds the rest."""
+    leaves, treedef = jax.tree.flatten(module)
+    arrays = [jax.numpy.asarray(leaf) for leaf in leaves if eqx.is_array_like(leaf) and not _constant(leaf)]
+    rest = tuple(_key(leaf) if not eqx.is_array_like(leaf) or _constant(leaf) else None for leaf in leaves)
+    return arrays, (treedef, rest)
+
+
+def _constant(leaf: Any) -> bool:
+    # plain Python scalars stay constants (a user's `power: int` may steer the tracing); arrays are data
+    return isinstance(leaf, bool | int | float | complex)
+
+
+def join(arrays: Any, structure: tuple) -> Any:
+    """Inverse of :func:`split`."""
+    treedef, rest = structure
+    source = iter(arrays)
+    return jax.tree.unflatten(treedef, [next(source) if key is None else _value(key) for key in rest])
+
+
+@functools.lru_cache(maxsize=CACHE_SIZE)
+def _program(kernel: Callable, structure: tuple, statics: tuple) -> Callable:
+    def run(arrays: Any, *args: Any) -> Any:
+        return kernel(join(arrays, structure), *statics, *args)
+
+    run.__name__ = getattr(kernel, "__name__", "kernel")
+    return jax.jit(run)
+
+
+def bind(kernel: Callable, module: Any, *statics: Hashable) -> Callable:
+    """Return `call(*args)` that runs the compiled `kernel(module, *statics, *args)`; leaves are flattened once."""
+    arrays, structure = split(module)
+    return functools.partial(_program(kernel, structure, statics), arrays)
+
+
+def _rows(module: Any, function: Callable, rows: Any) -> Any:
+    return jax.vmap(lambda row: function(module, row))(rows)
+
+
+def map_rows(function: Callable, module: Any, rows: np.ndarray) -> Any:
+    """Apply `function(module, row)` to each row, compiled; rows are padded so that few shapes are ever compiled."""
+    count = len(rows)
+    padded = max(16, 1 << (count - 1).bit_length())
+    full = np.concatenate([rows, np.repeat(rows[-1:], padded - count, axis=0)]) if padded > count else rows
+    out = bind(_rows, module, function)(full)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], out)
+
+
+def float64_is_on() -> bool:
+    """Whether JAX computes in float64 right now, read from the live configuration."""
+    return bool(jax.config.jax_enable_x64)

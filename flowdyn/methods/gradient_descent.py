@@ -1,0 +1,182 @@
+"""Gradient descent, its flow, and the flows that follow it to any order in eta.
+
+    w_{k+1} = w_k - eta_k grad L(w_k)                                   GradientDescent
+    w' = f(w),  f = -grad L                                             GradientFlow, gap O(eta)
+    w' = F_p(w) = sum_{j=0..p} (-1)^j / (j+1)  Δ^j f(w)                 ModifiedFlow, gap O(eta^{p+1})
+
+Δ is the forward difference along the iterates from w: F_p is the series of log(1 + Δ)/eta cut after p + 1 terms, since
+one step is exp(eta D_F) = 1 + Δ. To second order F = f - (eta/2) f'f = -grad(L + (eta/4) ||grad L||^2).
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.methods.sharpness import sharpness
+from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
+from flowdyn.problems.base import Problem
+from flowdyn.problems.inputs import leaf
+from flowdyn.schedules import Constant, Schedule, as_schedule
+from flowdyn.systems import ClosedForm, DiscreteSystem, ODESystem, OnProblem, checked_problem
+
+_SOURCE = "Hairer, Lubich and Wanner, Geometric Numerical Integration (2006), section IX.1; Barrett and Dherin (2021)"
+
+
+class GradientFlow(OnProblem, ODESystem):
+    """Gradient flow, the limit of gradient descent as eta -> 0.
+
+    .. math:: w' = -\\nabla L(w)
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+    >>> round(float(run.w.isel(t=-1).item()), 6)  # exp(-1)
+    0.367879
+    """
+
+    problem: Problem = eqx.field(converter=checked_problem)
+    summary: ClassVar[str] = "gradient flow w' = -grad L(w)"
+
+    def drift(self, t: jax.Array, state: jax.Array) -> jax.Array:
+        """``-grad L``."""
+        return -self.problem.grad(state)
+
+    def closed_form(self) -> ClosedForm | None:
+        """Exponential relaxation on quadratic losses, or the problem's own."""
+        return self.problem.exact_flow() or relaxation(self.problem.spectrum(), flow_gain)
+
+
+class ModifiedFlow(OnProblem, ODESystem):
+    """Modified flow of gradient descent: the flow that its iterates follow to order eta^(order + 1).
+
+    .. math:: w' = \\sum_{j=0}^{p} \\frac{(-1)^j}{j+1} \\Delta^j f(w), \\qquad f = -\\nabla L
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    eta : float
+        Step size of the recursion that is followed, positive.
+    order : int
+        p >= 0; p = 0 is the gradient flow. The right-hand side costs p + 1 gradients.
+
+    Notes
+    -----
+    Backward error analysis: the terms are those of the modified equation, in difference form, so that no nested
+    derivatives are compiled. Source: Hairer, Lubich and Wanner (2006), section IX.1.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> flow = fd.ModifiedFlow(fd.problems.Quadratic(1.0), eta=0.1, order=3)
+    >>> run = fd.solve(flow, [1.0], t=1.0)
+    >>> bool(abs(run.w.isel(t=-1).item() - 0.9**10) < 1e-5)
+    True
+    """
+
+    problem: Problem = eqx.field(converter=checked_problem)
+    eta: jax.Array
+    order: int = eqx.field(static=True)
+    summary: ClassVar[str] = "modified flow of gradient descent, in difference form"
+    references: ClassVar[str] = _SOURCE
+
+    def __init__(self, problem: Problem, eta: Any, order: int = 1):
+        self.problem = problem
+        self.eta = leaf("eta", eta, ndim=0, positive=True)
+        self.order = _check.integer("order", order, minimum=0)
+
+    def drift(self, t: jax.Array, state: jax.Array) -> jax.Array:
+        """Differences of -grad L along p + 1 iterates from the state."""
+
+        def descend(w: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+            force = -self.problem.grad(w)
+            return w + self.eta * force, force
+
+        differences = jax.lax.scan(descend, state, None, length=self.order + 1)[1]
+        total = differences[0]
+        for j in range(1, self.order + 1):
+            differences = jnp.diff(differences, axis=0)
+            total = total + (-1) ** j / (j + 1) * differences[0]
+        return total
+
+    def closed_form(self) -> ClosedForm | None:
+        """On quadratic losses mode i decays at the rate ``sum_{j=1..p+1} (eta lam)^j / (j eta)``."""
+        eta = float(self.eta)
+
+        def gain(lam: np.ndarray, t: np.ndarray) -> np.ndarray:
+            return flow_gain(sum((eta * lam) ** j / j for j in range(1, self.order + 2)) / eta, t)
+
+        return relaxation(self.problem.spectrum(), gain)
+
+
+class GradientDescent(OnProblem, DiscreteSystem):
+    """Gradient descent, at training time t = eta k (or the sum of a schedule's step sizes).
+
+    .. math:: w_{k+1} = w_k - \\eta_k \\nabla L(w_k)
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    eta : float or Schedule
+        Step size, positive.
+
+    Warns
+    -----
+    FlowdynWarning
+        By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> gd = fd.GradientDescent(fd.problems.Quadratic(1.0), eta=0.1)
+    >>> fd.solve(gd, [1.0], steps=2, saves=3).w.values.ravel().round(12).tolist()
+    [1.0, 0.9, 0.81]
+    """
+
+    problem: Problem = eqx.field(converter=checked_problem)
+    eta: Schedule
+    summary: ClassVar[str] = "gradient descent w_{k+1} = w_k - eta grad L(w_k)"
+
+    def __init__(self, problem: Problem, eta: Any):
+        self.problem = problem
+        self.eta = as_schedule("eta", eta)
+
+    def step(self, k: jax.Array, state: jax.Array) -> jax.Array:
+        """``w - eta_k grad L(w)``."""
+        return state - self.eta(k) * self.problem.grad(state)
+
+    def limit(self, order: int = 0) -> ODESystem:
+        """Gradient flow for order 0, else the modified flow of that order."""
+        if _check.integer("order", order, minimum=0) == 0:
+            return GradientFlow(self.problem)
+        return ModifiedFlow(self.problem, self.constant_eta(f"its limit of order {order}"), order)
+
+    def closed_form(self) -> ClosedForm | None:
+        """On quadratic losses mode i shrinks by (1 - eta lam) a step."""
+        if not isinstance(self.eta, Constant):
+            return None
+        eta = float(self.eta.eta)
+        return relaxation(self.problem.spectrum(), lambda lam, k: descent_gain(eta * lam, k))
+
+    def warn_before(self, w0: np.ndarray) -> str | None:
+        """Doubt about a step size above the stability threshold."""
+        if not isinstance(self.eta, Constant):
+            return None
+        eta, largest = float(self.eta.eta), sharpness(self.problem, w0)
+        if largest <= 0 or eta <= 2 / largest * (1 + 1e-9):
+            return None
+        return (
+            f"`eta` = {eta:.6g} is above the stability threshold 2/lambda_max = {2 / largest:.6g} at the start "
+            f"(lambda_max = {largest:.6g}): gradient descent may diverge; use a smaller eta"
+        )

@@ -1,0 +1,127 @@
+"""Heavy ball (Polyak's momentum) and its equation of motion, with h = sqrt(eta) and t = k h.
+
+    v_{k+1} = (1 - gamma h) v_k - h grad L(w_k),   w_{k+1} = w_k + h v_{k+1}        HeavyBall
+    w'' + gamma w' + grad L(w) = 0                                                HeavyBallFlow, gap O(h)
+
+In the usual form w_{k+1} = w_k + beta (w_k - w_{k-1}) - eta grad L(w_k) the momentum is beta = 1 - gamma sqrt(eta).
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from flowdyn import _check
+from flowdyn.problems.base import Problem
+from flowdyn.problems.inputs import leaf
+from flowdyn.schedules import Constant, Schedule, as_schedule
+from flowdyn.systems import DiscreteSystem, ODESystem, WithVelocity, checked_problem
+
+_SOURCE = "Polyak, Some methods of speeding up the convergence of iteration methods (1964)"
+
+
+class HeavyBallFlow(WithVelocity, ODESystem):
+    """Motion with friction, the limit of the heavy ball as eta -> 0.
+
+    .. math:: w'' + \\gamma w' + \\nabla L(w) = 0
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    friction : float
+        gamma, not negative.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> flow = fd.HeavyBallFlow(fd.problems.Quadratic(1.0), friction=2.0)  # critically damped: (1 + t) exp(-t)
+    >>> round(float(fd.solve(flow, [1.0], t=1.0).w.isel(t=-1).item()), 6)
+    0.735759
+    """
+
+    problem: Problem = eqx.field(converter=checked_problem)
+    friction: jax.Array
+    summary: ClassVar[str] = "motion with friction w'' + gamma w' + grad L(w) = 0"
+    references: ClassVar[str] = _SOURCE
+
+    def __init__(self, problem: Problem, friction: Any):
+        self.problem = problem
+        self.friction = _friction(friction)
+
+    def drift(self, t: jax.Array, state: jax.Array) -> jax.Array:
+        """``[v, -gamma v - grad L(w)]``."""
+        w, v = jnp.split(state, 2)
+        return jnp.concatenate([v, -self.friction * v - self.problem.grad(w)])
+
+
+class HeavyBall(WithVelocity, DiscreteSystem):
+    """Heavy-ball momentum at training time t = k sqrt(eta).
+
+    .. math:: w_{k+1} = w_k + (1 - \\gamma\\sqrt\\eta)(w_k - w_{k-1}) - \\eta \\nabla L(w_k)
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    eta : float
+        Step size in front of the gradient, positive.
+    friction : float
+        gamma, not negative; the momentum is beta = 1 - gamma sqrt(eta).
+
+    Raises
+    ------
+    ArgumentError
+        If eta is a changing schedule, or gamma sqrt(eta) > 1 (negative momentum).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> hb = fd.HeavyBall(fd.problems.Quadratic(1.0), eta=1e-4, friction=2.0)
+    >>> gap = float(fd.solve(hb, [1.0], t=1.0).w.isel(t=-1).item()) - 0.735759
+    >>> abs(gap) < 0.01
+    True
+    """
+
+    problem: Problem = eqx.field(converter=checked_problem)
+    eta: Schedule
+    friction: jax.Array
+    step_power: ClassVar[float] = 0.5
+    summary: ClassVar[str] = "heavy ball, momentum 1 - gamma sqrt(eta)"
+    references: ClassVar[str] = _SOURCE
+
+    def __init__(self, problem: Problem, eta: Any, friction: Any):
+        self.problem = problem
+        self.eta = as_schedule("eta", eta)
+        self.friction = _friction(friction)
+        one = self.constant_eta("a momentum method") if not isinstance(self._h(), jax.core.Tracer) else 0.0
+        if one and float(self.friction) * one**0.5 > 1:
+            raise _check.fail("eta", "must keep the momentum 1 - friction*sqrt(eta) >= 0", one, "use a smaller eta")
+
+    def _h(self) -> jax.Array:
+        return jnp.sqrt(self.eta(jnp.asarray(0)))
+
+    @property
+    def increments(self) -> Schedule:
+        """``sqrt(eta)``."""
+        return Constant(self._h())
+
+    def step(self, k: jax.Array, state: jax.Array) -> jax.Array:
+        """Kick by friction and gradient, then drift."""
+        w, v = jnp.split(state, 2)
+        h = self._h()
+        v = (1 - self.friction * h) * v - h * self.problem.grad(w)
+        return jnp.concatenate([w + h * v, v])
+
+    def limit(self, order: int = 0) -> ODESystem:
+        """Motion with friction."""
+        if order != 0:
+            raise _check.fail("order", "must be 0 for HeavyBall (no modified flow is implemented)", order)
+        return HeavyBallFlow(self.problem, self.friction)
+
+
+def _friction(value: Any) -> jax.Array:
+    if not isinstance(value, jax.core.Tracer):
+        _check.real("friction", value, nonnegative=True)
+    return leaf("friction", value, ndim=0)

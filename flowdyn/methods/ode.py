@@ -1,0 +1,73 @@
+"""A user's own ordinary differential equation:  y' = f(t, y, *args)"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.problems.base import Variable
+from flowdyn.problems.inputs import cast_tree
+from flowdyn.systems import ODESystem
+
+
+class ODE(ODESystem):
+    """A right-hand side of one's own, written with jax.numpy or with plain numpy.
+
+    .. math:: y' = f(t, y, \\ldots)
+
+    Parameters
+    ----------
+    f : callable
+        ``f(t, y, *args)`` returns an array of the shape (S,) of y.
+    args : tuple of arrays, optional
+        Further arguments; with jax.numpy, new values do not compile anew.
+
+    Notes
+    -----
+    A plain-numpy function runs on the scipy solver alone, without an exact Jacobian.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> run = fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0)
+    >>> round(float(run.w.isel(t=-1).item()), 6)
+    0.367879
+    """
+
+    f: Callable
+    args: tuple
+    summary: ClassVar[str] = "a user's ordinary differential equation y' = f(t, y)"
+
+    def __init__(self, f: Callable, args: tuple = ()):
+        if not callable(f):
+            raise _check.fail("f", "must be a function f(t, y, *args)", f)
+        if not isinstance(args, tuple):
+            raise _check.fail("args", "must be a tuple", args, "write args=(value,)")
+        self.f = f
+        self.args = cast_tree("args", args)
+
+    def drift(self, t: Any, state: Any) -> Any:
+        """``f(t, y, *args)``."""
+        return self.f(t, state, *self.args)
+
+    def layout(self, size: int) -> tuple[Variable, ...]:
+        """One vector."""
+        return (Variable("w", ("param",), (size,), "state y"),)
+
+    def ravel(self, w0: Any) -> np.ndarray:
+        """Flat state; a number is a state of one entry."""
+        array = np.atleast_1d(_check.real_array("w0", w0))
+        if array.ndim != 1 or array.size == 0:
+            raise _check.fail("w0", "must be a number or a 1-dimensional array", f"shape {array.shape}")
+        return array
+
+    def is_traceable(self, state: np.ndarray) -> bool:
+        """Whether JAX can trace f; a plain-numpy f raises when it meets a tracer."""
+        try:
+            jax.eval_shape(self.drift, jax.ShapeDtypeStruct((), jnp.float64), jax.ShapeDtypeStruct(state.shape, float))
+        except Exception:  # whatever f raises on tracers: called with numbers, it will tell its own story
+            return False
+        return True

@@ -1,0 +1,117 @@
+"""Functionals of the state: the problem's own observables and a user's, and the stop rules built on them.
+
+    margin(state) = max over rules of  threshold - value  ("<")  or  value - threshold  (">"):   >= 0 means stop
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.compiled import bind, map_rows
+from flowdyn.problems.base import Variable
+from flowdyn.solvers.base import Stop
+from flowdyn.systems import System
+
+RESERVED = ("t", "k", "eta", "realization", "start", "status", "t_stop", "log_t")
+
+
+def _own(system: System, state: jax.Array) -> dict[str, jax.Array]:
+    return system.observables(state)
+
+
+def _margin(system: System, spec: tuple, state: jax.Array, thresholds: jax.Array) -> jax.Array:
+    """Traced margin; `spec` is a tuple of (observable name or user function, sign)."""
+    own = system.observables(state)
+    values = [own[what] if isinstance(what, str) else what(system.user_view(state)) for what, _ in spec]
+    signs = jnp.array([sign for _, sign in spec])
+    return jnp.max(signs * (jnp.stack([jnp.asarray(v, dtype=float).reshape(()) for v in values]) - thresholds))
+
+
+class Observer:
+    """The observables of one run, their layout, and how they are computed for many states."""
+
+    def __init__(self, system: System, observe: Mapping[str, Callable] | None, state0: np.ndarray):
+        self.system, self.state0 = system, state0
+        self.functions = dict(observe or {})
+        self.traceable = system.is_traceable(state0)
+        own = system.observable_variables
+        taken = {v.name for v in (*own, *system.layout(state0.size))} | set(RESERVED)
+        for name, function in self.functions.items():
+            if not isinstance(name, str) or not name.isidentifier():
+                raise _check.fail("observe", "must map names (letters, digits, underscore) to functions", name)
+            if name in taken:
+                raise _check.fail("observe", "must not reuse a name of the Dataset", name, "call it something else")
+            if not callable(function):
+                raise _check.fail(f"observe[{name!r}]", "must be a function of the parameters", function)
+        self.variables = (*own, *(self._layout(name) for name in self.functions))
+
+    def _layout(self, name: str) -> Variable:
+        value = self._user_rows(self.functions[name], self.state0[None])[0]
+        if value.dtype.kind not in "biuf":
+            raise _check.fail(f"observe[{name!r}]", "must return real numbers", value)
+        dims = tuple(f"{name}_dim_{axis}" for axis in range(value.ndim))
+        return Variable(name, dims, value.shape, f"observable {name}")
+
+    def _user_rows(self, function: Callable, states: np.ndarray) -> np.ndarray:
+        if not self.traceable:
+            return np.array([np.asarray(function(self.system.user_view(state))) for state in states])
+        try:
+            return map_rows(_Viewed(function), self.system, states)
+        except jax.errors.JAXTypeError as error:
+            raise _check.ArgumentError(
+                f"`observe` functions must be written with jax.numpy, got {str(error).splitlines()[0]}"
+            ) from None
+
+    def rows(self, states: np.ndarray) -> dict[str, np.ndarray]:
+        """Values of all observables for states (R, S), one row each."""
+        if not len(states):
+            return {v.name: np.empty((0, *v.shape)) for v in self.variables}
+        own = map_rows(_own, self.system, states) if self.system.observable_variables else {}
+        return own | {name: self._user_rows(function, states) for name, function in self.functions.items()}
+
+    def stop(self, rules: Mapping[str, Any] | None) -> Stop | None:
+        """Check `stop` and build its margin."""
+        if not rules:
+            return None
+        names = [v.name for v in self.variables if not v.shape]
+        spec, thresholds, words = [], [], []
+        for name, rule in rules.items():
+            _check.choice("stop", name, names)
+            if not (isinstance(rule, tuple | list) and len(rule) == 2 and rule[0] in ("<", ">")):
+                raise _check.fail(f"stop[{name!r}]", 'must be ("<", value) or (">", value)', rule)
+            spec.append((self.functions.get(name, name), 1.0 if rule[0] == ">" else -1.0))
+            thresholds.append(_check.real(f"stop[{name!r}]", rule[1]))
+            words.append(f"{name} {rule[0]} {thresholds[-1]:g}")
+        limits = np.array(thresholds)
+        if self.traceable:
+            compiled = bind(_margin, self.system, tuple(spec))
+
+            def margin(state: np.ndarray) -> float:
+                return float(compiled(state, limits))
+        else:
+
+            def margin(state: np.ndarray) -> float:
+                values = [float(what(self.system.user_view(state))) for what, _ in spec]  # type: ignore[arg-type, operator]
+                return max(s * (v - limit) for (_, s), v, limit in zip(spec, values, limits, strict=True))
+
+        return Stop(margin, _margin, tuple(spec), limits, " or ".join(words))
+
+
+class _Viewed:
+    """``function(user_view(state))`` as a kernel that compares by the user's function, so that it compiles once."""
+
+    def __init__(self, function: Callable):
+        self.function = function
+
+    def __call__(self, system: System, state: jax.Array) -> Any:
+        return jnp.asarray(self.function(system.user_view(state)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Viewed) and self.function == other.function
+
+    def __hash__(self) -> int:
+        return hash(self.function)

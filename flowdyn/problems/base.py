@@ -1,0 +1,163 @@
+"""What every problem gives, from one loss function L(w) of a flat vector w in R^P.
+
+    grad L,  H = grad^2 L,  H v,
+    G(w) = [grad l_i - grad L]_i / sqrt(n)  in R^{P x n},   G G^T = Cov_i(grad l_i),   L = mean_i l_i
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.problems.inputs import Labels
+
+
+class Variable(NamedTuple):
+    """A named piece of a flat vector or an observable: how it is labelled in a Dataset."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    long_name: str
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return int(np.prod(self.shape, dtype=int))
+
+
+class Spectrum(NamedTuple):
+    """Eigenbasis of a constant Hessian: L(w) = 1/2 sum_i lam_i (v_i . (w - w_star))^2 + const.
+
+    Only the directions with lam_i != 0 are listed; the others never move.
+    """
+
+    eigenvalues: np.ndarray  # (r,)
+    vectors: np.ndarray  # (P, r), orthonormal columns
+    minimizer: np.ndarray  # (r,), coordinates of w_star in the columns
+
+
+class Problem(eqx.Module):
+    """A loss with its data. Subclasses define ``loss`` and ``variables``; the rest is inherited.
+
+    Every method takes the parameters as one flat vector `w` of shape (P,); :meth:`ravel` makes it from names or a
+    pytree, and :meth:`unravel` gives back what a user's own function wants to see.
+    """
+
+    @abc.abstractmethod
+    def loss(self, w: jax.Array) -> jax.Array:
+        """Loss L(w), a scalar, for flat w of shape (P,)."""
+
+    @property
+    @abc.abstractmethod
+    def variables(self) -> tuple[Variable, ...]:
+        """Layout of w: its named pieces in order."""
+
+    def sample_losses(self, w: jax.Array) -> jax.Array:
+        """Losses l_i(w) of shape (n,), one a sample, whose mean is L(w)."""
+        raise _check.ArgumentError(
+            f"`sample_losses` is not defined for {type(self).__name__}; it has no samples: use a problem with data, or "
+            "CustomProblem(..., sample_losses=...)"
+        )
+
+    def grad(self, w: jax.Array) -> jax.Array:
+        """Gradient of the loss, shape (P,)."""
+        return jax.grad(self.loss)(jnp.asarray(w))
+
+    def hessian(self, w: jax.Array) -> jax.Array:
+        """Hessian of the loss, shape (P, P)."""
+        return jax.hessian(self.loss)(jnp.asarray(w))
+
+    def hvp(self, w: jax.Array, v: jax.Array) -> jax.Array:
+        """Hessian-vector product H(w) v, shape (P,), at the cost of two gradients."""
+        return jax.jvp(jax.grad(self.loss), (jnp.asarray(w),), (jnp.asarray(v),))[1]
+
+    def sample_grads(self, w: jax.Array) -> jax.Array:
+        """Per-sample gradients, shape (n, P)."""
+        return jax.jacrev(self.sample_losses)(jnp.asarray(w))
+
+    def noise_factor(self, w: jax.Array) -> jax.Array:
+        """G(w) of shape (P, n) with G G^T = noise_cov(w): no matrix root is taken."""
+        grads = self.sample_grads(w)
+        return (grads - grads.mean(axis=0)).T / jnp.sqrt(grads.shape[0])
+
+    def noise_cov(self, w: jax.Array) -> jax.Array:
+        """Covariance over samples of the per-sample gradients, shape (P, P)."""
+        factor = self.noise_factor(w)
+        return factor @ factor.T
+
+    def observables(self, w: jax.Array) -> dict[str, jax.Array]:
+        """Quantities kept beside w in every Dataset."""
+        value, grad = jax.value_and_grad(self.loss)(w)
+        return {"loss": value, "grad_norm": jnp.linalg.norm(grad)}
+
+    @property
+    def observable_variables(self) -> tuple[Variable, ...]:
+        """Layout of :meth:`observables`."""
+        return (Variable("loss", (), (), "loss L(w)"), Variable("grad_norm", (), (), "Euclidean norm of the gradient"))
+
+    @property
+    def size(self) -> int:
+        """Number of parameters P."""
+        return sum(v.size for v in self.variables)
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """Labels along the problem's dimensions, e.g. feature names."""
+        return {}
+
+    @property
+    def arrays(self) -> dict[str, tuple[tuple[str, ...], str]]:
+        """Array fields that travel in the file: field -> (dims, long name)."""
+        return {}
+
+    @property
+    def citation(self) -> str:
+        """Where the loss comes from."""
+        return ""
+
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments that make this problem again (labels aside)."""
+        return {name: value for name, value in vars(self).items() if not isinstance(value, Labels)}
+
+    def spectrum(self) -> Spectrum | None:
+        """Eigenbasis where the loss is quadratic, else None."""
+        return None
+
+    def exact_flow(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+        """Return ``flow(w0, t)``, the gradient-flow states (T, P) at times t (T,), where it is known, else None."""
+        return None
+
+    def unravel(self, w: jax.Array) -> Any:
+        """Parameters as a user's own function sees them: flat here, a pytree for custom problems."""
+        return w
+
+    def ravel(self, w: Any) -> np.ndarray:
+        """Flat float64 vector (P,) from a flat array or a mapping of variable names to arrays."""
+        return ravel_variables("w0", w, self.variables)
+
+
+def ravel_variables(argument: str, value: Any, variables: tuple[Variable, ...]) -> np.ndarray:
+    """Flatten `value` (flat array, or mapping from name to array) by the layout `variables`."""
+    size = sum(v.size for v in variables)
+    if isinstance(value, dict):
+        names = [v.name for v in variables]
+        if sorted(value) != sorted(names):
+            raise _check.fail(argument, f"must have exactly the keys {names}", sorted(map(str, value)))
+        parts = [_check.real_array(f"{argument}[{v.name!r}]", value[v.name], shape=v.shape) for v in variables]
+        return np.concatenate([part.ravel() for part in parts])
+    array = _check.real_array(argument, value)
+    if array.shape != (size,) and not (len(variables) == 1 and array.shape == variables[0].shape):
+        layout = ", ".join(f"{v.name}{list(v.shape)}" for v in variables)
+        raise _check.fail(argument, f"must have shape ({size},), the parameters {layout}", f"shape {array.shape}")
+    return array.ravel()
+
+
+def predictor_variable(d: int) -> Variable:
+    """Layout of the linear predictor theta in R^d, an observable of the overparametrised models."""
+    return Variable("theta", ("feature",), (d,), "linear predictor theta")

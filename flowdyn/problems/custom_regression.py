@@ -1,0 +1,75 @@
+"""Least squares on any predictor that JAX can differentiate:  L(w) = scale * sum_i (predict(w)_i - y_i)^2"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from flowdyn import _check
+from flowdyn.problems.inputs import leaf
+from flowdyn.problems.pytree import PytreeProblem
+from flowdyn.problems.regression import Regression
+
+
+class CustomRegression(Regression, PytreeProblem):
+    """A user's own predictor (a network, say) under squared loss.
+
+    .. math:: L(w) = \\mathrm{scale} \\sum_i (f_i(w) - y_i)^2
+
+    Parameters
+    ----------
+    predict : callable
+        ``predict(w)`` or, where `data` are given, ``predict(w, data)``; returns predictions of shape (n,).
+    targets : array_like, shape (n,)
+        Targets y.
+    w0_like : pytree
+        An example of the parameters; its inexact arrays are the parameters, cast to float64.
+    data : pytree of arrays, optional
+        Handed to every call.
+    scale : float, optional
+        Constant in front of the sum, 1/(2n) unless given.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> import jax.numpy as jnp
+    >>> p = fd.problems.CustomRegression(lambda w, x: jnp.tanh(x @ w), [0.5], jnp.ones(2), data=jnp.ones((1, 2)))
+    >>> p.tangent_kernel(p.init()).shape
+    (1, 1)
+    """
+
+    function: Callable
+    targets: jax.Array
+    scale: jax.Array
+
+    def __init__(self, predict: Callable, targets: Any, w0_like: Any, data: Any = None, scale: Any = None):
+        self._set(w0_like, data)
+        self.function = predict
+        self.targets = leaf("targets", targets, ndim=1)
+        n = self.targets.shape[0]
+        self.scale = leaf("scale", 0.5 / max(n, 1) if scale is None else scale, ndim=0, positive=True)
+        self._check_output("predict", predict, 1)
+        found = jax.eval_shape(self.predict, jax.ShapeDtypeStruct((self.size,), self.targets.dtype)).shape
+        if found != self.targets.shape:
+            raise _check.ArgumentError(
+                f"`predict` must return one value per target, got shape {found} for targets of shape {(n,)}"
+            )
+
+    def predict(self, w: jax.Array) -> jax.Array:
+        """The user's predictions at flat w."""
+        return self._call(self.function, w)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "predict": self.function,
+            "targets": self.targets,
+            "w0_like": self.w0_like,
+            "data": self.data,
+            "scale": self.scale,
+        }
+
+    @property
+    def arrays(self) -> dict[str, tuple[tuple[str, ...], str]]:
+        """Targets."""
+        return {"targets": (("sample",), "targets")}

@@ -1,0 +1,81 @@
+"""Linear classification, section 9.4:  L(w) = sum_i l(y_i <w, x_i>),   l(m) = exp(-m)  or  log(1 + exp(-m))"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.problems.base import Variable
+from flowdyn.problems.inputs import Labels
+from flowdyn.problems.regression import TableProblem
+
+LOSSES = {"exponential": lambda m: jnp.exp(-m), "logistic": lambda m: jax.nn.softplus(-m)}
+
+
+class LinearClassifier(TableProblem):
+    """Sum of exponential or logistic losses of the margins of a linear classifier without intercept.
+
+    .. math:: L(w) = \\sum_i \\ell(y_i \\langle w, x_i \\rangle)
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Data matrix, one row per sample.
+    y : array_like, shape (n,)
+        Classes, -1 or +1.
+    loss : {"exponential", "logistic"}
+        ``exp(-m)``, for which the inequalities of section 9.4 hold, or ``log(1 + exp(-m))``.
+
+    Notes
+    -----
+    On separable data the direction of w tends to the maximum-margin one (Theorem 9.25). Source: section 9.4.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.LinearClassifier([[1.0, 2.0], [-1.0, 0.5]], [1, -1], loss="logistic")
+    >>> round(float(p.loss([0.0, 0.0])), 6)  # 2 log 2
+    1.386294
+    """
+
+    kind: str = eqx.field(static=True)
+
+    def __init__(self, X: Any, y: Any, loss: str = "exponential", labels: Labels | None = None):
+        self._set(X, y, labels)
+        self.kind = _check.choice("loss", loss, LOSSES)
+        if not isinstance(self.y, jax.core.Tracer) and not np.isin(np.asarray(self.y), (-1.0, 1.0)).all():
+            raise _check.fail("y", "must hold -1 and +1 only", np.unique(np.asarray(self.y)), "map {0, 1} by 2*y - 1")
+
+    def margins(self, w: jax.Array) -> jax.Array:
+        """``y_i <w, x_i>`` of shape (n,)."""
+        return self.y * (self.X @ jnp.asarray(w))
+
+    def sample_losses(self, w: jax.Array) -> jax.Array:
+        """``n * l(m_i)`` of shape (n,): their mean is the loss."""
+        margins = self.margins(w)
+        return margins.shape[0] * LOSSES[self.kind](margins)
+
+    def loss(self, w: jax.Array) -> jax.Array:
+        """Sum of the losses of the margins."""
+        return jnp.sum(LOSSES[self.kind](self.margins(w)))
+
+    def config(self) -> dict[str, Any]:
+        """X, y and the name of the loss."""
+        return {"X": self.X, "y": self.y, "loss": self.kind}
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """w over the features."""
+        return (Variable("w", ("feature",), (self.X.shape[1],), "weights w"),)
+
+    @property
+    def citation(self) -> str:
+        """Section of the source."""
+        return f"linear classification with the {self.kind} loss, section 9.4"
+
+    def init(self) -> np.ndarray:
+        """Origin."""
+        return np.zeros(self.X.shape[1])

@@ -1,0 +1,88 @@
+"""Linear regression, section 9.1:  L(w) = 1/2 ||y - X w||^2.
+
+The Hessian X^T X is constant, so the gradient flow and gradient descent are known exactly, for any rank of X:
+
+    w(t) = w0 + X^+ (I - exp(-X X^T t)) (y - X w0),   and exp(-lam t) -> (1 - eta lam)^k for the recursion.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn.problems.base import Spectrum, Variable
+from flowdyn.problems.inputs import Labels
+from flowdyn.problems.regression import Regression, TableProblem
+
+
+class LinearRegression(Regression, TableProblem):
+    """Least squares on a linear model.
+
+    .. math:: L(w) = \\tfrac12 \\|y - X w\\|^2
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Data matrix, one row per sample, dimensionless. Labels of pandas and xarray objects are kept.
+    y : array_like, shape (n,)
+        Targets.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree or an entry is not finite.
+
+    Notes
+    -----
+    Started in the row span of X, flow and recursion end at the minimum-norm least-squares solution X^+ y (Theorem 9.3).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.LinearRegression([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]], [1.0, 2.0])
+    >>> run = fd.solve(fd.GradientFlow(p), p.init(), t=40.0)
+    >>> run.w.isel(t=-1).values.round(6).tolist()
+    [1.0, 1.0, 0.0]
+    """
+
+    def __init__(self, X: Any, y: Any, labels: Labels | None = None):
+        self._set(X, y, labels)
+
+    @property
+    def targets(self) -> jax.Array:
+        """Targets y."""
+        return self.y
+
+    @property
+    def scale(self) -> float:
+        """1/2, as section 9.1 has it."""
+        return 0.5
+
+    @property
+    def citation(self) -> str:
+        """Section of the source."""
+        return "linear regression, section 9.1"
+
+    def predict(self, w: jax.Array) -> jax.Array:
+        """``X w``."""
+        return self.X @ w
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """w over the features."""
+        return (Variable("w", ("feature",), (self.X.shape[1],), "weights w"),)
+
+    def init(self) -> np.ndarray:
+        """Origin, the start of Theorem 9.3."""
+        return np.zeros(self.X.shape[1])
+
+    def spectrum(self) -> Spectrum:
+        """Eigenbasis of X^T X by a singular value decomposition of X, cut at its numerical rank."""
+        U, s, Vt = np.linalg.svd(np.asarray(self.X), full_matrices=False)
+        kept = s > max(self.X.shape) * np.finfo(float).eps * s[0]
+        return Spectrum(s[kept] ** 2, Vt[kept].T, (U[:, kept].T @ np.asarray(self.y)) / s[kept])
+
+    def minimum_norm(self) -> jax.Array:
+        """X^+ y, the least-squares solution of minimum norm (Corollary 9.2)."""
+        return jnp.linalg.pinv(self.X) @ self.y

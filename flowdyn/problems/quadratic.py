@@ -1,0 +1,111 @@
+"""Quadratic loss with a given gradient noise, section 9.5:  L(w) = 1/2 w^T A w,   Cov(gradient noise) = Sigma"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.problems.base import Problem, Spectrum, Variable
+from flowdyn.problems.inputs import Labels, axis_labels, leaf
+
+
+class Quadratic(Problem):
+    """Quadratic form, and the covariance of the noise that its stochastic gradients carry.
+
+    .. math:: L(w) = \\tfrac12 w^\\top A w
+
+    Parameters
+    ----------
+    A : array_like, shape (d, d) or scalar
+        Symmetric matrix; it may be indefinite or singular.
+    noise : array_like, shape (d, d) or scalar, optional
+        Covariance Sigma of the gradient noise, positive semi-definite.
+
+    Notes
+    -----
+    Flow and recursion are exact. Source: section 9.5.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.Quadratic(1.0)
+    >>> gd = fd.solve(fd.GradientDescent(p, eta=0.1), [1.0], t=1.0)
+    >>> round(float(gd.w.isel(t=-1).item()), 6)  # 0.9^10
+    0.348678
+    """
+
+    A: jax.Array
+    noise: jax.Array | None
+    labels: Labels = eqx.field(static=True)
+
+    def __init__(self, A: Any, noise: Any = None, labels: Labels | None = None):
+        self.A = _symmetric("A", A)
+        self.noise = None if noise is None else _symmetric("noise", noise)
+        self.labels = labels or axis_labels(A, "param")
+        if self.noise is not None:
+            if self.noise.shape != self.A.shape:
+                raise _check.fail("noise", f"must have the shape {self.A.shape} of `A`", f"shape {self.noise.shape}")
+            if not isinstance(self.noise, jax.core.Tracer):
+                values = np.linalg.eigvalsh(np.asarray(self.noise))
+                if values[0] < -1e-12 * max(values[-1], 1e-300):
+                    raise _check.fail("noise", "must be positive semi-definite", f"smallest eigenvalue {values[0]:.3g}")
+
+    def loss(self, w: jax.Array) -> jax.Array:
+        """``1/2 w^T A w``."""
+        w = jnp.asarray(w)
+        return 0.5 * w @ self.A @ w
+
+    def noise_cov(self, w: jax.Array) -> jax.Array:
+        """Sigma, whatever w."""
+        if self.noise is None:
+            raise _check.ArgumentError("`noise` is not set on this Quadratic; build it as Quadratic(A, noise=Sigma)")
+        return self.noise
+
+    def noise_factor(self, w: jax.Array) -> jax.Array:
+        """Symmetric root of Sigma."""
+        values, vectors = jnp.linalg.eigh(self.noise_cov(w))
+        return (vectors * jnp.sqrt(jnp.clip(values, 0))) @ vectors.T
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """w over the features."""
+        return (Variable("w", ("param",), (self.A.shape[0],), "parameters w"),)
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """Parameter labels."""
+        return self.labels.coords
+
+    @property
+    def arrays(self) -> dict[str, tuple[tuple[str, ...], str]]:
+        """A and the noise covariance."""
+        return {
+            "A": (("param", "param_2"), "matrix of the quadratic loss"),
+            "noise": (("param", "param_2"), "covariance of the gradient noise"),
+        }
+
+    @property
+    def citation(self) -> str:
+        """Section of the source."""
+        return "quadratic loss, section 9.5"
+
+    def spectrum(self) -> Spectrum:
+        """Eigenbasis of A; directions of zero curvature never move and are left out."""
+        values, vectors = np.linalg.eigh(np.asarray(self.A))
+        kept = np.abs(values) > len(values) * np.finfo(float).eps * np.abs(values).max(initial=0.0)
+        return Spectrum(values[kept], vectors[:, kept], np.zeros(kept.sum()))
+
+
+def _symmetric(name: str, value: Any) -> jax.Array:
+    matrix = leaf(name, value if np.ndim(value) else [[value]], ndim=2)
+    if matrix.shape[0] != matrix.shape[1] or 0 in matrix.shape:
+        raise _check.fail(name, "must be a square matrix", f"shape {matrix.shape}")
+    if not isinstance(matrix, jax.core.Tracer):
+        numbers = np.asarray(matrix)
+        if np.abs(numbers - numbers.T).max() > 1e-12 * np.abs(numbers).max(initial=0.0):
+            raise _check.fail(name, "must be symmetric", numbers, f"use ({name} + {name}.T) / 2")
+        matrix = jnp.asarray((numbers + numbers.T) / 2)
+    return matrix

@@ -1,0 +1,95 @@
+"""Least squares on any predictor: the base of the built-in regressions.
+
+    L(w) = scale * sum_i (f_i(w) - y_i)^2,     r = f(w) - y,     J = df/dw
+    grad L = 2 scale J^T r,   Gauss-Newton part of the Hessian = 2 scale J^T J,   tangent kernel K = J J^T
+"""
+
+import abc
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn.problems.base import Problem
+from flowdyn.problems.inputs import Labels, table
+from flowdyn.tables import from_dataset, read_table
+
+
+class Regression(Problem):
+    """Squared loss of predictions f(w) of shape (n,) against targets (n,).
+
+    `scale` is the constant in front of the sum of squares: 1/2, 1/(2n) or 1/(4n), as the section has it.
+    """
+
+    targets: eqx.AbstractVar[jax.Array]
+    scale: eqx.AbstractVar[Any]
+
+    @abc.abstractmethod
+    def predict(self, w: jax.Array) -> jax.Array:
+        """Predictions f(w) of shape (n,)."""
+
+    def residuals(self, w: jax.Array) -> jax.Array:
+        """r(w) = f(w) - y, shape (n,)."""
+        return self.predict(jnp.asarray(w)) - self.targets
+
+    def loss(self, w: jax.Array) -> jax.Array:
+        """``scale * sum r_i(w)^2``."""
+        return self.scale * jnp.sum(self.residuals(w) ** 2)
+
+    def sample_losses(self, w: jax.Array) -> jax.Array:
+        """``n * scale * r_i(w)^2`` of shape (n,): their mean is the loss."""
+        residuals = self.residuals(w)
+        return residuals.shape[0] * self.scale * residuals**2
+
+    def jacobian(self, w: jax.Array) -> jax.Array:
+        """J = df/dw of shape (n, P)."""
+        return jax.jacrev(self.predict)(jnp.asarray(w))
+
+    def gauss_newton(self, w: jax.Array) -> jax.Array:
+        """``2 scale J^T J`` of shape (P, P), the Hessian at interpolation."""
+        J = self.jacobian(w)
+        return 2 * self.scale * J.T @ J
+
+    def tangent_kernel(self, w: jax.Array) -> jax.Array:
+        """``J J^T`` of shape (n, n)."""
+        J = self.jacobian(w)
+        return J @ J.T
+
+
+class TableProblem(Problem):
+    """Data of a table: X (n, d), y (n,), with labels; how such a problem is built from arrays, Datasets and files."""
+
+    X: jax.Array
+    y: jax.Array
+    labels: Labels = eqx.field(static=True)
+
+    def _set(self, X: Any, y: Any, labels: Labels | None) -> None:
+        self.X, self.y, self.labels = table(X, y, labels)
+
+    @classmethod
+    def from_dataset(cls, ds: Any, X: str = "X", y: str = "y", **options: Any) -> Self:
+        """Build the problem from variables `X` (sample, feature) and `y` (sample) of an xarray Dataset."""
+        return cls(*from_dataset(ds, X, y), **options)
+
+    @classmethod
+    def from_file(cls, path: Any, target: str | None = None, standardize: bool = False, **options: Any) -> Self:
+        """Build the problem from a .csv table or a .nc file; `target` names the column y, the others are features."""
+        data = read_table(path, target, standardize)
+        return cls(data.X, data.y, labels=Labels({"feature": data.features}, {"target": data.target}), **options)
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """Feature and sample labels."""
+        return self.labels.coords
+
+    @property
+    def arrays(self) -> dict[str, tuple[tuple[str, ...], str]]:
+        """X and y."""
+        target = self.labels.names.get("target", "")
+        return {
+            "X": (("sample", "feature"), "data matrix, one row per sample"),
+            "y": (("sample",), f"targets ({target})" if target else "targets"),
+        }
+

@@ -1,0 +1,80 @@
+"""Squared parametrisation, section 9.2:  L(w) = 1/(4n) sum_i (y_i - <w ⊙ w, x_i>)^2   (9.7)
+
+    grad L = (1/n) sum_i <w ⊙ w - theta*, x_i> x_i ⊙ w   (9.46),  where y_i = <theta*, x_i>
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.problems.base import Variable, predictor_variable
+from flowdyn.problems.inputs import Labels
+from flowdyn.problems.regression import Regression, TableProblem
+
+
+class SquaredRegression(Regression, TableProblem):
+    """Least squares on a linear predictor theta = w ⊙ w, which is nonnegative.
+
+    .. math:: L(w) = \\frac{1}{4n} \\sum_i (y_i - \\langle w \\odot w, x_i \\rangle)^2
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Data matrix, one row per sample.
+    y : array_like, shape (n,)
+        Targets.
+
+    Notes
+    -----
+    From ``w0 = alpha * 1`` with small alpha the flow finds sparse nonnegative predictors (Theorem 9.4). Its population
+    loss (9.15) is :class:`SquaredPopulation`. Source: section 9.2, equation (9.7).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.SquaredRegression([[1.0, 0.0]], [4.0])
+    >>> float(p.loss([1.0, 1.0]))
+    2.25
+    """
+
+    def __init__(self, X: Any, y: Any, labels: Labels | None = None):
+        self._set(X, y, labels)
+
+    @property
+    def targets(self) -> jax.Array:
+        """Targets y."""
+        return self.y
+
+    @property
+    def scale(self) -> float:
+        """1/(4n), as (9.7) has it."""
+        return 0.25 / self.X.shape[0]
+
+    @property
+    def citation(self) -> str:
+        """Section of the source."""
+        return "squared parametrisation, section 9.2, equation (9.7)"
+
+    def predict(self, w: jax.Array) -> jax.Array:
+        """``X (w ⊙ w)``."""
+        return self.X @ (w * w)
+
+    def observables(self, w: jax.Array) -> dict[str, jax.Array]:
+        """Loss, gradient norm and theta = w ⊙ w."""
+        return super().observables(w) | {"theta": w * w}
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """w over the features."""
+        return (Variable("w", ("feature",), (self.X.shape[1],), "weights w, theta = w*w"),)
+
+    @property
+    def observable_variables(self) -> tuple[Variable, ...]:
+        """Adds theta."""
+        return (*super().observable_variables, predictor_variable(self.X.shape[1]))
+
+    def init(self, alpha: float) -> np.ndarray:
+        """``alpha * 1``."""
+        return np.full(self.X.shape[1], _check.real("alpha", alpha, positive=True))

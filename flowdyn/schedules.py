@@ -1,0 +1,127 @@
+"""Step sizes that change with the step number:  eta_k,  and the clock  t_k = sum_{j<k} eta_j  that they add up to."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.problems.inputs import leaf
+
+
+class Schedule(eqx.Module):
+    """A step size for every step. Subclasses define ``__call__``; the clock is its sum."""
+
+    @abc.abstractmethod
+    def __call__(self, k: jax.Array) -> jax.Array:
+        """Step size eta_k of step k = 0, 1, 2, ..."""
+
+    def clock(self, k: np.ndarray) -> np.ndarray:
+        """Training time ``sum_{j<k} eta_j`` at step numbers `k`."""
+        steps = np.asarray(jax.vmap(self)(jnp.arange(max(int(np.max(k, initial=0)), 1))))
+        return np.concatenate([[0.0], np.cumsum(steps)])[np.asarray(k)]
+
+    def steps_until(self, t: float, limit: int) -> int:
+        """Largest k with clock(k) <= t (to 1e-9 relative), at most `limit`."""
+        count = 1024
+        while count < limit and self.clock(np.array([count]))[0] < t:
+            count *= 2
+        ticks = self.clock(np.arange(min(count, limit) + 1))
+        return int(np.searchsorted(ticks, t * (1 + 1e-9), side="right")) - 1
+
+
+class Constant(Schedule):
+    """The same eta at every step; the clock is ``eta * k``, not a sum of rounded terms."""
+
+    eta: jax.Array
+
+    def __init__(self, eta: Any):
+        self.eta = leaf("eta", eta, ndim=0, positive=True)
+
+    def __call__(self, k: jax.Array) -> jax.Array:
+        """``eta``."""
+        return self.eta
+
+    def clock(self, k: np.ndarray) -> np.ndarray:
+        """``eta * k``."""
+        return float(self.eta) * np.asarray(k)
+
+    def steps_until(self, t: float, limit: int) -> int:
+        """``floor(t / eta)`` with 1e-9 relative slack."""
+        return int(min(np.floor(t / float(self.eta) * (1 + 1e-9)), limit))
+
+
+class PiecewiseConstant(Schedule):
+    """``values[i]`` from step ``boundaries[i-1]`` on (a learning rate that is cut at given steps).
+
+    Parameters
+    ----------
+    values : array_like, shape (m,)
+        Step sizes, positive.
+    boundaries : array_like of int, shape (m - 1,)
+        Increasing step numbers at which the next value starts.
+    """
+
+    values: jax.Array
+    boundaries: jax.Array
+
+    def __init__(self, values: Any, boundaries: Any):
+        self.values = leaf("values", values, ndim=1, positive=True)
+        edges = _check.real_array("boundaries", boundaries, ndim=1)
+        if len(edges) != len(self.values) - 1 or (np.diff(edges) <= 0).any() or (edges != np.rint(edges)).any():
+            raise _check.fail("boundaries", f"must be {len(self.values) - 1} increasing step numbers", boundaries)
+        self.boundaries = jnp.asarray(edges.astype(np.int64))
+
+    def __call__(self, k: jax.Array) -> jax.Array:
+        """Value of the piece that holds k."""
+        return self.values[jnp.searchsorted(self.boundaries, k, side="right")]
+
+
+class PowerDecay(Schedule):
+    """``eta0 * (1 + k / offset) ** -power``, the Robbins-Monro family.
+
+    Parameters
+    ----------
+    eta0 : float
+        First step size, positive.
+    offset : float
+        Steps after which the decay sets in, positive.
+    power : float
+        Exponent, positive.
+    """
+
+    eta0: jax.Array
+    offset: jax.Array
+    power: jax.Array
+
+    def __init__(self, eta0: Any, offset: Any = 1.0, power: Any = 1.0):
+        self.eta0 = leaf("eta0", eta0, ndim=0, positive=True)
+        self.offset = leaf("offset", offset, ndim=0, positive=True)
+        self.power = leaf("power", power, ndim=0, positive=True)
+
+    def __call__(self, k: jax.Array) -> jax.Array:
+        """Step size of step k."""
+        return self.eta0 * (1 + k / self.offset) ** -self.power
+
+
+def as_schedule(name: str, value: Any) -> Schedule:
+    """Return `value` if it is a Schedule, else the Constant schedule of that step size."""
+    if isinstance(value, Schedule):
+        return value
+    if callable(value):
+        raise _check.fail(name, "must be a positive number or a flowdyn.schedules.Schedule", value, "subclass Schedule")
+    return Constant(_positive(name, value))
+
+
+def _positive(name: str, value: Any) -> Any:
+    if not isinstance(value, jax.core.Tracer):
+        if _check.real(name, value) == 0:
+            raise _check.fail(name, "must be positive", value, "eta = 0 is the flow itself: use the method's .limit()")
+        _check.real(name, value, positive=True)
+    return value
+
+
+REGISTRY = {cls.__name__: cls for cls in (Constant, PiecewiseConstant, PowerDecay)}

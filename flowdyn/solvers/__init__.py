@@ -1,0 +1,15 @@
+"""Solvers: how a system is run. Frozen objects that carry their own options; one back end a file.
+
+The order of the registry is the order in which ``solve(solver=None)`` tries them.
+"""
+
+from flowdyn.registry import lazy
+
+REGISTRY = {
+    "Exact": "exact",
+    "Iteration": "iteration",
+    "Scipy": "scipy_ivp",
+    "Diffrax": "diffrax_solve",
+}
+__all__ = list(REGISTRY)
+__getattr__, __dir__ = lazy(__name__, REGISTRY)

@@ -1,0 +1,181 @@
+"""ODEs by diffrax: compiled from end to end, with fixed or adaptive steps, and vmapped over initial conditions."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.compiled import bind
+from flowdyn.solvers.base import Result, Solver, Status, Task, blame, is_bad
+from flowdyn.systems import ODESystem, System
+
+# diffrax's name -> whether it has an error estimate to adapt the step by
+METHODS = {
+    "Tsit5": True,
+    "Dopri5": True,
+    "Dopri8": True,
+    "Bosh3": True,
+    "Heun": True,
+    "Midpoint": True,
+    "Ralston": True,
+    "Euler": False,
+    "Kvaerno3": True,
+    "Kvaerno4": True,
+    "Kvaerno5": True,
+}
+MAX_STEPS = 100_000  # a NaN drift burns them all, one rejected step after the other
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What the compiled program depends on."""
+
+    method: str
+    adaptive: bool
+    max_steps: int
+    stop: tuple | None  # (traced margin, spec)
+
+
+def _integrate(system: ODESystem, plan: _Plan, task: tuple, y0: jax.Array) -> tuple:
+    import diffrax as dfx
+    import optimistix as optx
+
+    t0, ts, dt, rtol, atol, limits = task
+    event = None
+    if plan.stop is not None:
+        traced, spec = plan.stop
+
+        def margin(t: jax.Array, y: jax.Array, args: Any, **_: Any) -> jax.Array:
+            return traced(system, spec, y, limits)
+
+        event = dfx.Event(margin, optx.Bisection(rtol=1e-12, atol=1e-14))
+    solution = dfx.diffeqsolve(
+        dfx.ODETerm(lambda t, y, args: system.drift(t, y)),
+        getattr(dfx, plan.method)(),
+        t0,
+        ts[-1],
+        None if plan.adaptive else dt,
+        y0,
+        saveat=dfx.SaveAt(subs=(dfx.SubSaveAt(ts=ts), dfx.SubSaveAt(t1=True))),
+        stepsize_controller=dfx.PIDController(rtol, atol, dtmin=4e-16 * (ts[-1] - t0)) if plan.adaptive else dfx.ConstantStepSize(),
+        event=event,
+        max_steps=plan.max_steps,
+        adjoint=dfx.ForwardMode(),
+        throw=False,
+        progress_meter=dfx.NoProgressMeter(),
+    )
+    (_, t_end), (rows, y_end) = solution.ts, solution.ys
+    codes = [dfx.RESULTS.successful, dfx.RESULTS.event_occurred, dfx.RESULTS.max_steps_reached]
+    flags = jnp.stack([solution.result == code for code in codes])
+    return rows, t_end[-1], y_end[-1], flags, solution.stats["num_steps"], solution.stats["num_rejected_steps"]
+
+
+def _integrate_batch(system: ODESystem, plan: _Plan, task: tuple, states0: jax.Array) -> tuple:
+    return jax.vmap(lambda y0: _integrate(system, plan, task, y0))(states0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Diffrax(Solver):
+    """Integration by a diffrax solver; a batch of initial conditions is one vmapped program.
+
+    Parameters
+    ----------
+    method : str
+        Tsit5, Dopri5, Dopri8, Bosh3, Heun, Midpoint, Ralston, Euler; Kvaerno3, Kvaerno4, Kvaerno5 for stiff problems.
+    rtol, atol : float, optional
+        Tolerances of adaptive steps; 1e-8 and ``1e-4 * rtol`` unless given.
+    dt : float, optional
+        Fixed step; then there are no tolerances.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> flow = fd.GradientFlow(fd.problems.CustomProblem(lambda w: w**4 / 4, 1.0))
+    >>> run = fd.solve(flow, 1.0, t=1.5, solver=fd.solvers.Diffrax("Dopri8", rtol=1e-10))
+    >>> round(float(run.w.isel(t=-1).item()), 8)  # 1 / sqrt(1 + 2 t)
+    0.5
+    """
+
+    method: str = "Tsit5"
+    rtol: float | None = None
+    atol: float | None = None
+    dt: float | None = None
+
+    def __post_init__(self) -> None:
+        _check.choice("method", self.method, METHODS)
+        if self.dt is not None:
+            _check.real("dt", self.dt, positive=True)
+            if self.rtol is not None or self.atol is not None:
+                raise _check.fail("dt", "means fixed steps and excludes `rtol` and `atol`", self.dt, "give one or the other")
+            return
+        if not METHODS[self.method]:
+            raise _check.fail("dt", f"must be given for {self.method}, which has no error estimate", self.dt)
+        rtol = 1e-8 if self.rtol is None else _check.real("rtol", self.rtol, positive=True)
+        if rtol < 1e-14:
+            raise _check.fail("rtol", "must be at least 1e-14 in float64", self.rtol)
+        object.__setattr__(self, "rtol", rtol)
+        object.__setattr__(
+            self, "atol", 1e-4 * rtol if self.atol is None else _check.real("atol", self.atol, positive=True)
+        )
+
+    def refuses(self, system: System, state0: np.ndarray) -> str | None:
+        """Traceable ordinary differential equations only."""
+        if not isinstance(system, ODESystem):
+            return f"it integrates ODEs, and this is {system.kind}"
+        if not system.is_traceable(state0):
+            return "it needs a right-hand side written with jax.numpy; use Scipy for plain numpy"
+        return None
+
+    def run(self, task: Task) -> Result:
+        """Run one initial condition."""
+        plan, numbers = self._plan(task)
+        out = bind(_integrate, task.system, plan)(numbers, task.state0)
+        return self._result(task, *map(np.asarray, out))
+
+    def run_batch(self, task: Task, states0: np.ndarray) -> list[Result]:
+        """Run all rows of `states0` in one program."""
+        plan, numbers = self._plan(task)
+        out = [np.asarray(part) for part in bind(_integrate_batch, task.system, plan)(numbers, states0)]
+        members = zip(*out, strict=True)
+        return [self._result(dataclasses.replace(task, state0=y0), *o) for y0, o in zip(states0, members, strict=True)]
+
+    def _plan(self, task: Task) -> tuple[_Plan, tuple]:
+        if task.t is None:
+            raise _check.fail("t", "must be finite for Diffrax", np.inf, "use solver=Scipy(...), which runs until `stop`")
+        if task.max_seconds is not None:
+            raise _check.fail("max_seconds", "is not supported by Diffrax (one compiled call)", task.max_seconds)
+        stop = None if task.stop is None else (task.stop.traced, task.stop.spec)
+        plan = _Plan(self.method, self.dt is None, task.max_steps or MAX_STEPS, stop)
+        limits = np.zeros(0) if task.stop is None else task.stop.thresholds
+        numbers = (task.t0, task.t, self.dt or 0.0, self.rtol or 0.0, self.atol or 0.0, limits)
+        return plan, numbers
+
+    def _result(
+        self, task: Task, rows: np.ndarray, t_end: float, y_end: np.ndarray, flags: np.ndarray, steps: int, rejected: int
+    ) -> Result:
+        assert task.t is not None
+        done, stopped, exhausted = map(bool, flags)
+        stats = {"n_steps": int(steps), "n_rejected": int(rejected)}
+        if task.stop is not None and task.stop.margin(task.state0) >= 0:
+            start, row = np.array([task.t0]), task.state0[None]
+            return Result(t=start, states=row, status="stopped", stats=stats, t_stop=task.t0)
+        filled = np.isfinite(rows).all(axis=1)  # slots after an early end hold inf
+        good = int(np.argmin(filled)) if not filled.all() else len(rows)
+        t, states = task.t[:good], rows[:good]
+        bad = is_bad(states)
+        if bad.any():
+            good = int(np.argmax(bad))
+            t, states = t[:good], states[:good]
+        if stopped:
+            keep = t < t_end
+            t, states = np.append(t[keep], t_end), np.vstack([states[keep], y_end])
+            return Result(t=t, states=states, status="stopped", stats=stats, t_stop=float(t_end))
+        if done and good == len(task.t):
+            return Result(t=t, states=states, status="reached_end", stats=stats)
+        last = states[-1] if good else task.state0
+        status: Status = "max_steps" if exhausted and not is_bad(y_end) else blame(y_end, last)
+        at = float(t_end) if np.isfinite(t_end) else float(t[-1]) if good else task.t0
+        return Result(t=t, states=states, status=status, stats=stats, t_stop=at)

@@ -1,0 +1,188 @@
+"""Recursions:  state_{k+1} = step(k, state_k),  one compiled loop that keeps only what is saved.
+
+Step numbers and step size are arguments of the compiled program, so that runs of any length and a whole ladder over eta
+share it. The loop is handed out in pieces of about half a second, for progress, budgets and Ctrl-C.
+"""
+
+import dataclasses
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn.compiled import bind
+from flowdyn.solvers.base import HUGE, Result, Solver, Task, Thinned, blame, is_bad
+from flowdyn.systems import DiscreteSystem, System
+
+MAX_STEPS = 10**9
+PIECE_SECONDS = 0.5
+FIRST_PIECE = 4096  # steps of the first piece, whose time is mostly compilation
+
+
+def _advance(system: DiscreteSystem, k: jax.Array, state: jax.Array, targets: jax.Array) -> tuple:
+    def save(carry: tuple, target: jax.Array) -> tuple:
+        start, state = carry
+        state = jax.lax.fori_loop(start, target, lambda k, s: system.step(k, s), state)
+        return (target, state), state
+
+    (k, state), rows = jax.lax.scan(save, (k, state), targets)
+    return k, state, rows, False
+
+
+def _advance_until(
+    system: DiscreteSystem, traced, spec: tuple, k: jax.Array, state: jax.Array, targets: jax.Array, limits: jax.Array
+) -> tuple:
+    """As `_advance`, but stays where it is from the first step at which a stop rule holds."""
+
+    def save(carry: tuple, target: jax.Array) -> tuple:
+        def going(inner: tuple) -> jax.Array:
+            return (inner[0] < target) & ~inner[2]
+
+        def step(inner: tuple) -> tuple:
+            k, state, _ = inner
+            state = system.step(k, state)
+            return k + 1, state, traced(system, spec, state, limits) >= 0
+
+        carry = jax.lax.while_loop(going, step, carry)
+        return carry, (carry[1], carry[0])
+
+    carry = (k, state, traced(system, spec, state, limits) >= 0)
+    (k, state, hit), (rows, _) = jax.lax.scan(save, carry, targets)
+    return k, state, rows, hit
+
+
+def _first_bad(system: DiscreteSystem, k: jax.Array, state: jax.Array, end: jax.Array) -> tuple:
+    """First step after which the state is not finite or beyond HUGE, with that state and the one before."""
+
+    def going(carry: tuple) -> jax.Array:
+        return (carry[0] < end) & (jnp.max(jnp.abs(carry[1])) <= HUGE)
+
+    def step(carry: tuple) -> tuple:
+        return carry[0] + 1, system.step(carry[0], carry[1]), carry[1]
+
+    return jax.lax.while_loop(going, step, (k, state, state))
+
+
+@dataclasses.dataclass(frozen=True)
+class Iteration(Solver):
+    """Run a recursion step by step, compiled.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.CustomProblem(lambda w: w**4 / 4, 1.0)
+    >>> gd = fd.solve(fd.GradientDescent(p, eta=0.5), 1.0, steps=1, saves=2, solver=fd.solvers.Iteration())
+    >>> gd.w.values.tolist()
+    [1.0, 0.5]
+    """
+
+    def refuses(self, system: System, state0: np.ndarray) -> str | None:
+        """Recursions only."""
+        return None if isinstance(system, DiscreteSystem) else f"it runs recursions, and this is {system.kind}"
+
+    def run(self, task: Task) -> Result:
+        """Run to the last save, the first stop, the first bad state or the end of the budget."""
+        return _Run(task).result()
+
+
+class _Run:
+    """State of one run between pieces."""
+
+    def __init__(self, task: Task):
+        assert isinstance(task.system, DiscreteSystem)
+        self.task, self.system = task, task.system
+        self.k, self.state, self.hit = task.k0, task.state0, False
+        self.block = int(np.clip(2**22 // max(task.state0.size, 1), 1, 64))  # rows a call may return
+        self.piece = FIRST_PIECE
+        self.end = task.k0 + (task.max_steps or MAX_STEPS)
+        if task.stop is None:
+            self.call = bind(_advance, self.system)
+        else:
+            inner = bind(_advance_until, self.system, task.stop.traced, task.stop.spec)
+            self.call = lambda k, state, targets: inner(k, state, targets, task.stop.thresholds)
+
+    def advance(self, targets: np.ndarray) -> np.ndarray:
+        """Run through `targets` (increasing, at most `block`) and return the states there."""
+        padded = np.concatenate([targets, np.repeat(targets[-1:], self.block - len(targets))])
+        clock, before = time.monotonic(), self.k
+        k, state, rows, hit = self.call(self.k, self.state, padded)
+        rows = np.asarray(rows)[: len(targets)]
+        self.k, self.state, self.hit = int(k), np.asarray(state), bool(hit)
+        spent = max(time.monotonic() - clock, 1e-6)
+        self.piece = int(np.clip((self.k - before) * PIECE_SECONDS / spent, self.piece, 8 * self.piece))
+        return rows
+
+    def result(self) -> Result:
+        """Advance until something ends the run."""
+        return self.open_end() if self.task.k is None else self.fixed_end(self.task.k)
+
+    def fixed_end(self, ks: np.ndarray) -> Result:
+        """Save at the step numbers `ks`."""
+        kept_k: list[int] = []
+        kept: list[np.ndarray] = []
+        last_good = (self.k, self.state)
+        done = 0
+        while True:
+            wanted = ks[done : done + self.block]
+            wanted = wanted[wanted <= min(self.k + self.piece, self.end)]
+            # no save within this piece: run to its end (or the next save's eve) without keeping anything
+            targets = wanted if len(wanted) else np.array([min(self.k + self.piece, self.end)])
+            rows = self.advance(targets)
+            bad = is_bad(rows)
+            good = int(np.argmax(bad)) if bad.any() else len(rows)
+            if len(wanted):
+                reached = targets[:good] <= self.k
+                kept_k.extend(targets[:good][reached].tolist())
+                kept.extend(rows[:good][reached])
+            if bad.any():
+                if good:
+                    last_good = (int(targets[good - 1]), rows[good - 1])
+                return self.broken(kept_k, kept, last_good)
+            last_good = (self.k, self.state)
+            done = int(np.searchsorted(ks, self.k, side="right"))
+            self.task.progress((self.k - self.task.k0) / max(int(ks[-1]) - self.task.k0, 1))
+            if self.hit:
+                if not kept_k or kept_k[-1] != self.k:
+                    kept_k.append(self.k)
+                    kept.append(self.state)
+                return self.finish(kept_k, kept, "stopped", self.k)
+            if done >= len(ks):
+                return self.finish(kept_k, kept, "reached_end")
+            if self.k >= self.end or self.task.out_of_time():
+                return self.finish(kept_k, kept, "max_steps" if self.k >= self.end else "max_seconds", self.k)
+
+    def open_end(self) -> Result:
+        """Run until a stop rule holds, keeping a thinned record."""
+        record, first = Thinned(self.task.saves), self.k
+        record.add(0, self.k, self.state)
+        while not self.hit and self.k < self.end and not self.task.out_of_time():
+            last_good = (self.k, self.state)
+            count = int(np.clip(self.piece // record.stride, 1, self.block))
+            targets = np.unique(np.minimum(self.k + record.stride * np.arange(1, count + 1), self.end))
+            rows = self.advance(targets)
+            if is_bad(rows).any():
+                return self.broken([int(when) for when, _ in record.rows], [row for _, row in record.rows], last_good)
+            for target, row in zip(targets, rows, strict=True):
+                if target < self.k:  # later rows repeat the state at which a rule held
+                    record.add(int(target) - first, int(target), row)
+        times, rows = record.close(self.k, self.state)
+        status = "stopped" if self.hit else "max_steps" if self.k >= self.end else "max_seconds"
+        return self.finish(times.tolist(), list(rows), status, self.k)
+
+    def broken(self, ks: list[int], rows: list[np.ndarray], last_good: tuple[int, np.ndarray]) -> Result:
+        """Run once more from the last good save, one step at a time, to find the step that went wrong."""
+        k, bad, before = bind(_first_bad, self.system)(*last_good, np.iinfo(np.int64).max)
+        return self.finish(ks, rows, blame(np.asarray(bad), np.asarray(before)), int(k))
+
+    def finish(self, ks: list[int], rows: list[np.ndarray], status, k_stop: int | None = None) -> Result:
+        """Collect the rows."""
+        k = np.array(ks, dtype=np.int64)
+        return Result(
+            t=self.system.clock(k) if len(k) else np.empty(0),
+            states=np.array(rows).reshape(len(ks), self.state.size),
+            status=status,
+            k=k,
+            stats={"n_steps": self.k - self.task.k0},
+            t_stop=np.nan if k_stop is None else float(self.system.clock(k_stop)),
+        )

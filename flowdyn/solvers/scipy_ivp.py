@@ -1,0 +1,243 @@
+"""ODEs by scipy's steppers, one run at a time, with the exact Jacobian from autodiff where the stepper wants one.
+
+``solve_ivp`` hangs on NaN and calls a NaN state a success; here our own loop drives the stepper classes and checks each
+step: finiteness, stop rules (root-found on the dense output), step and time budgets, progress.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from scipy import integrate
+from scipy.optimize import brentq
+from threadpoolctl import threadpool_limits
+
+from flowdyn import _check
+from flowdyn.compiled import bind
+from flowdyn.solvers.base import HUGE, Result, Solver, Status, Task, Thinned, blame
+from flowdyn.systems import ODESystem, System
+
+METHODS = {
+    "LSODA": integrate.LSODA,
+    "RK45": integrate.RK45,
+    "DOP853": integrate.DOP853,
+    "RK23": integrate.RK23,
+    "Radau": integrate.Radau,
+    "BDF": integrate.BDF,
+}
+IMPLICIT = ("LSODA", "Radau", "BDF")
+MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with a warning
+MAX_STEPS = 1_000_000
+PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
+
+
+def _drift(system: ODESystem, t: jax.Array, state: jax.Array) -> jax.Array:
+    return system.drift(t, state)
+
+
+def _jacobian(system: ODESystem, t: jax.Array, state: jax.Array) -> jax.Array:
+    return jax.jacfwd(lambda y: system.drift(t, y))(state)
+
+
+class _GiveUp(Exception):
+    """Raised inside a right-hand side to leave a stepper that would never return."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scipy(Solver):
+    """Adaptive integration by LSODA, RK45, DOP853, RK23, Radau or BDF.
+
+    Parameters
+    ----------
+    method : str
+        LSODA switches between Adams and BDF by itself; DOP853 is best for tight tolerances on smooth problems; Radau
+        and BDF are for stiff ones.
+    rtol : float
+        Relative tolerance per step, at least 2.3e-14.
+    atol : float, optional
+        Absolute tolerance; ``1e-4 * rtol`` unless given, so that coordinates as small as 1e-4 keep their digits.
+    max_step : float, optional
+        Longest step.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> stiff = fd.ODE(lambda t, y: -1e6 * (y - t))
+    >>> run = fd.solve(stiff, [1.0], t=1.0, solver=fd.solvers.Scipy("BDF"))
+    >>> round(float(run.w.isel(t=-1).item()), 6)
+    0.999999
+    """
+
+    method: str = "LSODA"
+    rtol: float = 1e-8
+    atol: float | None = None
+    max_step: float | None = None
+
+    def __post_init__(self) -> None:
+        _check.choice("method", self.method, METHODS)
+        if _check.real("rtol", self.rtol, positive=True) < MIN_RTOL:
+            raise _check.fail("rtol", f"must be at least {MIN_RTOL:.2g} in float64", self.rtol)
+        atol = 1e-4 * self.rtol if self.atol is None else _check.real("atol", self.atol, nonnegative=True)
+        object.__setattr__(self, "atol", atol)
+        if self.max_step is not None:
+            _check.real("max_step", self.max_step, positive=True)
+
+    def refuses(self, system: System, state0: np.ndarray) -> str | None:
+        """Ordinary differential equations only."""
+        return None if isinstance(system, ODESystem) else f"it integrates ODEs, and this is {system.kind}"
+
+    def run(self, task: Task) -> Result:
+        """Step to the end, a stop, a bad state or the end of the budget."""
+        # BLAS threads make the small linear algebra of implicit steppers 7 to 25 times slower
+        with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
+            return _Run(self, task).result()
+
+
+class _Run:
+    """One drive of a stepper."""
+
+    def __init__(self, solver: Scipy, task: Task):
+        self.task, self.solver = task, solver
+        self.end = np.inf if task.t is None else float(task.t[-1])
+        self.nonfinite_calls = 0
+        self.rows_t: list[float] = []
+        self.rows: list[np.ndarray] = []
+        self.record = Thinned(task.saves)
+        self.steps = self.stuck = 0
+
+    def right_hand_side(self) -> tuple[Callable, Callable | None]:
+        """Numpy functions f(t, y) and its Jacobian (None for a plain-numpy system)."""
+        system, task = self.task.system, self.task
+        assert isinstance(system, ODESystem)
+        traceable = system.is_traceable(task.state0)
+        compiled = bind(_drift, system) if traceable else system.drift
+
+        def fun(t: float, y: np.ndarray) -> np.ndarray:
+            value = np.asarray(compiled(t, y), dtype=float)
+            if np.isfinite(value).all():
+                self.nonfinite_calls = 0
+            else:
+                self.nonfinite_calls += 1
+                if self.nonfinite_calls > PATIENCE:
+                    raise _GiveUp
+            if task.max_seconds is not None and task.out_of_time():
+                raise _GiveUp
+            return value
+
+        if not traceable or self.solver.method not in IMPLICIT:
+            return fun, None
+        jacobian = bind(_jacobian, system)
+        return fun, lambda t, y: np.asarray(jacobian(t, y))
+
+    def stepper(self) -> integrate.OdeSolver:
+        """The scipy stepper at the start."""
+        task, solver = self.task, self.solver
+        fun, jacobian = self.right_hand_side()
+        options = {} if jacobian is None else {"jac": jacobian}
+        if solver.max_step is not None:
+            options["max_step"] = solver.max_step
+            options["first_step"] = min(solver.max_step, self.end - task.t0)
+        if task.t is None and solver.method != "LSODA":  # their first guess of a step divides by the span
+            options.setdefault("first_step", 1e-6)
+        return METHODS[solver.method](
+            fun, task.t0, task.state0, self.end, rtol=solver.rtol, atol=solver.atol, **options
+        )
+
+    def result(self) -> Result:
+        """Drive it."""
+        task = self.task
+        if task.stop is not None and task.stop.margin(task.state0) >= 0:
+            return self.finish(None, "stopped", task.t0, task.state0)
+        if task.t is not None and task.t[0] == task.t0:
+            self.keep(task.t0, task.state0)
+        if task.t is not None and task.t[-1] == task.t0:
+            return self.finish(None, "reached_end")
+        self.record.add(0, task.t0, task.state0)
+        stepper = self.stepper()
+        while True:
+            ended = self.step(stepper)
+            if ended is not None:
+                return ended
+
+    def step(self, stepper: integrate.OdeSolver) -> Result | None:
+        """One step; a Result when the run is over."""
+        task, t_old, y_old = self.task, stepper.t, stepper.y
+        try:
+            stepper.step()
+        except _GiveUp:
+            late = task.max_seconds is not None and task.out_of_time()
+            return self.finish(stepper, "max_seconds" if late else "nonfinite", t_old, message="drift is not finite")
+        except ValueError as error:  # implicit steppers factorise a matrix that is not finite
+            return self.finish(stepper, "nonfinite", t_old, message=str(error))
+        self.steps += 1
+        if not np.abs(stepper.y).max() <= HUGE:
+            return self.finish(stepper, blame(stepper.y, y_old), t_old)
+        if stepper.status == "failed":
+            return self.finish(stepper, self.why_stuck(y_old), t_old, message="the step size fell below the spacing of t")
+        # LSODA creeps towards a singularity for ever instead of failing
+        self.stuck = self.stuck + 1 if stepper.t - t_old <= 8 * np.spacing(stepper.t) else 0
+        if self.stuck > PATIENCE:
+            return self.finish(stepper, self.why_stuck(stepper.y), t_old, message="the step size fell to the spacing of t")
+        dense = None
+        if task.stop is not None and task.stop.margin(stepper.y) >= 0:
+            dense = stepper.dense_output()
+            root = self.crossing(dense, t_old, stepper.t)
+            self.save_until(dense, t_old, root)
+            return self.finish(stepper, "stopped", root, dense(root))
+        if task.t is None:
+            self.record.add(self.steps, stepper.t, stepper.y.copy())
+        else:
+            self.save_until(stepper.dense_output, t_old, stepper.t)
+            task.progress((stepper.t - task.t0) / (self.end - task.t0))
+        if stepper.status == "finished":
+            return self.finish(stepper, "reached_end")
+        if self.steps >= (task.max_steps or MAX_STEPS):
+            return self.finish(stepper, "max_steps", stepper.t, stepper.y)
+        return None
+
+    def why_stuck(self, y: np.ndarray) -> Status:
+        """A solution that grew runs into a singularity; otherwise the right-hand side is to blame."""
+        grown = np.abs(y).max() > 1e6 * (1 + np.abs(self.task.state0).max())
+        return "diverged" if grown else "nonfinite"
+
+    def crossing(self, dense: Callable, low: float, high: float) -> float:
+        """Time in (low, high] at which the first stop rule begins to hold."""
+        margin = self.task.stop.margin  # type: ignore[union-attr]
+        if margin(dense(high)) < 0:  # the dense output differs from the step's end by rounding only
+            return high
+        return float(brentq(lambda t: margin(dense(t)), low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps))
+
+    def keep(self, t: float, state: np.ndarray) -> None:
+        """Append a row."""
+        self.rows_t.append(float(t))
+        self.rows.append(np.array(state))
+
+    def save_until(self, dense: Callable, low: float, high: float) -> None:
+        """Keep the save times in (low, high]; `dense` is the dense output or a function that makes it."""
+        if self.task.t is None:
+            return
+        first, last = np.searchsorted(self.task.t, [low, high], side="right")
+        if last > first:
+            output = dense if isinstance(dense, integrate.DenseOutput) else dense()
+            for t in self.task.t[first:last]:
+                self.keep(t, output(t))
+
+    def finish(
+        self,
+        stepper: integrate.OdeSolver | None,
+        status: Status,
+        t_stop: float = np.nan,
+        state: np.ndarray | None = None,
+        message: str = "",
+    ) -> Result:
+        """Collect rows and counters; `state` at `t_stop` becomes the last row."""
+        t, rows = np.array(self.rows_t), np.array(self.rows).reshape(len(self.rows), self.task.state0.size)
+        if self.task.t is None:
+            t, rows = self.record.close(t_stop, self.task.state0 if state is None else state)
+        elif status == "stopped" and state is not None and (len(t) == 0 or t[-1] < t_stop):
+            t, rows = np.append(t, t_stop), np.vstack([rows, state])
+        stats = {"n_steps": self.steps}
+        if stepper is not None:
+            stats |= {"nfev": stepper.nfev, "njev": stepper.njev, "nlu": stepper.nlu}
+        return Result(t=t, states=rows, status=status, message=message, stats=stats, t_stop=t_stop)
