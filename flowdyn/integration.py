@@ -307,6 +307,7 @@ def _label(
         flowdyn_solver=describe_solver(solver),
         flowdyn_options=options,
         flowdyn_stats=_total([result.stats for result in results]),
+        flowdyn_parameters=" ".join(v.name for v in (system.problem.variables if isinstance(system, OnProblem) else variables)),
         seed=options["seed"],
         jax_enable_x64=int(float64_is_on()),
         stopped_by="; ".join(endings) or None,

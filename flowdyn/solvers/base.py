@@ -83,6 +83,10 @@ class Solver(abc.ABC):
         """Run from each row of `states0`, one after the other unless a back end knows better."""
         return [self.run(dataclasses.replace(task, state0=state)) for state in states0]
 
+    def tighter(self) -> "Solver | None":
+        """The same solver at a tighter tolerance, to measure its error by; None where there is none to measure."""
+        return None
+
     def config(self) -> dict[str, Any]:
         """Effective options, all defaults filled in."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]

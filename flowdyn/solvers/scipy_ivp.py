@@ -83,6 +83,11 @@ class Scipy(Solver):
         if self.max_step is not None:
             _check.real("max_step", self.max_step, positive=True)
 
+    def tighter(self) -> "Scipy":
+        """A tenth of the tolerances, down to what float64 allows."""
+        rtol = max(self.rtol / 10, float(MIN_RTOL))
+        return dataclasses.replace(self, rtol=rtol, atol=(self.atol or 0.0) * rtol / self.rtol)
+
     def refuses(self, system: System, state0: np.ndarray) -> str | None:
         """Ordinary differential equations only."""
         return None if isinstance(system, ODESystem) else f"it integrates ODEs, and this is {system.kind}"

@@ -1,0 +1,265 @@
+"""What happens as eta -> 0: a recursion beside its limit on a ladder of step sizes, and predictions at tiny ones.
+
+    sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   h the time step of the clock, w the limit of order p
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from flowdyn import _check, comparison, dataset
+from flowdyn.compiled import float64_is_on
+from flowdyn.dataset import Piece
+from flowdyn.integration import pick_solver, solve
+from flowdyn.ladders import RESOLVED, OrderFit, common_steps, fit_order
+from flowdyn.progress import meter, part
+from flowdyn.solvers.base import Solver
+from flowdyn.solvers.exact import Exact
+from flowdyn.solvers.scipy_ivp import MIN_RTOL, Scipy
+from flowdyn.specs import describe, describe_solver
+from flowdyn.systems import DiscreteSystem
+
+RUNGS = 6
+
+
+def eta_limit(
+    method: DiscreteSystem,
+    w0: Any,
+    t: float,
+    etas: Any = None,
+    *,
+    order: int = 0,
+    error: str = "sup",
+    realizations: int | None = None,
+    seed: int = 0,
+    solver: Solver | None = None,
+    saves: int = 101,
+    progress: Any = None,
+) -> Any:
+    """Run a method at several step sizes beside its continuous limit, and fit the order of their gap.
+
+    .. math:: \\sup_t \\|w_\\eta(t) - w(t)\\| = O(h^{p+1})
+
+    Parameters
+    ----------
+    method : DiscreteSystem
+        The recursion; its own eta heads the default ladder.
+    w0 : array_like (P,), mapping or pytree
+        Start.
+    t : float
+        End time on the clock; rounded down to a common multiple of all time steps.
+    etas : array_like (m,), optional
+        Step sizes, at least 3; the method's eta and five halvings of its time step unless given.
+    order : int
+        Order p of the limit: 0 the plain one, p >= 1 the modified flow.
+    error : {"sup"}
+        Distance: largest over the common times.
+    solver : Solver, optional
+        For the limit. Exact where a closed form is known, else DOP853 near the tightest tolerance.
+    saves : int
+        Common times kept, at most.
+
+    Returns
+    -------
+    xarray.Dataset
+        With dim `eta`: the recursion's variables, the limit's with suffix ``_limit``, `error`, `sup_error`, `order` (counted
+        in the clock's time step), `order_interval` (95 %), `order_expected`, and `solver_error`: what re-solving tighter
+        changed. Attribute `verdict` says whether the order is resolved.
+
+    Raises
+    ------
+    ArgumentError
+        If the time steps have no common multiple below t, or the method has a schedule.
+    RunError
+        If a rung diverges.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.Quadratic(1.0)
+    >>> ladder = fd.eta_limit(fd.GradientDescent(p, eta=0.1), [1.0], t=2.0)
+    >>> round(float(ladder.order), 2), float(ladder.order_expected)
+    (1.0, 1.0)
+    """
+    began = time.monotonic()
+    rungs, h = _rungs(method, etas)
+    if error != "sup":
+        raise _check.fail("error", "must be 'sup' for a deterministic method", error)
+    if realizations is not None:
+        raise _check.fail("realizations", "must be None for a deterministic method", realizations)
+    start = method.limit(order).ravel(w0)
+    ks = common_steps(h, _check.real("t", t, positive=True), _check.integer("saves", saves, minimum=2))
+    finest = int(np.argmin(h))
+    times = rungs[finest].clock(ks[finest])
+    limits = [rung.limit(order) for rung in rungs] if order else [method.limit(order)]
+    chosen = _limit_solver(limits[0], start, solver)
+    with meter(progress, "eta_limit") as report:
+        share = 1 / (len(rungs) + len(limits))
+        runs = []
+        for i, rung in enumerate(rungs):
+            runs.append(_rung(rung, start, times, part(report, i * share, (i + 1) * share)))
+        solved = []
+        for j, limit in enumerate(limits):
+            at = (len(rungs) + j) * share
+            solved.append(_limit(limit, start, times, chosen, part(report, at, at + share)))
+    gaps = [comparison.error(run, solved[min(i, len(solved) - 1)][0]).values for i, run in enumerate(runs)]
+    largest = np.array([gap.max() for gap in gaps])
+    solver_error = np.array([solved[min(i, len(solved) - 1)][1] for i in range(len(rungs))])
+    rounding = np.array([_rounding(run, k) for run, k in zip(runs, ks, strict=True)])
+    fit = fit_order(h, largest, solver_error + rounding)
+    ds = _ladder(method, rungs, h, runs, [run for run, _ in solved], gaps, fit, ks, times)
+    for name, values, text in (
+        ("sup_error", largest, "largest distance between recursion and limit over t"),
+        ("solver_error", solver_error, "change of the limit when it is solved to a tighter tolerance"),
+        ("rounding_error", rounding, "estimate of the rounding of the recursion"),
+    ):
+        ds[name] = (("eta",), values, {"long_name": text, "units": "1"})
+    ds["order_expected"] = ((), float(method.expected_order(order)), {"long_name": "order that theory expects", "units": "1"})
+    spec, arrays = describe(method)
+    for piece in dataset.input_pieces(arrays):
+        ds[piece.name] = (piece.dims, piece.values, {"units": "1", **piece.attrs})
+    ds.attrs = _attributes(method, order, chosen, fit, spec, seed) | {"wall_seconds": time.monotonic() - began}
+    return ds
+
+
+def _rungs(method: Any, etas: Any) -> tuple[list[DiscreteSystem], np.ndarray]:
+    """The method at each step size, and the time steps of their clocks."""
+    if not isinstance(method, DiscreteSystem):
+        raise _check.fail("method", "must be a recursion with a step size", method, "e.g. fd.GradientDescent(problem, eta)")
+    eta = method.constant_eta("a ladder over eta")
+    if etas is None:
+        etas = eta * 2.0 ** (-np.arange(RUNGS) / method.step_power)
+    values = _check.real_array("etas", etas, ndim=1)
+    if len(values) < 3:
+        raise _check.fail("etas", "must hold at least 3 step sizes to fit an order", values)
+    steps = np.diff(values)
+    if (values <= 0).any() or not ((steps > 0).all() or (steps < 0).all()):
+        raise _check.fail("etas", "must be positive and increasing or decreasing", values, "sort them and drop duplicates")
+    rungs = [method.with_eta(float(value)) for value in values]
+    return rungs, np.array([float(rung.clock(1)) for rung in rungs])
+
+
+def _rung(rung: DiscreteSystem, w0: np.ndarray, times: np.ndarray, report: Any) -> Any:
+    try:
+        return solve(rung, w0, times, progress=report)
+    except _check.RunError as error:
+        eta = rung.constant_eta("a ladder")
+        raise _check.RunError(f"`etas` must be small enough for every rung, got eta = {eta:g}: {error}") from None
+
+
+def _limit_solver(limit: Any, w0: np.ndarray, solver: Solver | None) -> Solver:
+    if solver is not None:
+        return pick_solver(limit, np.asarray(limit.lift(w0)), solver)
+    # a recursion resolves its flow with explicit steps, so an explicit method of high order is never the slower one
+    return Exact() if Exact().refuses(limit, w0) is None else Scipy("DOP853", rtol=10 * MIN_RTOL)
+
+
+def _limit(limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver, report: Any) -> tuple[Any, float]:
+    """The limit at `times`, and the change from a looser to a tighter tolerance, which bounds the error of the latter."""
+    run = solve(limit, w0, times, solver=solver, progress=report)
+    tighter = solver.tighter()
+    if tighter is None:
+        return run, 0.0
+    finer = solve(limit, w0, times, solver=tighter, progress=report)
+    return finer, float(comparison.sup_error(run, finer))
+
+
+def _rounding(run: Any, k: np.ndarray) -> float:
+    """Rounding of k steps of a recursion: a random walk of half-ulps of the largest parameter."""
+    names = run.attrs["flowdyn_parameters"].split()
+    scale = max(float(abs(run[name]).max()) for name in names)
+    return float(np.finfo(float).eps / 2 * scale * np.sqrt(max(int(k[-1]), 1)))
+
+
+def _ladder(
+    method: Any, rungs: list, h: np.ndarray, runs: list, limits: list, gaps: list, fit: OrderFit, ks: list, times: np.ndarray
+) -> Any:
+    """Recursions and limits side by side over (eta, t)."""
+    parts = []
+    shared = [str(name) for name in runs[0].data_vars if runs[0][name].dims[:1] == ("t",)]
+    for name in shared:
+        dims, long_name = runs[0][name].dims, runs[0][name].attrs["long_name"]
+        parts.append(Piece(name, ("eta", *dims), np.stack([run[name].values for run in runs]), {"long_name": long_name}))
+        values = [run[name].values for run in limits if name in run]
+        if values:
+            lead, stacked = (("eta",), np.stack(values)) if len(values) > 1 else ((), values[0])
+            parts.append(Piece(f"{name}_limit", (*lead, *dims), stacked, {"long_name": f"{long_name}, of the limit"}))
+    parts.append(Piece("error", ("eta", "t"), np.stack(gaps), {"long_name": "distance between recursion and limit"}))
+    parts.append(dataset.status_piece(["reached_end"] * len(rungs), ("eta",)))
+    parts.append(Piece("order", (), fit.order, {"long_name": "fitted order in the time step"}))
+    text = "95 % interval of the fitted order: residuals, and the change on leaving out the coarsest rung"
+    parts.append(Piece("order_interval", ("bound",), np.array([fit.low, fit.high]), {"long_name": text}))
+    used = {"long_name": "1 where the error stands out of solver error and rounding, and is fitted"}
+    parts.append(Piece("used", ("eta",), fit.used.astype(np.int8), used))
+    etas = [rung.constant_eta("a ladder") for rung in rungs]
+    coords = [dataset.axis("eta", etas), dataset.axis("t", times), Piece("k", ("eta", "t"), np.stack(ks), {"long_name": "step number k"})]
+    coords.append(Piece("h", ("eta",), h, {"long_name": "time step of the clock"}))
+    return dataset.build(parts, coords, method.coords, {})
+
+
+def _attributes(method: Any, order: int, solver: Solver, fit: OrderFit, spec: Any, seed: int) -> dict[str, Any]:
+    name = type(method).__name__
+    return dataset.provenance(
+        "ladder",
+        f"{name} as eta -> 0, beside its limit of order {order}",
+        f"{method.summary}, on a ladder of step sizes, beside its continuous limit of order {order}",
+        method.references or method.limit(order).references or method.problem.citation or "none",  # type: ignore[attr-defined]
+        flowdyn_system=spec,
+        flowdyn_solver=describe_solver(solver),
+        flowdyn_options={"order": order, "error": "sup", "resolved_above": RESOLVED},
+        flowdyn_parameters=" ".join(v.name for v in method.problem.variables),  # type: ignore[attr-defined]
+        limit_order=order,
+        verdict=fit.verdict,
+        seed=_check.integer("seed", seed, minimum=0),
+        jax_enable_x64=int(float64_is_on()),
+    )
+
+
+def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: Solver | None = None) -> Any:
+    """State of a recursion at time t from its modified flow, at a cost that does not grow with 1/eta.
+
+    .. math:: \\|w_{t/\\eta} - \\tilde w_p(t)\\| = O(\\eta^{p+1}), \\qquad
+              \\text{estimate } \\|\\tilde w_p(t) - \\tilde w_{p-1}(t)\\| = O(\\eta^p)
+
+    Parameters
+    ----------
+    method : DiscreteSystem
+        Gradient descent with a constant eta.
+    w0 : array_like (P,), mapping or pytree
+        Start.
+    t : float or array_like (T,)
+        Training time(s) eta * k.
+    order : int
+        Order p >= 1 of the modified flow.
+    solver : Solver, optional
+        Exact where a closed form is known, else DOP853 near the tightest tolerance.
+
+    Returns
+    -------
+    xarray.Dataset
+        The modified flow at `t`, with ``error_estimate(t)``: the distance from order p - 1 plus the solver's error. It
+        overestimates the gap where eta is small enough for the series to converge.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> gd = fd.GradientDescent(fd.problems.Quadratic(1.0), eta=1e-8)  # 1e8 steps
+    >>> w = fd.predict(gd, [1.0], t=1.0)
+    >>> round(float(w.w.item()), 12), bool(w.error_estimate.item() < 1e-8)
+    (0.36787943933, True)
+    """
+    if not isinstance(method, DiscreteSystem):
+        raise _check.fail("method", "must be a recursion with a step size", method)
+    p = _check.integer("order", order, minimum=1)
+    times = _check.times("t", np.atleast_1d(_check.real_array("t", t)))
+    flow, lower = method.limit(p), method.limit(p - 1)
+    start = flow.ravel(w0)
+    chosen = _limit_solver(flow, start, solver)
+    run, solver_error = _limit(flow, start, times, chosen, False)
+    below = solve(lower, start, times, solver=chosen.tighter() or chosen, progress=False)
+    text = f"distance from the modified flow of order {p - 1}, plus solver error"
+    estimate = comparison.error(run, below).values + solver_error
+    run["error_estimate"] = (("t",), estimate, {"long_name": text, "units": "1"})
+    run.attrs["title"] = f"{type(method).__name__} predicted by its modified flow of order {p}"
+    return run
