@@ -23,21 +23,27 @@ def _numbers(text: str) -> list[float]:
 
 def parser() -> argparse.ArgumentParser:
     """Build the argument parser."""
-    top = argparse.ArgumentParser(PROGRAM, description="Training dynamics and their limits as the step size goes to zero.")
+    top = argparse.ArgumentParser(
+        PROGRAM, description="Training dynamics and their limits as the step size goes to zero."
+    )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     ladder = commands.add_parser("eta-limit", help="run gradient descent at several eta beside its flow, fit the order")
     _add_problem(ladder)
     ladder.add_argument("--etas", type=_numbers, help="step sizes, e.g. 0.04,0.02,0.01 (default: six halvings)")
-    ladder.add_argument("--order", type=int, default=0, help="order of the limit: 0 the flow, p its modified flow (default 0)")
+    ladder.add_argument(
+        "--order", type=int, default=0, help="order of the limit: 0 the flow, p its modified flow (default 0)"
+    )
     ladder.add_argument("--steps", type=int, help="steps of the largest eta, in place of --t")
     _add_output(ladder)
     ladder.set_defaults(run=_eta_limit)
 
     single = commands.add_parser("solve", help="run one method or flow")
     _add_problem(single)
-    single.add_argument("--method", default="GradientFlow", help="GradientFlow (default), GradientDescent, ModifiedFlow")
+    single.add_argument(
+        "--method", default="GradientFlow", help="GradientFlow (default), GradientDescent, ModifiedFlow"
+    )
     single.add_argument("--eta", type=float, help="step size of GradientDescent and ModifiedFlow")
     single.add_argument("--order", type=int, default=1, help="order of ModifiedFlow (default 1)")
     single.add_argument("--steps", type=int, help="steps of GradientDescent, in place of --t")
@@ -58,11 +64,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_problem(command: argparse.ArgumentParser) -> None:
-    command.add_argument("data", nargs="?", metavar="DATA", help=".csv or .nc table (default: an embedded sparse problem)")
-    command.add_argument("--problem", help="LinearRegression (default with DATA), SquaredRegression, DiagonalNetwork, ...")
+    command.add_argument(
+        "data", nargs="?", metavar="DATA", help=".csv or .nc table (default: an embedded sparse problem)"
+    )
+    command.add_argument(
+        "--problem", help="LinearRegression (default with DATA), SquaredRegression, DiagonalNetwork, ..."
+    )
     command.add_argument("--target", metavar="COLUMN", help="column of DATA to predict")
     command.add_argument("--standardize", action="store_true", help="give every column mean 0 and standard deviation 1")
-    command.add_argument("--alpha", type=float, help="scale of the initialisation, where the problem has one (default 0.1)")
+    command.add_argument(
+        "--alpha", type=float, help="scale of the initialisation, where the problem has one (default 0.1)"
+    )
     command.add_argument("--t", type=float, help="training time (default: 20 over the largest curvature at the start)")
     command.add_argument("--seed", type=int, default=0, help="seed of the embedded problem (default 0)")
 
@@ -199,7 +211,10 @@ def _eta_limit(options: argparse.Namespace) -> None:
         row = ladder.isel(eta=i)
         print(f"{float(row.eta):12.6g} {int(row.k[-1]):9d} {float(row.sup_error):12.4e}")
     low, high = ladder.order_interval.values
-    print(f"order {float(ladder.order):.4f}, 95 % interval [{low:.4f}, {high:.4f}], expected {float(ladder.order_expected):g}")
+    print(
+        f"order {float(ladder.order):.4f}, 95 % interval [{low:.4f}, {high:.4f}], "
+        f"expected {float(ladder.order_expected):g}"
+    )
     if ladder.attrs["verdict"] != "resolved":
         print(ladder.attrs["verdict"])
     _write(ladder, options)
@@ -224,7 +239,8 @@ def _solve(options: argparse.Namespace) -> None:
     system = cls(problem, **{name: getattr(options, name) for name in arguments})
     t = options.t if options.t is not None or options.steps is not None else default_time(problem, w0)
     run = fd.solve(system, w0, t, steps=options.steps, saves=options.saves, seed=options.seed)
-    print(f"{run.attrs['title']}: t = {float(run.t[-1]):g}, loss = {float(run.loss[-1]):.6g}, grad_norm = {float(run.grad_norm[-1]):.3g}")
+    end, loss, norm = (float(values[-1]) for values in (run.t, run.loss, run.grad_norm))
+    print(f"{run.attrs['title']}: t = {end:g}, loss = {loss:.6g}, grad_norm = {norm:.3g}")
     _write(run, options)
 
 

@@ -1,6 +1,6 @@
 """How far two results are apart: Datasets in, DataArrays out.
 
-    error(t) = ||a(t) - b(t)||,   sup_error = max_t error(t)       (Euclidean norm over all parameters)
+error(t) = ||a(t) - b(t)||,   sup_error = max_t error(t)       (Euclidean norm over all parameters)
 """
 
 import xarray as xr
@@ -23,7 +23,9 @@ def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     if missing:
         raise _check.fail("a", "and `b` must hold their parameters at all times", missing, "solve without observe_only")
     try:
-        a, b = xr.align(a[names].drop_vars("k", errors="ignore"), b[names].drop_vars("k", errors="ignore"), join="exact")
+        a, b = xr.align(
+            a[names].drop_vars("k", errors="ignore"), b[names].drop_vars("k", errors="ignore"), join="exact"
+        )
     except ValueError:
         raise _check.ArgumentError(
             f"`a` and `b` must have the same times, got {a.sizes.get('t')} and {b.sizes.get('t')} that differ; "

@@ -1,6 +1,6 @@
 """What happens as eta -> 0: a recursion beside its limit on a ladder of step sizes, and predictions at tiny ones.
 
-    sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   h the time step of the clock, w the limit of order p
+sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   h the time step of the clock, w the limit of order p
 """
 
 import time
@@ -37,9 +37,9 @@ def eta_limit(
     saves: int = 101,
     progress: Any = None,
 ) -> Any:
-    """Run a method at several step sizes beside its continuous limit, and fit the order of their gap.
+    r"""Run a method at several step sizes beside its continuous limit, and fit the order of their gap.
 
-    .. math:: \\sup_t \\|w_\\eta(t) - w(t)\\| = O(h^{p+1})
+    .. math:: \sup_t \|w_\eta(t) - w(t)\| = O(h^{p+1})
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ def eta_limit(
     Returns
     -------
     xarray.Dataset
-        With dim `eta`: the recursion's variables, the limit's with suffix ``_limit``, `error`, `sup_error`, `order` (counted
-        in the clock's time step), `order_interval` (95 %), `order_expected`, and `solver_error`: what re-solving tighter
-        changed. Attribute `verdict` says whether the order is resolved.
+        With dim `eta`: the recursion's variables, the limit's with suffix ``_limit``, `error`, `sup_error`, `order`
+        (counted in the clock's time step), `order_interval` (95 %), `order_expected`, and `solver_error`: what
+        re-solving tighter changed. Attribute `verdict` says whether the order is resolved.
 
     Raises
     ------
@@ -115,7 +115,11 @@ def eta_limit(
         ("rounding_error", rounding, "estimate of the rounding of the recursion"),
     ):
         ds[name] = (("eta",), values, {"long_name": text, "units": "1"})
-    ds["order_expected"] = ((), float(method.expected_order(order)), {"long_name": "order that theory expects", "units": "1"})
+    ds["order_expected"] = (
+        (),
+        float(method.expected_order(order)),
+        {"long_name": "order that theory expects", "units": "1"},
+    )
     spec, arrays = describe(method)
     for piece in dataset.input_pieces(arrays):
         ds[piece.name] = (piece.dims, piece.values, {"units": "1", **piece.attrs})
@@ -126,7 +130,9 @@ def eta_limit(
 def _rungs(method: Any, etas: Any) -> tuple[list[DiscreteSystem], np.ndarray]:
     """The method at each step size, and the time steps of their clocks."""
     if not isinstance(method, DiscreteSystem):
-        raise _check.fail("method", "must be a recursion with a step size", method, "e.g. fd.GradientDescent(problem, eta)")
+        raise _check.fail(
+            "method", "must be a recursion with a step size", method, "e.g. fd.GradientDescent(problem, eta)"
+        )
     eta = method.constant_eta("a ladder over eta")
     if etas is None:
         etas = eta * 2.0 ** (-np.arange(RUNGS) / method.step_power)
@@ -135,7 +141,9 @@ def _rungs(method: Any, etas: Any) -> tuple[list[DiscreteSystem], np.ndarray]:
         raise _check.fail("etas", "must hold at least 3 step sizes to fit an order", values)
     steps = np.diff(values)
     if (values <= 0).any() or not ((steps > 0).all() or (steps < 0).all()):
-        raise _check.fail("etas", "must be positive and increasing or decreasing", values, "sort them and drop duplicates")
+        raise _check.fail(
+            "etas", "must be positive and increasing or decreasing", values, "sort them and drop duplicates"
+        )
     rungs = [method.with_eta(float(value)) for value in values]
     return rungs, np.array([float(rung.clock(1)) for rung in rungs])
 
@@ -156,7 +164,7 @@ def _limit_solver(limit: Any, w0: np.ndarray, solver: Solver | None) -> Solver:
 
 
 def _limit(limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver, report: Any) -> tuple[Any, float]:
-    """The limit at `times`, and the change from a looser to a tighter tolerance, which bounds the error of the latter."""
+    """The limit at `times`, and the change from a looser to a tighter tolerance: a bound on the latter's error."""
     run = solve(limit, w0, times, solver=solver, progress=report)
     tighter = solver.tighter()
     if tighter is None:
@@ -173,14 +181,24 @@ def _rounding(run: Any, k: np.ndarray) -> float:
 
 
 def _ladder(
-    method: Any, rungs: list, h: np.ndarray, runs: list, limits: list, gaps: list, fit: OrderFit, ks: list, times: np.ndarray
+    method: Any,
+    rungs: list,
+    h: np.ndarray,
+    runs: list,
+    limits: list,
+    gaps: list,
+    fit: OrderFit,
+    ks: list,
+    times: np.ndarray,
 ) -> Any:
     """Recursions and limits side by side over (eta, t)."""
     parts = []
     shared = [str(name) for name in runs[0].data_vars if runs[0][name].dims[:1] == ("t",)]
     for name in shared:
         dims, long_name = runs[0][name].dims, runs[0][name].attrs["long_name"]
-        parts.append(Piece(name, ("eta", *dims), np.stack([run[name].values for run in runs]), {"long_name": long_name}))
+        parts.append(
+            Piece(name, ("eta", *dims), np.stack([run[name].values for run in runs]), {"long_name": long_name})
+        )
         values = [run[name].values for run in limits if name in run]
         if values:
             lead, stacked = (("eta",), np.stack(values)) if len(values) > 1 else ((), values[0])
@@ -193,7 +211,11 @@ def _ladder(
     used = {"long_name": "1 where the error stands out of solver error and rounding, and is fitted"}
     parts.append(Piece("used", ("eta",), fit.used.astype(np.int8), used))
     etas = [rung.constant_eta("a ladder") for rung in rungs]
-    coords = [dataset.axis("eta", etas), dataset.axis("t", times), Piece("k", ("eta", "t"), np.stack(ks), {"long_name": "step number k"})]
+    coords = [
+        dataset.axis("eta", etas),
+        dataset.axis("t", times),
+        Piece("k", ("eta", "t"), np.stack(ks), {"long_name": "step number k"}),
+    ]
     coords.append(Piece("h", ("eta",), h, {"long_name": "time step of the clock"}))
     return dataset.build(parts, coords, method.coords, {})
 
@@ -204,11 +226,11 @@ def _attributes(method: Any, order: int, solver: Solver, fit: OrderFit, spec: An
         "ladder",
         f"{name} as eta -> 0, beside its limit of order {order}",
         f"{method.summary}, on a ladder of step sizes, beside its continuous limit of order {order}",
-        method.references or method.limit(order).references or method.problem.citation or "none",  # type: ignore[attr-defined]
+        method.references or method.limit(order).references or method.problem.citation or "none",
         flowdyn_system=spec,
         flowdyn_solver=describe_solver(solver),
         flowdyn_options={"order": order, "error": "sup", "resolved_above": RESOLVED},
-        flowdyn_parameters=" ".join(v.name for v in method.problem.variables),  # type: ignore[attr-defined]
+        flowdyn_parameters=" ".join(v.name for v in method.problem.variables),
         limit_order=order,
         verdict=fit.verdict,
         seed=_check.integer("seed", seed, minimum=0),
@@ -217,10 +239,10 @@ def _attributes(method: Any, order: int, solver: Solver, fit: OrderFit, spec: An
 
 
 def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: Solver | None = None) -> Any:
-    """State of a recursion at time t from its modified flow, at a cost that does not grow with 1/eta.
+    r"""State of a recursion at time t from its modified flow, at a cost that does not grow with 1/eta.
 
-    .. math:: \\|w_{t/\\eta} - \\tilde w_p(t)\\| = O(\\eta^{p+1}), \\qquad
-              \\text{estimate } \\|\\tilde w_p(t) - \\tilde w_{p-1}(t)\\| = O(\\eta^p)
+    .. math:: \|w_{t/\eta} - \tilde w_p(t)\| = O(\eta^{p+1}), \qquad
+              \text{estimate } \|\tilde w_p(t) - \tilde w_{p-1}(t)\| = O(\eta^p)
 
     Parameters
     ----------

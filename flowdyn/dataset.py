@@ -1,7 +1,7 @@
 """Arrays in, labelled xarray Datasets out: the one door to xarray for results.
 
-Rules (CF-1.11): dims have one meaning each (`t`, `feature`, `sample`, `param`, `eta`, `start`); every variable has a long
-name and units; how a result was made stands in its attributes, as text that can be read back.
+Rules (CF-1.11): dims have one meaning each (`t`, `feature`, `sample`, `param`, `eta`, `start`); every variable has a
+long name and units; how a result was made stands in its attributes, as text that can be read back.
 """
 
 import datetime
@@ -52,7 +52,7 @@ def split_state(variables: Sequence[Variable], states: np.ndarray) -> dict[str, 
     """Named pieces of flat states (..., S)."""
     edges = np.cumsum([v.size for v in variables])[:-1]
     parts = np.split(states, edges, axis=-1)
-    return {v.name: p.reshape(*states.shape[:-1], *v.shape) for v, p in zip(variables, parts, strict=True)}
+    return {v.name: p.reshape((*states.shape[:-1], *v.shape)) for v, p in zip(variables, parts, strict=True)}
 
 
 def status_piece(statuses: Any, dims: tuple[str, ...] = ()) -> Piece:
@@ -74,7 +74,9 @@ def build(
     names = [piece.name for piece in (*variables, *coords)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise _check.fail("names", "must differ between variables of a Dataset", twice, "rename the parameter or observable")
+        raise _check.fail(
+            "names", "must differ between variables of a Dataset", twice, "rename the parameter or observable"
+        )
     built = {p.name: _variable(p) for p in variables}
     dims = {dim for v in built.values() for dim in v.dims}
     axes = {p.name: _variable(p) for p in coords}
@@ -163,7 +165,9 @@ def slice_of(w0: Any) -> xr.Dataset | None:
     return w0
 
 
-def restart(ds: xr.Dataset, variables: Sequence[Variable], needed: int) -> tuple[dict[str, np.ndarray], float | None, int | None]:
+def restart(
+    ds: xr.Dataset, variables: Sequence[Variable], needed: int
+) -> tuple[dict[str, np.ndarray], float | None, int | None]:
     """Named pieces of the state in a slice, its time and its step number; the first `needed` pieces must be there."""
     found = {}
     for i, v in enumerate(variables):

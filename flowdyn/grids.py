@@ -1,4 +1,4 @@
-"""Which times are kept: one place turns every way to say it into an array on the system's clock, and results onto it."""
+"""Which times are kept: one place turns every way to say it into ticks of the clock, and results onto them."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,6 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.solvers.base import Result
-from flowdyn.solvers.iteration import MAX_STEPS
 from flowdyn.systems import DiscreteSystem, System
 
 ON_CLOCK = 1e-9  # relative distance at which a requested time counts as a tick
@@ -33,11 +32,17 @@ class Grid:
             only = results[0]
             return only.t, only.k, only.states[None]
         if self.t is None:
-            raise _check.fail("t", "must be finite for several starts", np.inf, "give an end time, or run them one by one")
+            raise _check.fail(
+                "t", "must be finite for several starts", np.inf, "give an end time, or run them one by one"
+            )
         states = np.full((len(results), len(self.t), size), np.nan)
         for row, result in zip(states, results, strict=True):
             # a stopped member's last row is the stop itself, which need not be a save time
-            count = int(np.searchsorted(self.t, result.t_stop, side="right")) if result.status == "stopped" else len(result.t)
+            count = (
+                int(np.searchsorted(self.t, result.t_stop, side="right"))
+                if result.status == "stopped"
+                else len(result.t)
+            )
             row[:count] = result.states[:count]
         return self.t, self.k, states
 
@@ -50,36 +55,36 @@ def make_grid(
     t0: float,
     k0: int,
     has_stop: bool,
-    max_steps: int | None,
 ) -> Grid:
     """Resolve `t`, `steps` and `saves`."""
-    discrete = isinstance(system, DiscreteSystem)
     if (t is None) == (steps is None):
         raise _check.fail("t", "or `steps` must be given, and not both", (t, steps))
     if steps is not None:
-        if not discrete:
+        if not isinstance(system, DiscreteSystem):
             raise _check.fail("steps", "is for recursions; a flow takes `t`", steps)
-        return _steps_grid(system, k0 + _check.integer("steps", steps, minimum=1), saves, k0, max_steps)
+        return _steps_grid(system, k0 + _check.integer("steps", steps, minimum=1), saves, k0)
     if np.ndim(t):
         array = _check.times("t", t)
         if array[0] < t0:
             raise _check.fail("t", f"must not start before {t0:g}, where the run starts", array[0])
-        if not discrete:
+        if not isinstance(system, DiscreteSystem):
             return Grid(array, None, saves, array)
         k = on_clock(system, array)
-        _check_count(k[-1] - k0, max_steps)
         return Grid(array, k, saves, array)
     end = _end(t, t0, has_stop)
     if np.isinf(end):
         return Grid(None, None, saves, None)
-    if discrete:
+    if isinstance(system, DiscreteSystem):
         last = system.increments.steps_until(end, 10**12)
         if last <= k0:
             raise _check.fail(
-                "t", f"must reach at least one step of the clock, {float(system.clock(k0 + 1)):g}", t, "use a smaller eta"
+                "t",
+                f"must reach at least one step of the clock, {float(system.clock(k0 + 1)):g}",
+                t,
+                "use a smaller eta",
             )
         note = f"the end t = {end:g} was rounded down to step {last}"
-        return _steps_grid(system, last, saves, k0, max_steps, note if float(system.clock(last)) != end else "")
+        return _steps_grid(system, last, saves, k0, note if float(system.clock(last)) != end else "")
     return Grid(np.linspace(t0, end, saves), None, saves, None)
 
 
@@ -95,42 +100,21 @@ def _end(t: Any, t0: float, has_stop: bool) -> float:
     return end
 
 
-def _steps_grid(system: Any, last: int, saves: int, k0: int, max_steps: int | None, note: str = "") -> Grid:
-    _check_count(last - k0, max_steps)
+def _steps_grid(system: Any, last: int, saves: int, k0: int, note: str = "") -> Grid:
     k = np.unique(np.rint(np.linspace(k0, last, min(saves, last - k0 + 1))).astype(np.int64))
     return Grid(system.clock(k), k, saves, None, note)
 
 
-def _check_count(count: int, max_steps: int | None) -> None:
-    if max_steps is None and count > MAX_STEPS:
-        raise _check.ArgumentError(
-            f"`t` must not need more than {MAX_STEPS:.0e} steps, got {count:.3e}; raise `max_steps`, or use "
-            "flowdyn.predict, whose cost does not grow with 1/eta"
-        )
-
-
 def on_clock(system: DiscreteSystem, t: np.ndarray) -> np.ndarray:
     """Step numbers of the times `t`, which must be ticks of the system's clock."""
-    below = np.array([system.increments.steps_until(x, 10**12) for x in t[:1]] + [0] * (len(t) - 1), dtype=np.int64)
-    if len(t) > 1:
-        last = system.increments.steps_until(float(t[-1]), 10**12) + 1
-        if last <= 10**7 and not _is_even(system):
-            ticks = system.clock(np.arange(last + 1))
-            below = np.searchsorted(ticks, t * (1 + ON_CLOCK), side="right") - 1
-        else:
-            below = np.floor(t / float(system.clock(1)) * (1 + ON_CLOCK)).astype(np.int64)
-    ticks = system.clock(below)
+    k = system.increments.nearest(t)
+    ticks = system.clock(k)
     off = np.abs(ticks - t) > ON_CLOCK * np.maximum(np.abs(t), 1e-300)
     if off.any():
         i = int(np.argmax(off))
+        around = system.clock(np.array([k[i], k[i] + (1 if t[i] > ticks[i] or k[i] == 0 else -1)]))
         raise _check.ArgumentError(
             f"`t` must hold times of the clock of {type(system).__name__}, got t[{i}] = {t[i]:.12g}; the nearest are "
-            f"{float(ticks[i]):.12g} and {float(system.clock(below[i] + 1)):.12g}"
+            f"{around.min():.12g} and {around.max():.12g}"
         )
-    return below
-
-
-def _is_even(system: DiscreteSystem) -> bool:
-    from flowdyn.schedules import Constant
-
-    return isinstance(system.increments, Constant)
+    return k

@@ -46,11 +46,11 @@ def solve(
     system : System
         A method (``GradientDescent(problem, eta)``), a flow (``GradientFlow(problem)``) or ``ODE(f)``.
     w0 : array_like (P,), mapping, pytree or Dataset
-        Start: flat parameters, named ones, a pytree like the problem's, or one time of an earlier Dataset (a restart: the
-        clock goes on from there). Shape (B, P) runs B starts and adds the dimension ``start``.
+        Start: flat parameters, named ones, a pytree like the problem's, or one time of an earlier Dataset (a restart:
+        the clock goes on from there). Shape (B, P) runs B starts and adds the dimension ``start``.
     t : float or array_like (T,)
-        End time, or increasing save times, on the system's clock (eta * k for gradient descent). For a recursion an end is
-        rounded down to a step, and save times must lie on the clock to 1e-9 relative. ``inf`` needs `stop`.
+        End time, or increasing save times, on the system's clock (eta * k for gradient descent). For a recursion an
+        end is rounded down to a step, and save times must lie on the clock to 1e-9 relative. ``inf`` needs `stop`.
     steps : int, optional
         Number of steps of a recursion, in place of `t`.
     saves : int
@@ -99,7 +99,7 @@ def solve(
     states0, t0, k0, is_restart = _start(system, w0)
     batch = states0.ndim == 2
     first = states0[0] if batch else states0
-    grid = make_grid(system, t, steps, _check.integer("saves", saves, minimum=2), t0, k0, bool(stop), max_steps)
+    grid = make_grid(system, t, steps, _check.integer("saves", saves, minimum=2), t0, k0, bool(stop))
     _check_size(grid, states0, max_bytes)
     observer = Observer(system, observe, first)
     chosen = pick_solver(system, first, solver)
@@ -149,7 +149,9 @@ def _check_choices(system: Any, solver: Any, realizations: Any, on_divergence: s
         names = ", ".join(f"fd.solvers.{name}(...)" for name in solvers.REGISTRY)
         raise _check.fail("solver", "must be a solver object", solver, f"one of {names}")
     if realizations is not None:
-        raise _check.fail("realizations", "must be None for a deterministic system", realizations, "every one would be equal")
+        raise _check.fail(
+            "realizations", "must be None for a deterministic system", realizations, "every one would be equal"
+        )
     _check.choice("on_divergence", on_divergence, ("raise", "keep"))
     if not float64_is_on():
         warnings.warn(
@@ -186,7 +188,9 @@ def _restart(system: System, piece: Any) -> tuple[np.ndarray, float, int, bool]:
     own = system.problem.variables if isinstance(system, OnProblem) else system.layout(size)
     variables = system.layout(size)
     found, t, k = dataset.restart(piece, variables, len(own))
-    state = np.array(system.lift(system.ravel({v.name: found[v.name] for v in own} if len(own) > 1 else found[own[0].name])))
+    state = np.array(
+        system.lift(system.ravel({v.name: found[v.name] for v in own} if len(own) > 1 else found[own[0].name]))
+    )
     if len(found) == len(variables):
         state = np.concatenate([np.ravel(found[v.name]) for v in variables])
     if t is None:
@@ -197,7 +201,10 @@ def _restart(system: System, piece: Any) -> tuple[np.ndarray, float, int, bool]:
         if abs(float(system.clock(step)) - t) <= 1e-9 * max(t, 1e-300):
             return state, t, step, True
     raise _check.fail(
-        "w0", f"must be a slice at a time on the clock of {type(system).__name__}", t, "pass its arrays to start at t = 0"
+        "w0",
+        f"must be a slice at a time on the clock of {type(system).__name__}",
+        t,
+        "pass its arrays to start at t = 0",
     )
 
 
@@ -215,7 +222,9 @@ def pick_solver(system: System, state0: np.ndarray, solver: Solver | None) -> So
         if why is None:
             return candidate
         reasons.append(f"{name}: {why}")
-    raise _check.ArgumentError(f"`solver` must support {type(system).__name__}, got none that does ({'; '.join(reasons)})")
+    raise _check.ArgumentError(
+        f"`solver` must support {type(system).__name__}, got none that does ({'; '.join(reasons)})"
+    )
 
 
 def _check_size(grid: Grid, states0: np.ndarray, max_bytes: int) -> None:
@@ -223,8 +232,8 @@ def _check_size(grid: Grid, states0: np.ndarray, max_bytes: int) -> None:
     need = 3 * 8 * rows * states0.size  # states, their labelled copy, and the observables' working memory
     if need > max_bytes:
         raise _check.ArgumentError(
-            f"`max_bytes` = {max_bytes:,} is below the {need:,} bytes that {rows} saves of {states0.size} numbers need; "
-            "use fewer `saves`, observe_only=True with a short `t`, or raise max_bytes"
+            f"`max_bytes` = {max_bytes:,} is below the {need:,} bytes that {rows} saves of {states0.size} numbers "
+            "need; use fewer `saves`, observe_only=True with a short `t`, or raise max_bytes"
         )
 
 
@@ -232,7 +241,7 @@ def check_result(result: Result, system: System, on_divergence: str, stop: Any) 
     """Raise for a run that ended badly, unless its good part is to be kept."""
     if result.status in ("reached_end", "stopped") or on_divergence == "keep":
         return
-    raise _check.RunError(f"{ending(result, system, stop)}; on_divergence=\"keep\" keeps the part before it")
+    raise _check.RunError(f'{ending(result, system, stop)}; on_divergence="keep" keeps the part before it')
 
 
 def ending(result: Result, system: System, stop: Any) -> str:
@@ -307,11 +316,13 @@ def _label(
         flowdyn_solver=describe_solver(solver),
         flowdyn_options=options,
         flowdyn_stats=_total([result.stats for result in results]),
-        flowdyn_parameters=" ".join(v.name for v in (system.problem.variables if isinstance(system, OnProblem) else variables)),
+        flowdyn_parameters=" ".join(
+            v.name for v in (system.problem.variables if isinstance(system, OnProblem) else variables)
+        ),
         seed=options["seed"],
         jax_enable_x64=int(float64_is_on()),
         stopped_by="; ".join(endings) or None,
-        target=system.problem.labels.names.get("target") if isinstance(system, OnProblem) and arrays.get("X") else None,
+        target=(system.problem.target_name or None) if isinstance(system, OnProblem) else None,
     )
     return dataset.build(parts, coords, system.coords, attrs)
 
@@ -321,7 +332,9 @@ def _named(variables: Any, states: np.ndarray, batch: bool) -> dict[str, np.ndar
 
 
 def _renamed(parts: list[dataset.Piece], name: str) -> list[dataset.Piece]:
-    return [p._replace(name=f"{p.name}_{name}", attrs={"long_name": f"{p.attrs['long_name']}, {name} state"}) for p in parts]
+    return [
+        p._replace(name=f"{p.name}_{name}", attrs={"long_name": f"{p.attrs['long_name']}, {name} state"}) for p in parts
+    ]
 
 
 def _observables(observer: Observer, states: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """The arithmetic of a ladder over eta: common times, and the order fitted to the errors.
 
-    e(h) = C h^p (1 + b h + ...)   =>   log e = log C + p log h + b h
+e(h) = C h^p (1 + b h + ...)   =>   log e = log C + p log h + b h
 """
 
 from fractions import Fraction
@@ -30,7 +30,9 @@ def common_steps(h: np.ndarray, t: float, saves: int) -> list[np.ndarray]:
     ratios = [Fraction(float(x / smallest)).limit_denominator(10_000) for x in h]
     exact = all(abs(float(r) - x / smallest) <= 1e-9 * x / smallest for r, x in zip(ratios, h, strict=True))
     # lcm of fractions: lcm of the numerators over gcd of the denominators
-    period = Fraction(int(np.lcm.reduce([r.numerator for r in ratios])), int(np.gcd.reduce([r.denominator for r in ratios])))
+    period = Fraction(
+        int(np.lcm.reduce([r.numerator for r in ratios])), int(np.gcd.reduce([r.denominator for r in ratios]))
+    )
     count = int(np.floor(t / (float(period) * smallest) * (1 + 1e-9))) if exact else 0
     if count < 1:
         shown = ", ".join(f"{x:g}" for x in h[:6])

@@ -1,6 +1,6 @@
 """Functionals of the state: the problem's own observables and a user's, and the stop rules built on them.
 
-    margin(state) = max over rules of  threshold - value  ("<")  or  value - threshold  (">"):   >= 0 means stop
+margin(state) = max over rules of  threshold - value  ("<")  or  value - threshold  (">"):   >= 0 means stop
 """
 
 from collections.abc import Callable, Mapping
@@ -95,7 +95,7 @@ class Observer:
         else:
 
             def margin(state: np.ndarray) -> float:
-                values = [float(what(self.system.user_view(state))) for what, _ in spec]  # type: ignore[arg-type, operator]
+                values = [float(what(self.system.user_view(state))) for what, _ in spec]  # type: ignore[operator]
                 return max(s * (v - limit) for (_, s), v, limit in zip(spec, values, limits, strict=True))
 
         return Stop(margin, _margin, tuple(spec), limits, " or ".join(words))

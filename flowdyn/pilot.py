@@ -1,6 +1,6 @@
 """Step sizes and times to start from, when the user names none: scales of the loss seen along a short flow.
 
-    t = 20 / lambda_max(w0),   eta = 0.1 / max over the flow of lambda_max(w(t))
+t = 20 / lambda_max(w0),   eta = 0.1 / max over the flow of lambda_max(w(t))
 """
 
 import numpy as np

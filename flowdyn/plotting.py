@@ -17,8 +17,8 @@ SHOWN = 8  # parameters drawn in colour; the others stay grey
 def plot(ds: xr.Dataset, ax: Any = None) -> Any:
     """Draw the figure that suits a Dataset and return it.
 
-    A run: loss, gradient norm and parameters over t. A ladder: the error against eta with its fitted and expected slope,
-    and the error over t.
+    A run: loss, gradient norm and parameters over t. A ladder: the error against eta with its fitted and expected
+    slope, and the error over t.
 
     Parameters
     ----------

@@ -29,7 +29,9 @@ def meter(progress: Any, label: str) -> Iterator[Report]:
     from tqdm import tqdm
 
     # short runs leave no trace: the bar appears after half a second
-    with tqdm(total=1.0, desc=label, bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}", delay=0.5) as bar:
+    with tqdm(
+        total=1.0, desc=label, bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}", delay=0.5
+    ) as bar:
 
         def report(fraction: float) -> None:
             bar.update(max(0.0, min(fraction, 1.0) - bar.n))

@@ -12,7 +12,7 @@ from flowdyn._check import choice
 
 
 def lazy(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the ``__getattr__`` and ``__dir__`` of a package whose public names live in the modules `names` maps to."""
+    """Return the ``__getattr__`` and ``__dir__`` of a package whose public names live in the modules of `names`."""
 
     def __getattr__(name: str) -> Any:  # noqa: N807 - it becomes the package's own
         if name not in names:

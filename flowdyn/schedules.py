@@ -26,11 +26,21 @@ class Schedule(eqx.Module):
 
     def steps_until(self, t: float, limit: int) -> int:
         """Largest k with clock(k) <= t (to 1e-9 relative), at most `limit`."""
-        count = 1024
-        while count < limit and self.clock(np.array([count]))[0] < t:
-            count *= 2
-        ticks = self.clock(np.arange(min(count, limit) + 1))
+        ticks = self._ticks(t, limit)
         return int(np.searchsorted(ticks, t * (1 + 1e-9), side="right")) - 1
+
+    def nearest(self, t: np.ndarray) -> np.ndarray:
+        """Step numbers whose clock is nearest to the increasing times `t`."""
+        ticks = self._ticks(float(t[-1]), 10**8)
+        after = np.clip(np.searchsorted(ticks, t), 1, len(ticks) - 1)
+        return np.where(t - ticks[after - 1] < ticks[after] - t, after - 1, after)
+
+    def _ticks(self, t: float, limit: int) -> np.ndarray:
+        """Clock from step 0 until it has passed t, or for `limit` steps."""
+        count = min(1024, limit)
+        while count < limit and self.clock(np.array([count]))[0] <= t:
+            count = min(2 * count, limit)
+        return self.clock(np.arange(count + 1))
 
 
 class Constant(Schedule):
@@ -50,8 +60,13 @@ class Constant(Schedule):
         return float(self.eta) * np.asarray(k)
 
     def steps_until(self, t: float, limit: int) -> int:
-        """``floor(t / eta)`` with 1e-9 relative slack."""
-        return int(min(np.floor(t / float(self.eta) * (1 + 1e-9)), limit))
+        """``floor(t / eta)``, up to the rounding of the quotient."""
+        count = t / float(self.eta)
+        return int(min(np.floor(count * (1 + 1e-14) + 1e-9), limit))
+
+    def nearest(self, t: np.ndarray) -> np.ndarray:
+        """``rint(t / eta)``."""
+        return np.rint(t / float(self.eta)).astype(np.int64)
 
 
 class PiecewiseConstant(Schedule):

@@ -24,7 +24,7 @@ from flowdyn.solvers.base import Solver
 from flowdyn.systems import System
 
 MAX_JSON = 1 << 18  # characters of a description that is read from a file
-NAMES = {**problems.REGISTRY, **methods.REGISTRY, **{name: "schedules" for name in schedules.REGISTRY}}
+NAMES = {**problems.REGISTRY, **methods.REGISTRY, **dict.fromkeys(schedules.REGISTRY, "schedules")}
 
 # variable name -> (dims, values, long name)
 Arrays = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
@@ -146,7 +146,9 @@ def rebuild(ds: Any, loss: Callable | None = None, **custom: Any) -> tuple[Syste
     from flowdyn.dataset import initial_of
 
     if ds.attrs.get("flowdyn_kind") != "run":
-        raise _check.fail("ds", "must be one run made by flowdyn.solve", ds.attrs.get("flowdyn_kind"), "ladders hold many")
+        raise _check.fail(
+            "ds", "must be one run made by flowdyn.solve", ds.attrs.get("flowdyn_kind"), "ladders hold many"
+        )
     handed = {"loss": loss, **custom}
     observe = handed.pop("observe", None)
     system = _build(read_json(ds.attrs.get("flowdyn_system"), "flowdyn_system"), ds, handed)
@@ -190,7 +192,9 @@ def _build(spec: Any, ds: Any, handed: Mapping[str, Any], name: str = "system") 
     allowed = inspect.signature(cls).parameters
     unknown = set(args) - set(allowed)
     if unknown:
-        raise _check.FileError(f"attribute flowdyn_system has arguments {sorted(unknown)} that {cls.__name__} does not take")
+        raise _check.FileError(
+            f"attribute flowdyn_system has arguments {sorted(unknown)} that {cls.__name__} does not take"
+        )
     if "labels" in allowed:
         coords = {dim: ds[dim].values for dim in ("feature", "sample", "param") if dim in ds.coords}
         args["labels"] = Labels(coords, {"target": ds.attrs["target"]} if "target" in ds.attrs else None)

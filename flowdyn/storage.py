@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# netCDF4 before h5py: they bring two HDF5 libraries, and this order is the tested one
-import netCDF4  # noqa: F401, I001
 import h5py
+
+# netCDF4 before h5py: they bring two HDF5 libraries, and this order is the tested one
+import netCDF4  # noqa: F401
 import numpy as np
 import xarray as xr
 
@@ -95,11 +96,15 @@ def writable(path: Any, suffix: str | None, overwrite: bool) -> Path:
     if suffix is not None and target.suffix != suffix:
         raise _check.fail("path", f"must end in {suffix}", str(path))
     if not target.parent.is_dir():
-        raise _check.FileError(f"`path` must lie in an existing folder, got {str(path)!r}; create {target.parent} first")
+        raise _check.FileError(
+            f"`path` must lie in an existing folder, got {str(path)!r}; create {target.parent} first"
+        )
     if target.is_dir():
         raise _check.FileError(f"`path` must be a file, got the folder {str(path)!r}")
     if target.exists() and not overwrite:
-        raise _check.FileError(f"`path` must not exist yet, got {str(path)!r}; pass overwrite=True (--overwrite) to replace it")
+        raise _check.FileError(
+            f"`path` must not exist yet, got {str(path)!r}; pass overwrite=True (--overwrite) to replace it"
+        )
     if not os.access(target.parent, os.W_OK):
         raise _check.FileError(f"`path` must lie in a writable folder, got {str(path)!r}")
     return target
@@ -214,7 +219,9 @@ def scan(path: Path, max_bytes: int = MAX_BYTES) -> None:
                 else:
                     raise _check.FileError(f"cannot trust {path}: {name!r} is a named type")
         if total > max_bytes:
-            raise _check.FileError(f"cannot load {path}: it declares {total:,} bytes, more than max_bytes = {max_bytes:,}")
+            raise _check.FileError(
+                f"cannot load {path}: it declares {total:,} bytes, more than max_bytes = {max_bytes:,}"
+            )
 
 
 def _declared_bytes(path: Path, item: h5py.Dataset) -> int:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.problems.base import Problem, Variable
+from flowdyn.problems.base import Problem, Variable, Vector
 from flowdyn.schedules import Constant, Schedule
 
 ClosedForm = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (state, times or step numbers (T,)) -> states (T, S)
@@ -52,19 +52,19 @@ class System(eqx.Module):
         """Labels along the dimensions of the layout."""
         return {}
 
-    def observables(self, state: jax.Array) -> dict[str, jax.Array]:
+    def observables(self, state: Vector) -> dict[str, jax.Array]:
         """Quantities kept beside the state."""
         return {}
 
-    def user_view(self, state: jax.Array) -> Any:
+    def user_view(self, state: Vector) -> Any:
         """What a user's `observe` function is called with."""
         return self.project(state)
 
-    def lift(self, w0: jax.Array) -> jax.Array:
+    def lift(self, w0: Vector) -> jax.Array:
         """State that starts at the parameters w0."""
         return w0
 
-    def project(self, state: jax.Array) -> jax.Array:
+    def project(self, state: Vector) -> jax.Array:
         """Parameters of a state."""
         return state
 
@@ -87,7 +87,7 @@ class ODESystem(System):
     kind: ClassVar[str] = "an ordinary differential equation"
 
     @abc.abstractmethod
-    def drift(self, t: jax.Array, state: jax.Array) -> jax.Array:
+    def drift(self, t: Vector, state: Vector) -> jax.Array:
         """Right-hand side, shape (S,)."""
 
 
@@ -104,7 +104,7 @@ class DiscreteSystem(System):
     eta: eqx.AbstractVar[Schedule]
 
     @abc.abstractmethod
-    def step(self, k: jax.Array, state: jax.Array) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector) -> jax.Array:
         """Next state, shape (S,)."""
 
     @abc.abstractmethod
@@ -127,7 +127,9 @@ class DiscreteSystem(System):
     def constant_eta(self, why: str) -> float:
         """The one eta of this method; a changing schedule is refused."""
         if not isinstance(self.eta, Constant):
-            raise _check.fail("eta", f"must be one number for {why}", type(self.eta).__name__, "use a constant step size")
+            raise _check.fail(
+                "eta", f"must be one number for {why}", type(self.eta).__name__, "use a constant step size"
+            )
         return float(self.eta.eta)
 
     def with_eta(self, eta: float) -> Self:
@@ -159,11 +161,11 @@ class OnProblem(System):
         """Labels of the problem."""
         return self.problem.coords
 
-    def observables(self, state: jax.Array) -> dict[str, jax.Array]:
+    def observables(self, state: Vector) -> dict[str, jax.Array]:
         """Observables of the problem at the state's parameters."""
         return self.problem.observables(self.project(state))
 
-    def user_view(self, state: jax.Array) -> Any:
+    def user_view(self, state: Vector) -> Any:
         """Parameters as the problem's own functions see them."""
         return self.problem.unravel(self.project(state))
 
@@ -178,18 +180,19 @@ class WithVelocity(OnProblem):
         speed = [v._replace(name=name.format(v.name), long_name=f"velocity of {v.name}") for v in own]
         return (*own, *speed)
 
-    def lift(self, w0: jax.Array) -> jax.Array:
+    def lift(self, w0: Vector) -> jax.Array:
         """At rest."""
         return jnp.concatenate([w0, jnp.zeros_like(w0)])
 
-    def project(self, state: jax.Array) -> jax.Array:
+    def project(self, state: Vector) -> jax.Array:
         """First half of the state."""
         return state[: self.problem.size]
-
 
 
 def checked_problem(problem: Any) -> Problem:
     """Refuse anything that is not a Problem where a method expects one."""
     if not isinstance(problem, Problem):
-        raise _check.fail("problem", "must be a flowdyn problem", problem, "see flowdyn.problems, e.g. CustomProblem(loss, w0)")
+        raise _check.fail(
+            "problem", "must be a flowdyn problem", problem, "see flowdyn.problems, e.g. CustomProblem(loss, w0)"
+        )
     return problem

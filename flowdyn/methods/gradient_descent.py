@@ -18,7 +18,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.methods.sharpness import sharpness
 from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
-from flowdyn.problems.base import Problem
+from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.inputs import leaf
 from flowdyn.schedules import Constant, Schedule, as_schedule
 from flowdyn.systems import ClosedForm, DiscreteSystem, ODESystem, OnProblem, checked_problem
@@ -27,9 +27,9 @@ _SOURCE = "Hairer, Lubich and Wanner, Geometric Numerical Integration (2006), se
 
 
 class GradientFlow(OnProblem, ODESystem):
-    """Gradient flow, the limit of gradient descent as eta -> 0.
+    r"""Gradient flow, the limit of gradient descent as eta -> 0.
 
-    .. math:: w' = -\\nabla L(w)
+    .. math:: w' = -\nabla L(w)
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class GradientFlow(OnProblem, ODESystem):
     problem: Problem = eqx.field(converter=checked_problem)
     summary: ClassVar[str] = "gradient flow w' = -grad L(w)"
 
-    def drift(self, t: jax.Array, state: jax.Array) -> jax.Array:
+    def drift(self, t: Vector, state: Vector) -> jax.Array:
         """``-grad L``."""
         return -self.problem.grad(state)
 
@@ -57,9 +57,9 @@ class GradientFlow(OnProblem, ODESystem):
 
 
 class ModifiedFlow(OnProblem, ODESystem):
-    """Modified flow of gradient descent: the flow that its iterates follow to order eta^(order + 1).
+    r"""Modified flow of gradient descent: the flow that its iterates follow to order eta^(order + 1).
 
-    .. math:: w' = \\sum_{j=0}^{p} \\frac{(-1)^j}{j+1} \\Delta^j f(w), \\qquad f = -\\nabla L
+    .. math:: w' = \sum_{j=0}^{p} \frac{(-1)^j}{j+1} \Delta^j f(w), \qquad f = -\nabla L
 
     Parameters
     ----------
@@ -95,10 +95,10 @@ class ModifiedFlow(OnProblem, ODESystem):
         self.eta = leaf("eta", eta, ndim=0, positive=True)
         self.order = _check.integer("order", order, minimum=0)
 
-    def drift(self, t: jax.Array, state: jax.Array) -> jax.Array:
+    def drift(self, t: Vector, state: Vector) -> jax.Array:
         """Differences of -grad L along p + 1 iterates from the state."""
 
-        def descend(w: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        def descend(w: Vector, _: None) -> tuple[jax.Array, jax.Array]:
             force = -self.problem.grad(w)
             return w + self.eta * force, force
 
@@ -114,15 +114,15 @@ class ModifiedFlow(OnProblem, ODESystem):
         eta = float(self.eta)
 
         def gain(lam: np.ndarray, t: np.ndarray) -> np.ndarray:
-            return flow_gain(sum((eta * lam) ** j / j for j in range(1, self.order + 2)) / eta, t)
+            return flow_gain(np.sum([(eta * lam) ** j / j for j in range(1, self.order + 2)], axis=0) / eta, t)
 
         return relaxation(self.problem.spectrum(), gain)
 
 
 class GradientDescent(OnProblem, DiscreteSystem):
-    """Gradient descent, at training time t = eta k (or the sum of a schedule's step sizes).
+    r"""Gradient descent, at training time t = eta k (or the sum of a schedule's step sizes).
 
-    .. math:: w_{k+1} = w_k - \\eta_k \\nabla L(w_k)
+    .. math:: w_{k+1} = w_k - \eta_k \nabla L(w_k)
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class GradientDescent(OnProblem, DiscreteSystem):
         self.problem = problem
         self.eta = as_schedule("eta", eta)
 
-    def step(self, k: jax.Array, state: jax.Array) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector) -> jax.Array:
         """``w - eta_k grad L(w)``."""
         return state - self.eta(k) * self.problem.grad(state)
 

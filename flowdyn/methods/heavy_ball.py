@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
-from flowdyn.problems.base import Problem
+from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.inputs import leaf
 from flowdyn.schedules import Constant, Schedule, as_schedule
 from flowdyn.systems import DiscreteSystem, ODESystem, WithVelocity, checked_problem
@@ -22,9 +22,9 @@ _SOURCE = "Polyak, Some methods of speeding up the convergence of iteration meth
 
 
 class HeavyBallFlow(WithVelocity, ODESystem):
-    """Motion with friction, the limit of the heavy ball as eta -> 0.
+    r"""Motion with friction, the limit of the heavy ball as eta -> 0.
 
-    .. math:: w'' + \\gamma w' + \\nabla L(w) = 0
+    .. math:: w'' + \gamma w' + \nabla L(w) = 0
 
     Parameters
     ----------
@@ -50,16 +50,16 @@ class HeavyBallFlow(WithVelocity, ODESystem):
         self.problem = problem
         self.friction = _friction(friction)
 
-    def drift(self, t: jax.Array, state: jax.Array) -> jax.Array:
+    def drift(self, t: Vector, state: Vector) -> jax.Array:
         """``[v, -gamma v - grad L(w)]``."""
         w, v = jnp.split(state, 2)
         return jnp.concatenate([v, -self.friction * v - self.problem.grad(w)])
 
 
 class HeavyBall(WithVelocity, DiscreteSystem):
-    """Heavy-ball momentum at training time t = k sqrt(eta).
+    r"""Heavy-ball momentum at training time t = k sqrt(eta).
 
-    .. math:: w_{k+1} = w_k + (1 - \\gamma\\sqrt\\eta)(w_k - w_{k-1}) - \\eta \\nabla L(w_k)
+    .. math:: w_{k+1} = w_k + (1 - \gamma\sqrt\eta)(w_k - w_{k-1}) - \eta \nabla L(w_k)
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class HeavyBall(WithVelocity, DiscreteSystem):
         """``sqrt(eta)``."""
         return Constant(self._h())
 
-    def step(self, k: jax.Array, state: jax.Array) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector) -> jax.Array:
         """Kick by friction and gradient, then drift."""
         w, v = jnp.split(state, 2)
         h = self._h()

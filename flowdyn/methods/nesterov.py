@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
-from flowdyn.problems.base import Problem
+from flowdyn.problems.base import Problem, Vector
 from flowdyn.schedules import Constant, Schedule, as_schedule
 from flowdyn.systems import DiscreteSystem, ODESystem, WithVelocity, checked_problem
 
@@ -21,9 +21,9 @@ _SOURCE = "Su, Boyd and Candes, A differential equation for modeling Nesterov's 
 
 
 class NesterovFlow(WithVelocity, ODESystem):
-    """Motion with vanishing friction, the limit of Nesterov's method as eta -> 0.
+    r"""Motion with vanishing friction, the limit of Nesterov's method as eta -> 0.
 
-    .. math:: w'' + \\frac{3}{t} w' + \\nabla L(w) = 0, \\qquad w'(0) = 0
+    .. math:: w'' + \frac{3}{t} w' + \nabla L(w) = 0, \qquad w'(0) = 0
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class NesterovFlow(WithVelocity, ODESystem):
     summary: ClassVar[str] = "Nesterov's ODE w'' + 3 w'/t + grad L(w) = 0"
     references: ClassVar[str] = _SOURCE
 
-    def drift(self, t: jax.Array, state: jax.Array) -> jax.Array:
+    def drift(self, t: Vector, state: Vector) -> jax.Array:
         """``[v, -3 v / t - grad L(w)]``, with its limit at t = 0."""
         w, v = jnp.split(state, 2)
         force = -self.problem.grad(w)
@@ -57,9 +57,9 @@ class NesterovFlow(WithVelocity, ODESystem):
 
 
 class Nesterov(WithVelocity, DiscreteSystem):
-    """Nesterov's accelerated gradient at training time t = k sqrt(eta).
+    r"""Nesterov's accelerated gradient at training time t = k sqrt(eta).
 
-    .. math:: w_{k+1} = y_k - \\eta \\nabla L(y_k), \\qquad y_k = w_k + \\frac{k-1}{k+2}(w_k - w_{k-1})
+    .. math:: w_{k+1} = y_k - \eta \nabla L(y_k), \qquad y_k = w_k + \frac{k-1}{k+2}(w_k - w_{k-1})
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Nesterov(WithVelocity, DiscreteSystem):
         """``sqrt(eta)``."""
         return Constant(self._h())
 
-    def step(self, k: jax.Array, state: jax.Array) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector) -> jax.Array:
         """Extrapolate, then descend from there."""
         w, v = jnp.split(state, 2)
         h = self._h()

@@ -14,9 +14,9 @@ from flowdyn.systems import ODESystem
 
 
 class ODE(ODESystem):
-    """A right-hand side of one's own, written with jax.numpy or with plain numpy.
+    r"""A right-hand side of one's own, written with jax.numpy or with plain numpy.
 
-    .. math:: y' = f(t, y, \\ldots)
+    .. math:: y' = f(t, y, \ldots)
 
     Parameters
     ----------

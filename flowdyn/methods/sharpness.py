@@ -6,16 +6,16 @@ from scipy.linalg import eigvalsh
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from flowdyn.compiled import bind
-from flowdyn.problems.base import Problem
+from flowdyn.problems.base import Problem, Vector
 
 DENSE = 32  # below this many parameters the whole Hessian is cheaper than Lanczos
 
 
-def _hessian(problem: Problem, w: jax.Array) -> jax.Array:
+def _hessian(problem: Problem, w: Vector) -> jax.Array:
     return problem.hessian(w)
 
 
-def _hvp(problem: Problem, w: jax.Array, v: jax.Array) -> jax.Array:
+def _hvp(problem: Problem, w: Vector, v: Vector) -> jax.Array:
     return problem.hvp(w, v)
 
 

@@ -1,6 +1,6 @@
 """Closed forms on a quadratic loss: every mode i relaxes by its own factor.
 
-    w = w0 + V ((1 - factor) ⊙ (m - V^T w0)),   V the eigenvectors, m the minimiser's coordinates
+w = w0 + V ((1 - factor) ⊙ (m - V^T w0)),   V the eigenvectors, m the minimiser's coordinates
 """
 
 from collections.abc import Callable

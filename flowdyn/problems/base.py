@@ -1,7 +1,7 @@
 """What every problem gives, from one loss function L(w) of a flat vector w in R^P.
 
-    grad L,  H = grad^2 L,  H v,
-    G(w) = [grad l_i - grad L]_i / sqrt(n)  in R^{P x n},   G G^T = Cov_i(grad l_i),   L = mean_i l_i
+grad L,  H = grad^2 L,  H v,
+G(w) = [grad l_i - grad L]_i / sqrt(n)  in R^{P x n},   G G^T = Cov_i(grad l_i),   L = mean_i l_i
 """
 
 import abc
@@ -15,6 +15,8 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.problems.inputs import Labels
+
+Vector = Any  # a flat numpy or JAX array; JAX traces the same code with either
 
 
 class Variable(NamedTuple):
@@ -50,7 +52,7 @@ class Problem(eqx.Module):
     """
 
     @abc.abstractmethod
-    def loss(self, w: jax.Array) -> jax.Array:
+    def loss(self, w: Vector) -> jax.Array:
         """Loss L(w), a scalar, for flat w of shape (P,)."""
 
     @property
@@ -58,40 +60,40 @@ class Problem(eqx.Module):
     def variables(self) -> tuple[Variable, ...]:
         """Layout of w: its named pieces in order."""
 
-    def sample_losses(self, w: jax.Array) -> jax.Array:
+    def sample_losses(self, w: Vector) -> jax.Array:
         """Losses l_i(w) of shape (n,), one a sample, whose mean is L(w)."""
         raise _check.ArgumentError(
             f"`sample_losses` is not defined for {type(self).__name__}; it has no samples: use a problem with data, or "
             "CustomProblem(..., sample_losses=...)"
         )
 
-    def grad(self, w: jax.Array) -> jax.Array:
+    def grad(self, w: Vector) -> jax.Array:
         """Gradient of the loss, shape (P,)."""
         return jax.grad(self.loss)(jnp.asarray(w))
 
-    def hessian(self, w: jax.Array) -> jax.Array:
+    def hessian(self, w: Vector) -> jax.Array:
         """Hessian of the loss, shape (P, P)."""
         return jax.hessian(self.loss)(jnp.asarray(w))
 
-    def hvp(self, w: jax.Array, v: jax.Array) -> jax.Array:
+    def hvp(self, w: Vector, v: Vector) -> jax.Array:
         """Hessian-vector product H(w) v, shape (P,), at the cost of two gradients."""
         return jax.jvp(jax.grad(self.loss), (jnp.asarray(w),), (jnp.asarray(v),))[1]
 
-    def sample_grads(self, w: jax.Array) -> jax.Array:
+    def sample_grads(self, w: Vector) -> jax.Array:
         """Per-sample gradients, shape (n, P)."""
         return jax.jacrev(self.sample_losses)(jnp.asarray(w))
 
-    def noise_factor(self, w: jax.Array) -> jax.Array:
+    def noise_factor(self, w: Vector) -> jax.Array:
         """G(w) of shape (P, n) with G G^T = noise_cov(w): no matrix root is taken."""
         grads = self.sample_grads(w)
         return (grads - grads.mean(axis=0)).T / jnp.sqrt(grads.shape[0])
 
-    def noise_cov(self, w: jax.Array) -> jax.Array:
+    def noise_cov(self, w: Vector) -> jax.Array:
         """Covariance over samples of the per-sample gradients, shape (P, P)."""
         factor = self.noise_factor(w)
         return factor @ factor.T
 
-    def observables(self, w: jax.Array) -> dict[str, jax.Array]:
+    def observables(self, w: Vector) -> dict[str, jax.Array]:
         """Quantities kept beside w in every Dataset."""
         value, grad = jax.value_and_grad(self.loss)(w)
         return {"loss": value, "grad_norm": jnp.linalg.norm(grad)}
@@ -117,6 +119,11 @@ class Problem(eqx.Module):
         return {}
 
     @property
+    def target_name(self) -> str:
+        """Name of what is predicted, where the data say so."""
+        return ""
+
+    @property
     def citation(self) -> str:
         """Where the loss comes from."""
         return ""
@@ -133,7 +140,7 @@ class Problem(eqx.Module):
         """Return ``flow(w0, t)``, the gradient-flow states (T, P) at times t (T,), where it is known, else None."""
         return None
 
-    def unravel(self, w: jax.Array) -> Any:
+    def unravel(self, w: Vector) -> Any:
         """Parameters as a user's own function sees them: flat here, a pytree for custom problems."""
         return w
 

@@ -7,13 +7,14 @@ import jax
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.problems.base import Vector
 from flowdyn.problems.pytree import PytreeProblem
 
 
 class CustomProblem(PytreeProblem):
-    """A user's own loss.
+    r"""A user's own loss.
 
-    .. math:: L(w) = \\mathrm{loss}(w) \\quad\\text{or}\\quad \\mathrm{loss}(w, \\mathrm{data})
+    .. math:: L(w) = \mathrm{loss}(w) \quad\text{or}\quad \mathrm{loss}(w, \mathrm{data})
 
     Parameters
     ----------
@@ -62,11 +63,11 @@ class CustomProblem(PytreeProblem):
                 "scale them (for a sum of n terms, multiply each by n)"
             )
 
-    def loss(self, w: jax.Array) -> jax.Array:
+    def loss(self, w: Vector) -> jax.Array:
         """The user's loss at flat w."""
         return self._call(self.function, w)
 
-    def sample_losses(self, w: jax.Array) -> jax.Array:
+    def sample_losses(self, w: Vector) -> jax.Array:
         """The user's losses per sample, shape (n,)."""
         return super().sample_losses(w) if self.samples is None else self._call(self.samples, w)
 

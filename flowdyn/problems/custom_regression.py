@@ -6,15 +6,16 @@ from typing import Any
 import jax
 
 from flowdyn import _check
+from flowdyn.problems.base import Vector
 from flowdyn.problems.inputs import leaf
 from flowdyn.problems.pytree import PytreeProblem
 from flowdyn.problems.regression import Regression
 
 
 class CustomRegression(Regression, PytreeProblem):
-    """A user's own predictor (a network, say) under squared loss.
+    r"""A user's own predictor (a network, say) under squared loss.
 
-    .. math:: L(w) = \\mathrm{scale} \\sum_i (f_i(w) - y_i)^2
+    .. math:: L(w) = \mathrm{scale} \sum_i (f_i(w) - y_i)^2
 
     Parameters
     ----------
@@ -39,15 +40,15 @@ class CustomRegression(Regression, PytreeProblem):
     """
 
     function: Callable
-    targets: jax.Array
-    scale: jax.Array
+    values: jax.Array
+    factor: jax.Array
 
     def __init__(self, predict: Callable, targets: Any, w0_like: Any, data: Any = None, scale: Any = None):
         self._set(w0_like, data)
         self.function = predict
-        self.targets = leaf("targets", targets, ndim=1)
-        n = self.targets.shape[0]
-        self.scale = leaf("scale", 0.5 / max(n, 1) if scale is None else scale, ndim=0, positive=True)
+        self.values = leaf("targets", targets, ndim=1)
+        n = self.values.shape[0]
+        self.factor = leaf("scale", 0.5 / max(n, 1) if scale is None else scale, ndim=0, positive=True)
         self._check_output("predict", predict, 1)
         found = jax.eval_shape(self.predict, jax.ShapeDtypeStruct((self.size,), self.targets.dtype)).shape
         if found != self.targets.shape:
@@ -55,7 +56,17 @@ class CustomRegression(Regression, PytreeProblem):
                 f"`predict` must return one value per target, got shape {found} for targets of shape {(n,)}"
             )
 
-    def predict(self, w: jax.Array) -> jax.Array:
+    @property
+    def targets(self) -> jax.Array:
+        """Targets y."""
+        return self.values
+
+    @property
+    def scale(self) -> jax.Array:
+        """Constant in front of the sum."""
+        return self.factor
+
+    def predict(self, w: Vector) -> jax.Array:
         """The user's predictions at flat w."""
         return self._call(self.function, w)
 

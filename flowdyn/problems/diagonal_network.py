@@ -1,6 +1,6 @@
 """Diagonal linear network, section 9.3:  theta = w+ ⊙ w+ - w- ⊙ w-,   L(w) = 1/2 ||X theta - y||^2   (9.91)-(9.92)
 
-    w' = -2 (Xt^T r) ⊙ w,  Xt = [X, -X],  r = X theta - y;   invariant along the flow:  w+ ⊙ w- = const   (9.114)
+w' = -2 (Xt^T r) ⊙ w,  Xt = [X, -X],  r = X theta - y;   invariant along the flow:  w+ ⊙ w- = const   (9.114)
 """
 
 from typing import Any
@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.problems.base import Variable, predictor_variable
+from flowdyn.problems.base import Variable, Vector, predictor_variable
 from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import Regression, TableProblem
 
 
 class DiagonalNetwork(Regression, TableProblem):
-    """Least squares on a two-layer diagonal linear network.
+    r"""Least squares on a two-layer diagonal linear network.
 
-    .. math:: L(w) = \\tfrac12 \\|X (w_+ \\odot w_+ - w_- \\odot w_-) - y\\|^2
+    .. math:: L(w) = \tfrac12 \|X (w_+ \odot w_+ - w_- \odot w_-) - y\|^2
 
     The flat parameters are w = [w_plus, w_minus] of shape (2d,).
 
@@ -44,7 +44,7 @@ class DiagonalNetwork(Regression, TableProblem):
     """
 
     def __init__(self, X: Any, y: Any, labels: Labels | None = None):
-        self._set(X, y, labels)
+        TableProblem.__init__(self, X, y, labels)
 
     @property
     def targets(self) -> jax.Array:
@@ -61,16 +61,16 @@ class DiagonalNetwork(Regression, TableProblem):
         """Section of the source."""
         return "diagonal linear network, section 9.3, equations (9.91)-(9.92)"
 
-    def theta(self, w: jax.Array) -> jax.Array:
+    def theta(self, w: Vector) -> jax.Array:
         """Linear predictor ``w+^2 - w-^2`` of shape (d,)."""
         w_plus, w_minus = jnp.split(jnp.asarray(w), 2)
         return w_plus * w_plus - w_minus * w_minus
 
-    def predict(self, w: jax.Array) -> jax.Array:
+    def predict(self, w: Vector) -> jax.Array:
         """``X theta``."""
         return self.X @ self.theta(w)
 
-    def observables(self, w: jax.Array) -> dict[str, jax.Array]:
+    def observables(self, w: Vector) -> dict[str, jax.Array]:
         """Loss, gradient norm and theta."""
         return super().observables(w) | {"theta": self.theta(w)}
 

@@ -1,4 +1,4 @@
-"""Numbers and labels out of whatever a user hands in: numpy, pandas, xarray, or a JAX tracer inside a transformation."""
+"""Numbers and labels out of whatever a user hands in: numpy, pandas, xarray, or a JAX tracer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,10 +63,11 @@ def axis_labels(value: Any, dim: str) -> Labels:
 
 def table(X: Any, y: Any, labels: Labels | None) -> tuple[jax.Array, jax.Array, Labels]:
     """Check a design matrix (n, d) against its targets (n,), and keep their labels."""
-    found = labels or Labels(
-        {"feature": _axis_labels(X, 1) if np.ndim(X) == 2 else None, "sample": _axis_labels(y, 0) if np.ndim(y) else None},
-        {"target": str(name) for name in [getattr(y, "name", None)] if name is not None},
-    )
+    if labels is None:
+        features = _axis_labels(X, 1) if np.ndim(X) == 2 else None
+        samples = _axis_labels(y, 0) if np.ndim(y) else None
+        name = getattr(y, "name", None)
+        labels = Labels({"feature": features, "sample": samples}, {} if name is None else {"target": str(name)})
     X_leaf, y_leaf = leaf("X", X, ndim=2), leaf("y", y, ndim=1)
     if X_leaf.shape[0] != y_leaf.shape[0]:
         raise _check.ArgumentError(
@@ -75,7 +76,7 @@ def table(X: Any, y: Any, labels: Labels | None) -> tuple[jax.Array, jax.Array, 
         )
     if 0 in X_leaf.shape:
         raise _check.fail("X", "must have at least one sample and one feature", f"shape {X_leaf.shape}")
-    return X_leaf, y_leaf, found
+    return X_leaf, y_leaf, labels
 
 
 def cast_tree(name: str, tree: Any) -> Any:

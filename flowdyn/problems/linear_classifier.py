@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.problems.base import Variable
+from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import TableProblem
 
@@ -16,9 +16,9 @@ LOSSES = {"exponential": lambda m: jnp.exp(-m), "logistic": lambda m: jax.nn.sof
 
 
 class LinearClassifier(TableProblem):
-    """Sum of exponential or logistic losses of the margins of a linear classifier without intercept.
+    r"""Sum of exponential or logistic losses of the margins of a linear classifier without intercept.
 
-    .. math:: L(w) = \\sum_i \\ell(y_i \\langle w, x_i \\rangle)
+    .. math:: L(w) = \sum_i \ell(y_i \langle w, x_i \rangle)
 
     Parameters
     ----------
@@ -44,21 +44,21 @@ class LinearClassifier(TableProblem):
     kind: str = eqx.field(static=True)
 
     def __init__(self, X: Any, y: Any, loss: str = "exponential", labels: Labels | None = None):
-        self._set(X, y, labels)
+        super().__init__(X, y, labels)
         self.kind = _check.choice("loss", loss, LOSSES)
         if not isinstance(self.y, jax.core.Tracer) and not np.isin(np.asarray(self.y), (-1.0, 1.0)).all():
             raise _check.fail("y", "must hold -1 and +1 only", np.unique(np.asarray(self.y)), "map {0, 1} by 2*y - 1")
 
-    def margins(self, w: jax.Array) -> jax.Array:
+    def margins(self, w: Vector) -> jax.Array:
         """``y_i <w, x_i>`` of shape (n,)."""
         return self.y * (self.X @ jnp.asarray(w))
 
-    def sample_losses(self, w: jax.Array) -> jax.Array:
+    def sample_losses(self, w: Vector) -> jax.Array:
         """``n * l(m_i)`` of shape (n,): their mean is the loss."""
         margins = self.margins(w)
         return margins.shape[0] * LOSSES[self.kind](margins)
 
-    def loss(self, w: jax.Array) -> jax.Array:
+    def loss(self, w: Vector) -> jax.Array:
         """Sum of the losses of the margins."""
         return jnp.sum(LOSSES[self.kind](self.margins(w)))
 
@@ -68,7 +68,7 @@ class LinearClassifier(TableProblem):
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """w over the features."""
+        """W over the features."""
         return (Variable("w", ("feature",), (self.X.shape[1],), "weights w"),)
 
     @property

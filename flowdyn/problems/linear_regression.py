@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flowdyn.problems.base import Spectrum, Variable
+from flowdyn.problems.base import Spectrum, Variable, Vector
 from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import Regression, TableProblem
 
 
 class LinearRegression(Regression, TableProblem):
-    """Least squares on a linear model.
+    r"""Least squares on a linear model.
 
-    .. math:: L(w) = \\tfrac12 \\|y - X w\\|^2
+    .. math:: L(w) = \tfrac12 \|y - X w\|^2
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class LinearRegression(Regression, TableProblem):
     """
 
     def __init__(self, X: Any, y: Any, labels: Labels | None = None):
-        self._set(X, y, labels)
+        TableProblem.__init__(self, X, y, labels)
 
     @property
     def targets(self) -> jax.Array:
@@ -64,13 +64,13 @@ class LinearRegression(Regression, TableProblem):
         """Section of the source."""
         return "linear regression, section 9.1"
 
-    def predict(self, w: jax.Array) -> jax.Array:
+    def predict(self, w: Vector) -> jax.Array:
         """``X w``."""
         return self.X @ w
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """w over the features."""
+        """W over the features."""
         return (Variable("w", ("feature",), (self.X.shape[1],), "weights w"),)
 
     def init(self) -> np.ndarray:

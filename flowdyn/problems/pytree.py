@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.problems.base import Problem, Variable, ravel_variables
+from flowdyn.problems.base import Problem, Variable, Vector, ravel_variables
 from flowdyn.problems.inputs import cast_tree
 
 # names that a Dataset uses itself; a parameter of that name is written as w_<name>
-RESERVED = frozenset({"t", "k", "eta", "realization", "loss", "grad_norm", "status", "error", "order", "theta", "start"})
+RESERVED = frozenset(
+    {"t", "k", "eta", "realization", "loss", "grad_norm", "status", "error", "order", "theta", "start"}
+)
 
 
 class PytreeProblem(Problem):
@@ -37,7 +39,7 @@ class PytreeProblem(Problem):
     def _params(self) -> Any:
         return eqx.filter(self.w0_like, eqx.is_inexact_array)
 
-    def _call(self, function: Callable, w: jax.Array) -> Any:
+    def _call(self, function: Callable, w: Vector) -> Any:
         """``function(tree)``, or ``function(tree, data)`` where data were given."""
         tree = self.unravel(jnp.asarray(w))
         return function(tree) if self.data is None else function(tree, self.data)
@@ -61,11 +63,11 @@ class PytreeProblem(Problem):
         """Flat `w0_like`."""
         return self.ravel(self.w0_like)
 
-    def unravel(self, w: jax.Array) -> Any:
+    def unravel(self, w: Vector) -> Any:
         """Pytree like `w0_like` with the parameters of flat w (P,)."""
         leaves, treedef = jax.tree.flatten(self._params)
         pieces = jnp.split(w, np.cumsum([leaf.size for leaf in leaves])[:-1])
-        params = treedef.unflatten([p.reshape(leaf.shape) for p, leaf in zip(pieces, leaves, strict=True)])
+        params = jax.tree.unflatten(treedef, [p.reshape(leaf.shape) for p, leaf in zip(pieces, leaves, strict=True)])
         return eqx.combine(params, eqx.filter(self.w0_like, eqx.is_inexact_array, inverse=True))
 
     def ravel(self, w: Any) -> np.ndarray:
@@ -73,8 +75,9 @@ class PytreeProblem(Problem):
         params = self._params
         if len(jax.tree.leaves(w)) == len(jax.tree.leaves(self.w0_like)):
             given = eqx.filter(cast_tree("w0", w), eqx.is_inexact_array)
-            leaves, shapes = jax.tree.leaves(given), [leaf.shape for leaf in jax.tree.leaves(params)]
-            if jax.tree.structure(given) == jax.tree.structure(params) and [p.shape for p in leaves] == shapes:
+            leaves, wanted = jax.tree.leaves(given), jax.tree.leaves(params)
+            structures: list[Any] = [jax.tree.structure(given), jax.tree.structure(params)]
+            if structures[0] == structures[1] and all(a.shape == b.shape for a, b in zip(leaves, wanted, strict=True)):
                 return np.concatenate([np.asarray(leaf).ravel() for leaf in leaves])
         return ravel_variables("w0", w, self.variables)
 

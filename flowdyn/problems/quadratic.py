@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.problems.base import Problem, Spectrum, Variable
+from flowdyn.problems.base import Problem, Spectrum, Variable, Vector
 from flowdyn.problems.inputs import Labels, axis_labels, leaf
 
 
 class Quadratic(Problem):
-    """Quadratic form, and the covariance of the noise that its stochastic gradients carry.
+    r"""Quadratic form, and the covariance of the noise that its stochastic gradients carry.
 
-    .. math:: L(w) = \\tfrac12 w^\\top A w
+    .. math:: L(w) = \tfrac12 w^\top A w
 
     Parameters
     ----------
@@ -53,25 +53,25 @@ class Quadratic(Problem):
                 if values[0] < -1e-12 * max(values[-1], 1e-300):
                     raise _check.fail("noise", "must be positive semi-definite", f"smallest eigenvalue {values[0]:.3g}")
 
-    def loss(self, w: jax.Array) -> jax.Array:
+    def loss(self, w: Vector) -> jax.Array:
         """``1/2 w^T A w``."""
         w = jnp.asarray(w)
         return 0.5 * w @ self.A @ w
 
-    def noise_cov(self, w: jax.Array) -> jax.Array:
+    def noise_cov(self, w: Vector) -> jax.Array:
         """Sigma, whatever w."""
         if self.noise is None:
             raise _check.ArgumentError("`noise` is not set on this Quadratic; build it as Quadratic(A, noise=Sigma)")
         return self.noise
 
-    def noise_factor(self, w: jax.Array) -> jax.Array:
+    def noise_factor(self, w: Vector) -> jax.Array:
         """Symmetric root of Sigma."""
         values, vectors = jnp.linalg.eigh(self.noise_cov(w))
         return (vectors * jnp.sqrt(jnp.clip(values, 0))) @ vectors.T
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """w over the features."""
+        """W over the features."""
         return (Variable("w", ("param",), (self.A.shape[0],), "parameters w"),)
 
     @property

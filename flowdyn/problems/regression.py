@@ -1,7 +1,7 @@
 """Least squares on any predictor: the base of the built-in regressions.
 
-    L(w) = scale * sum_i (f_i(w) - y_i)^2,     r = f(w) - y,     J = df/dw
-    grad L = 2 scale J^T r,   Gauss-Newton part of the Hessian = 2 scale J^T J,   tangent kernel K = J J^T
+L(w) = scale * sum_i (f_i(w) - y_i)^2,     r = f(w) - y,     J = df/dw
+grad L = 2 scale J^T r,   Gauss-Newton part of the Hessian = 2 scale J^T J,   tangent kernel K = J J^T
 """
 
 import abc
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flowdyn.problems.base import Problem
+from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.inputs import Labels, table
 from flowdyn.tables import from_dataset, read_table
 
@@ -23,36 +23,43 @@ class Regression(Problem):
     `scale` is the constant in front of the sum of squares: 1/2, 1/(2n) or 1/(4n), as the section has it.
     """
 
-    targets: eqx.AbstractVar[jax.Array]
-    scale: eqx.AbstractVar[Any]
+    @property
+    @abc.abstractmethod
+    def targets(self) -> jax.Array:
+        """Targets y of shape (n,)."""
+
+    @property
+    @abc.abstractmethod
+    def scale(self) -> Any:
+        """Constant in front of the sum of squares."""
 
     @abc.abstractmethod
-    def predict(self, w: jax.Array) -> jax.Array:
+    def predict(self, w: Vector) -> jax.Array:
         """Predictions f(w) of shape (n,)."""
 
-    def residuals(self, w: jax.Array) -> jax.Array:
+    def residuals(self, w: Vector) -> jax.Array:
         """r(w) = f(w) - y, shape (n,)."""
         return self.predict(jnp.asarray(w)) - self.targets
 
-    def loss(self, w: jax.Array) -> jax.Array:
+    def loss(self, w: Vector) -> jax.Array:
         """``scale * sum r_i(w)^2``."""
         return self.scale * jnp.sum(self.residuals(w) ** 2)
 
-    def sample_losses(self, w: jax.Array) -> jax.Array:
+    def sample_losses(self, w: Vector) -> jax.Array:
         """``n * scale * r_i(w)^2`` of shape (n,): their mean is the loss."""
         residuals = self.residuals(w)
         return residuals.shape[0] * self.scale * residuals**2
 
-    def jacobian(self, w: jax.Array) -> jax.Array:
+    def jacobian(self, w: Vector) -> jax.Array:
         """J = df/dw of shape (n, P)."""
         return jax.jacrev(self.predict)(jnp.asarray(w))
 
-    def gauss_newton(self, w: jax.Array) -> jax.Array:
+    def gauss_newton(self, w: Vector) -> jax.Array:
         """``2 scale J^T J`` of shape (P, P), the Hessian at interpolation."""
         J = self.jacobian(w)
         return 2 * self.scale * J.T @ J
 
-    def tangent_kernel(self, w: jax.Array) -> jax.Array:
+    def tangent_kernel(self, w: Vector) -> jax.Array:
         """``J J^T`` of shape (n, n)."""
         J = self.jacobian(w)
         return J @ J.T
@@ -65,7 +72,7 @@ class TableProblem(Problem):
     y: jax.Array
     labels: Labels = eqx.field(static=True)
 
-    def _set(self, X: Any, y: Any, labels: Labels | None) -> None:
+    def __init__(self, X: Any, y: Any, labels: Labels | None = None):
         self.X, self.y, self.labels = table(X, y, labels)
 
     @classmethod
@@ -85,11 +92,15 @@ class TableProblem(Problem):
         return self.labels.coords
 
     @property
+    def target_name(self) -> str:
+        """Name of the target column, where it is known."""
+        return self.labels.names.get("target", "")
+
+    @property
     def arrays(self) -> dict[str, tuple[tuple[str, ...], str]]:
         """X and y."""
-        target = self.labels.names.get("target", "")
+        name = self.target_name
         return {
             "X": (("sample", "feature"), "data matrix, one row per sample"),
-            "y": (("sample",), f"targets ({target})" if target else "targets"),
+            "y": (("sample",), f"targets ({name})" if name else "targets"),
         }
-

@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.problems.base import Problem, Variable, predictor_variable
+from flowdyn.problems.base import Problem, Variable, Vector, predictor_variable
 from flowdyn.problems.inputs import Labels, axis_labels, leaf
 
 
 class SquaredPopulation(Problem):
-    """Expected loss of :class:`SquaredRegression` over Gaussian data x ~ N(0, I).
+    r"""Expected loss of :class:`SquaredRegression` over Gaussian data x ~ N(0, I).
 
-    .. math:: L(w) = \\tfrac14 \\|w \\odot w - \\theta^*\\|^2
+    .. math:: L(w) = \tfrac14 \|w \odot w - \theta^*\|^2
 
     Parameters
     ----------
@@ -50,18 +50,18 @@ class SquaredPopulation(Problem):
         if not isinstance(self.theta_star, jax.core.Tracer) and (np.asarray(self.theta_star) < 0).any():
             raise _check.fail("theta_star", "must not be negative (it is a square)", np.asarray(theta_star))
 
-    def loss(self, w: jax.Array) -> jax.Array:
+    def loss(self, w: Vector) -> jax.Array:
         """``1/4 ||w ⊙ w - theta*||^2``."""
         w = jnp.asarray(w)
         return 0.25 * jnp.sum((w * w - self.theta_star) ** 2)
 
-    def observables(self, w: jax.Array) -> dict[str, jax.Array]:
+    def observables(self, w: Vector) -> dict[str, jax.Array]:
         """Loss, gradient norm and theta = w ⊙ w."""
         return super().observables(w) | {"theta": w * w}
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """w over the features."""
+        """W over the features."""
         return (Variable("w", ("feature",), self.theta_star.shape, "weights w, theta = w*w"),)
 
     @property

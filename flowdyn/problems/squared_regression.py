@@ -1,6 +1,6 @@
 """Squared parametrisation, section 9.2:  L(w) = 1/(4n) sum_i (y_i - <w ⊙ w, x_i>)^2   (9.7)
 
-    grad L = (1/n) sum_i <w ⊙ w - theta*, x_i> x_i ⊙ w   (9.46),  where y_i = <theta*, x_i>
+grad L = (1/n) sum_i <w ⊙ w - theta*, x_i> x_i ⊙ w   (9.46),  where y_i = <theta*, x_i>
 """
 
 from typing import Any
@@ -9,15 +9,15 @@ import jax
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.problems.base import Variable, predictor_variable
+from flowdyn.problems.base import Variable, Vector, predictor_variable
 from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import Regression, TableProblem
 
 
 class SquaredRegression(Regression, TableProblem):
-    """Least squares on a linear predictor theta = w ⊙ w, which is nonnegative.
+    r"""Least squares on a linear predictor theta = w ⊙ w, which is nonnegative.
 
-    .. math:: L(w) = \\frac{1}{4n} \\sum_i (y_i - \\langle w \\odot w, x_i \\rangle)^2
+    .. math:: L(w) = \frac{1}{4n} \sum_i (y_i - \langle w \odot w, x_i \rangle)^2
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class SquaredRegression(Regression, TableProblem):
     """
 
     def __init__(self, X: Any, y: Any, labels: Labels | None = None):
-        self._set(X, y, labels)
+        TableProblem.__init__(self, X, y, labels)
 
     @property
     def targets(self) -> jax.Array:
@@ -57,17 +57,17 @@ class SquaredRegression(Regression, TableProblem):
         """Section of the source."""
         return "squared parametrisation, section 9.2, equation (9.7)"
 
-    def predict(self, w: jax.Array) -> jax.Array:
+    def predict(self, w: Vector) -> jax.Array:
         """``X (w ⊙ w)``."""
         return self.X @ (w * w)
 
-    def observables(self, w: jax.Array) -> dict[str, jax.Array]:
+    def observables(self, w: Vector) -> dict[str, jax.Array]:
         """Loss, gradient norm and theta = w ⊙ w."""
         return super().observables(w) | {"theta": w * w}
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """w over the features."""
+        """W over the features."""
         return (Variable("w", ("feature",), (self.X.shape[1],), "weights w, theta = w*w"),)
 
     @property

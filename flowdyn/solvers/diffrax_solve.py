@@ -51,7 +51,7 @@ def _integrate(system: ODESystem, plan: _Plan, task: tuple, y0: jax.Array) -> tu
         def margin(t: jax.Array, y: jax.Array, args: Any, **_: Any) -> jax.Array:
             return traced(system, spec, y, limits)
 
-        event = dfx.Event(margin, optx.Bisection(rtol=1e-12, atol=1e-14))
+        event = dfx.Event(margin, optx.Bisection(rtol=1e-12, atol=1e-14))  # type: ignore[call-arg]
     solution = dfx.diffeqsolve(
         dfx.ODETerm(lambda t, y, args: system.drift(t, y)),
         getattr(dfx, plan.method)(),
@@ -60,7 +60,9 @@ def _integrate(system: ODESystem, plan: _Plan, task: tuple, y0: jax.Array) -> tu
         None if plan.adaptive else dt,
         y0,
         saveat=dfx.SaveAt(subs=(dfx.SubSaveAt(ts=ts), dfx.SubSaveAt(t1=True))),
-        stepsize_controller=dfx.PIDController(rtol, atol, dtmin=4e-16 * (ts[-1] - t0)) if plan.adaptive else dfx.ConstantStepSize(),
+        stepsize_controller=dfx.PIDController(rtol, atol, dtmin=4e-16 * (ts[-1] - t0))
+        if plan.adaptive
+        else dfx.ConstantStepSize(),
         event=event,
         max_steps=plan.max_steps,
         adjoint=dfx.ForwardMode(),
@@ -109,7 +111,9 @@ class Diffrax(Solver):
         if self.dt is not None:
             _check.real("dt", self.dt, positive=True)
             if self.rtol is not None or self.atol is not None:
-                raise _check.fail("dt", "means fixed steps and excludes `rtol` and `atol`", self.dt, "give one or the other")
+                raise _check.fail(
+                    "dt", "means fixed steps and excludes `rtol` and `atol`", self.dt, "give one or the other"
+                )
             return
         if not METHODS[self.method]:
             raise _check.fail("dt", f"must be given for {self.method}, which has no error estimate", self.dt)
@@ -141,18 +145,20 @@ class Diffrax(Solver):
         """Run one initial condition."""
         plan, numbers = self._plan(task)
         out = bind(_integrate, task.system, plan)(numbers, task.state0)
-        return self._result(task, *map(np.asarray, out))
+        return self._result(task, tuple(map(np.asarray, out)))
 
     def run_batch(self, task: Task, states0: np.ndarray) -> list[Result]:
         """Run all rows of `states0` in one program."""
         plan, numbers = self._plan(task)
         out = [np.asarray(part) for part in bind(_integrate_batch, task.system, plan)(numbers, states0)]
         members = zip(*out, strict=True)
-        return [self._result(dataclasses.replace(task, state0=y0), *o) for y0, o in zip(states0, members, strict=True)]
+        return [self._result(dataclasses.replace(task, state0=y0), o) for y0, o in zip(states0, members, strict=True)]
 
     def _plan(self, task: Task) -> tuple[_Plan, tuple]:
         if task.t is None:
-            raise _check.fail("t", "must be finite for Diffrax", np.inf, "use solver=Scipy(...), which runs until `stop`")
+            raise _check.fail(
+                "t", "must be finite for Diffrax", np.inf, "use solver=Scipy(...), which runs until `stop`"
+            )
         if task.max_seconds is not None:
             raise _check.fail("max_seconds", "is not supported by Diffrax (one compiled call)", task.max_seconds)
         stop = None if task.stop is None else (task.stop.traced, task.stop.spec)
@@ -161,9 +167,8 @@ class Diffrax(Solver):
         numbers = (task.t0, task.t, self.dt or 0.0, self.rtol or 0.0, self.atol or 0.0, limits)
         return plan, numbers
 
-    def _result(
-        self, task: Task, rows: np.ndarray, t_end: float, y_end: np.ndarray, flags: np.ndarray, steps: int, rejected: int
-    ) -> Result:
+    def _result(self, task: Task, out: tuple) -> Result:
+        rows, t_end, y_end, flags, steps, rejected = out
         assert task.t is not None
         done, stopped, exhausted = map(bool, flags)
         stats = {"n_steps": int(steps), "n_rejected": int(rejected)}

@@ -1,7 +1,8 @@
-"""Closed forms: quadratic losses mode by mode, the population flow of the squared parametrisation coordinate by coordinate."""
+"""Closed forms: quadratic losses mode by mode, the squared parametrisation's population flow by coordinates."""
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def _clock(task: Task, when: float | None, discrete: bool) -> float:
     return float(task.system.clock(int(when))) if isinstance(task.system, DiscreteSystem) else float(when)
 
 
-def _result(task: Task, when: np.ndarray, rows: np.ndarray, discrete: bool, **more) -> Result:  # type: ignore[no-untyped-def]
+def _result(task: Task, when: np.ndarray, rows: np.ndarray, discrete: bool, **more: Any) -> Result:
     if isinstance(task.system, DiscreteSystem):
         k = np.asarray(when, dtype=np.int64)
         return Result(t=task.system.clock(k), states=rows, k=k, **more)
@@ -76,7 +77,9 @@ def _bisect(holds: Callable[[float], bool], low: float, high: float, discrete: b
         low, high = (low, middle) if holds(middle) else (middle, high)
 
 
-def _until_stop(task: Task, states: Callable, when: np.ndarray | None, discrete: bool) -> tuple[np.ndarray, float | None]:
+def _until_stop(
+    task: Task, states: Callable, when: np.ndarray | None, discrete: bool
+) -> tuple[np.ndarray, float | None]:
     """Save times up to the first stop (which is the last of them), and that time; None if no rule ever holds."""
     assert task.stop is not None
     margin = task.stop.margin

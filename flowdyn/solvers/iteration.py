@@ -6,11 +6,13 @@ share it. The loop is handed out in pieces of about half a second, for progress,
 
 import dataclasses
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flowdyn import _check
 from flowdyn.compiled import bind
 from flowdyn.solvers.base import HUGE, Result, Solver, Task, Thinned, blame, is_bad
 from flowdyn.systems import DiscreteSystem, System
@@ -26,7 +28,8 @@ def _advance(system: DiscreteSystem, k: jax.Array, state: jax.Array, targets: ja
         state = jax.lax.fori_loop(start, target, lambda k, s: system.step(k, s), state)
         return (target, state), state
 
-    (k, state), rows = jax.lax.scan(save, (k, state), targets)
+    out: Any = jax.lax.scan(save, (k, state), targets)
+    (k, state), rows = out
     return k, state, rows, False
 
 
@@ -45,10 +48,11 @@ def _advance_until(
             return k + 1, state, traced(system, spec, state, limits) >= 0
 
         carry = jax.lax.while_loop(going, step, carry)
-        return carry, (carry[1], carry[0])
+        return carry, carry[1]
 
     carry = (k, state, traced(system, spec, state, limits) >= 0)
-    (k, state, hit), (rows, _) = jax.lax.scan(save, carry, targets)
+    out: Any = jax.lax.scan(save, carry, targets)
+    (k, state, hit), rows = out
     return k, state, rows, hit
 
 
@@ -83,6 +87,12 @@ class Iteration(Solver):
 
     def run(self, task: Task) -> Result:
         """Run to the last save, the first stop, the first bad state or the end of the budget."""
+        count = 0 if task.k is None else int(task.k[-1]) - task.k0
+        if task.max_steps is None and count > MAX_STEPS:
+            raise _check.ArgumentError(
+                f"`t` must not need more than {MAX_STEPS:,} steps, got {count:,}; raise `max_steps`, or use "
+                "flowdyn.predict, whose cost does not grow with 1/eta"
+            )
         return _Run(task).result()
 
 
@@ -96,11 +106,12 @@ class _Run:
         self.block = int(np.clip(2**22 // max(task.state0.size, 1), 1, 64))  # rows a call may return
         self.piece = FIRST_PIECE
         self.end = task.k0 + (task.max_steps or MAX_STEPS)
-        if task.stop is None:
+        stop = task.stop
+        if stop is None:
             self.call = bind(_advance, self.system)
         else:
-            inner = bind(_advance_until, self.system, task.stop.traced, task.stop.spec)
-            self.call = lambda k, state, targets: inner(k, state, targets, task.stop.thresholds)
+            inner = bind(_advance_until, self.system, stop.traced, stop.spec)
+            self.call = lambda k, state, targets: inner(k, state, targets, stop.thresholds)
 
     def advance(self, targets: np.ndarray) -> np.ndarray:
         """Run through `targets` (increasing, at most `block`) and return the states there."""

@@ -6,6 +6,7 @@ step: finiteness, stop rules (root-found on the dense output), step and time bud
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,7 +41,7 @@ def _jacobian(system: ODESystem, t: jax.Array, state: jax.Array) -> jax.Array:
     return jax.jacfwd(lambda y: system.drift(t, y))(state)
 
 
-class _GiveUp(Exception):
+class _GiveUpError(Exception):
     """Raised inside a right-hand side to leave a stepper that would never return."""
 
 
@@ -125,9 +126,9 @@ class _Run:
             else:
                 self.nonfinite_calls += 1
                 if self.nonfinite_calls > PATIENCE:
-                    raise _GiveUp
+                    raise _GiveUpError
             if task.max_seconds is not None and task.out_of_time():
-                raise _GiveUp
+                raise _GiveUpError
             return value
 
         if not traceable or self.solver.method not in IMPLICIT:
@@ -139,7 +140,7 @@ class _Run:
         """The scipy stepper at the start."""
         task, solver = self.task, self.solver
         fun, jacobian = self.right_hand_side()
-        options = {} if jacobian is None else {"jac": jacobian}
+        options: dict[str, Any] = {} if jacobian is None else {"jac": jacobian}
         if solver.max_step is not None:
             options["max_step"] = solver.max_step
             options["first_step"] = min(solver.max_step, self.end - task.t0)
@@ -170,7 +171,7 @@ class _Run:
         task, t_old, y_old = self.task, stepper.t, stepper.y
         try:
             stepper.step()
-        except _GiveUp:
+        except _GiveUpError:
             late = task.max_seconds is not None and task.out_of_time()
             return self.finish(stepper, "max_seconds" if late else "nonfinite", t_old, message="drift is not finite")
         except ValueError as error:  # implicit steppers factorise a matrix that is not finite
@@ -179,11 +180,15 @@ class _Run:
         if not np.abs(stepper.y).max() <= HUGE:
             return self.finish(stepper, blame(stepper.y, y_old), t_old)
         if stepper.status == "failed":
-            return self.finish(stepper, self.why_stuck(y_old), t_old, message="the step size fell below the spacing of t")
+            return self.finish(
+                stepper, self.why_stuck(y_old), t_old, message="the step size fell below the spacing of t"
+            )
         # LSODA creeps towards a singularity for ever instead of failing
         self.stuck = self.stuck + 1 if stepper.t - t_old <= 8 * np.spacing(stepper.t) else 0
         if self.stuck > PATIENCE:
-            return self.finish(stepper, self.why_stuck(stepper.y), t_old, message="the step size fell to the spacing of t")
+            return self.finish(
+                stepper, self.why_stuck(stepper.y), t_old, message="the step size fell to the spacing of t"
+            )
         dense = None
         if task.stop is not None and task.stop.margin(stepper.y) >= 0:
             dense = stepper.dense_output()

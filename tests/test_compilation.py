@@ -1,0 +1,70 @@
+"""One program for a whole ladder or sweep, and no memory kept by problems that are gone."""
+
+import gc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+import pytest
+
+import flowdyn as fd
+
+
+@pytest.fixture
+def compilations():
+    """Names of the events that XLA compiles while the test runs."""
+    seen = []
+
+    def listen(event, *_, **__):
+        if event.endswith("backend_compile_duration"):
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_the_recursion_of_a_ladder_compiles_once(compilations):
+    p = fd.problems.CustomProblem(lambda w: jnp.sum(w**4) / 4 + w[0] * w[1], np.ones(2))
+
+    def ladder(m):
+        before = len(compilations)
+        fd.eta_limit(fd.GradientDescent(p, 0.1), [1.0, 0.5], t=1.0, etas=0.1 / 2.0 ** np.arange(m), order=1)
+        return len(compilations) - before
+
+    first = ladder(3)
+    assert first > 0
+    assert ladder(6) == 0  # more rungs, other step sizes and step numbers: nothing new
+
+
+def test_a_sweep_over_alpha_and_data_compiles_once(compilations, sparse):
+    X, y = sparse
+
+    def run(alpha, scale):
+        before = len(compilations)
+        p = fd.problems.DiagonalNetwork(X[:10, :30] * scale, y[:10])
+        for solver in (fd.solvers.Scipy("LSODA"), fd.solvers.Diffrax()):
+            fd.solve(fd.GradientFlow(p), p.init(alpha), t=1.0 + alpha, solver=solver)
+        fd.solve(fd.GradientDescent(p, 0.01 * alpha), p.init(alpha), steps=int(200 / alpha))
+        return len(compilations) - before
+
+    assert run(0.5, 1.0) > 0
+    assert [run(alpha, scale) for alpha, scale in ((0.1, 1.0), (0.3, 2.0), (1.0, 0.5))] == [0, 0, 0]
+
+
+def test_two_hundred_custom_problems_leak_no_memory():
+    # one measurement after the caches of 40 problems are warm, one after 160 more
+    process = psutil.Process()
+
+    def use(count):
+        for i in range(count):
+            data = jnp.full(4, float(i))
+            p = fd.problems.CustomProblem(lambda w, i=i, data=data: jnp.sum((w - i) ** 2 * data), np.zeros(4))
+            fd.solve(fd.GradientDescent(p, 1e-4), np.zeros(4), steps=10)
+        gc.collect()
+        return process.memory_info().rss
+
+    warm = use(40)
+    after = use(160)
+    assert after - warm < 150e6

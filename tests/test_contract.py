@@ -1,0 +1,179 @@
+"""What everything in the registries must do, whatever it is."""
+
+import ast
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from cases import PROBLEMS, SOLVERS, SYSTEMS, start
+
+import flowdyn as fd
+from flowdyn import methods, problems, solvers
+from flowdyn.problems.base import Problem
+
+SOURCE = Path(fd.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("registry", "cases"),
+    [(problems.REGISTRY, PROBLEMS), (methods.REGISTRY, SYSTEMS), (solvers.REGISTRY, SOLVERS)],
+    ids=["problems", "methods", "solvers"],
+)
+def test_every_registered_name_has_a_case(registry, cases):
+    assert sorted(registry) == sorted(cases)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_gradient_matches_differences(name):
+    p = PROBLEMS[name]()
+    w, h = start(p), 1e-5
+    numeric = [(float(p.loss(w + h * e)) - float(p.loss(w - h * e))) / (2 * h) for e in np.eye(p.size)]
+    assert np.allclose(p.grad(w), numeric, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_hessian_matches_differences_and_hvp(name):
+    p = PROBLEMS[name]()
+    w, h = start(p), 1e-5
+    numeric = np.array([(p.grad(w + h * e) - p.grad(w - h * e)) / (2 * h) for e in np.eye(p.size)])
+    H = np.asarray(p.hessian(w))
+    v = np.arange(1.0, p.size + 1)
+    assert np.allclose(H, numeric, rtol=1e-6, atol=1e-7)
+    assert np.allclose(p.hvp(w, v), numeric @ v, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in PROBLEMS if n not in ("SquaredPopulation", "Quadratic", "CustomProblem")])
+def test_noise_is_the_covariance_of_the_sample_gradients(name):
+    p = PROBLEMS[name]()
+    w, h = start(p), 1e-5
+    losses = np.asarray(p.sample_losses(w))
+    assert np.isclose(losses.mean(), float(p.loss(w)), rtol=1e-12)
+    rows = [
+        (np.asarray(p.sample_losses(w + h * e)) - np.asarray(p.sample_losses(w - h * e))) / (2 * h)
+        for e in np.eye(p.size)
+    ]
+    covariance = np.cov(np.array(rows), bias=True)
+    G = np.asarray(p.noise_factor(w))
+    assert G.shape == (p.size, len(losses))
+    assert np.allclose(G @ G.T, covariance, rtol=1e-5, atol=1e-7)
+    assert np.allclose(p.noise_cov(w), covariance, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_ravel_and_unravel_are_inverse(name):
+    p = PROBLEMS[name]()
+    w = start(p)
+    assert np.array_equal(p.ravel(p.unravel(w)), w)
+    edges = np.cumsum([v.size for v in p.variables])[:-1]
+    named = {v.name: part.reshape(v.shape) for v, part in zip(p.variables, np.split(w, edges), strict=True)}
+    assert np.array_equal(p.ravel(named), w)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_solves_or_refuses_in_words(name, solver):
+    p = PROBLEMS["Quadratic"]()
+    system, w0 = SYSTEMS[name](p), np.array([1.0, -0.5])
+    reference = fd.solve(system, w0, t=0.5, saves=3, solver=None)
+    chosen = SOLVERS[solver]()
+    if chosen.refuses(system, np.asarray(system.lift(w0))):
+        with pytest.raises(fd.ArgumentError, match=rf"^`solver` {solver} cannot run {name}: [^\n]+$"):
+            fd.solve(system, w0, t=0.5, saves=3, solver=chosen)
+        return
+    run = fd.solve(system, w0, t=0.5, saves=3, solver=chosen)
+    assert np.abs(run.w - reference.w).max() < 2e-8
+    assert int(run.status) == 0
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_every_problem_flows_downhill_and_descends(name):
+    p = PROBLEMS[name]()
+    w0 = start(p)
+    flow = fd.solve(fd.GradientFlow(p), w0, t=0.2, saves=5)
+    gd = fd.solve(fd.GradientDescent(p, eta=1e-3), w0, t=flow.t.values[1:])
+    # d/dt L = -||grad L||^2 <= 0 along any gradient flow
+    assert (np.diff(flow.loss) <= 1e-14).all() and (np.diff(gd.loss) <= 1e-14).all()
+    first = p.variables[0].name
+    assert np.abs(flow[first].values[1:] - gd[first].values).max() < 0.05
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+FLOORS = [
+    ["_check", "registry", "progress"],
+    ["dataset_free"],
+    ["tables", "compiled", "problems", "schedules"],
+    ["systems"],
+    ["methods"],
+    ["solvers"],
+    ["observing", "grids", "dataset", "specs", "storage"],
+    ["integration"],
+    ["convergence", "pilot", "examples"],
+    ["cli"],
+]
+FREE = {"comparison", "plotting", "ladders"}  # Datasets or arrays only
+
+
+def _floor(name):
+    for height, names in enumerate(FLOORS):
+        if name in names:
+            return height
+    return None
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_run_one_way(path):
+    parts = path.relative_to(SOURCE).parts
+    own = parts[0].removesuffix(".py")
+    inside = {m.split(".")[1] for m in _imports(path) if m.startswith("flowdyn.")}
+    if own in FREE:
+        assert inside <= {"_check", "storage"}
+        return
+    if own in ("__init__", "__main__"):
+        return
+    height = _floor(own)
+    assert height is not None, f"{own} has no floor"
+    upward = {name for name in inside if (_floor(name) or 0) > height}
+    # reading a .nc table goes through the one scanned door for files
+    assert upward <= ({"storage"} if own == "tables" else set())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_file_imports_both_jax_and_xarray(path):
+    roots = {module.split(".")[0] for module in _imports(path)}
+    assert not {"jax", "xarray"} <= roots
+
+
+BACK_ENDS = {"diffrax": "diffrax_solve.py", "sdeint": "sdeint_paths.py"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_back_end_is_imported_in_its_own_file_only(path):
+    roots = {module.split(".")[0] for module in _imports(path)}
+    assert all(path.name == file for module, file in BACK_ENDS.items() if module in roots)
+    assert path.parent.name == "solvers" or "scipy.integrate" not in set(_imports(path))
+
+
+def test_a_problem_defines_nothing_but_loss_and_layout():
+    class Rosenbrock(Problem):
+        def loss(self, w):
+            return (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
+
+        @property
+        def variables(self):
+            return (fd.problems.Quadratic(np.eye(2)).variables[0],)
+
+    run = fd.solve(fd.GradientFlow(Rosenbrock()), [-1.0, 1.0], t=np.inf, stop={"grad_norm": ("<", 1e-9)})
+    assert np.allclose(run.w[-1], [1.0, 1.0], atol=1e-8)
+    assert jax.config.jax_enable_x64

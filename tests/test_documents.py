@@ -1,0 +1,80 @@
+"""What the documents say runs: docstring examples, README's code, pictures."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import warnings
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import flowdyn as fd
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+MODULES = sorted(m.name for m in pkgutil.walk_packages(fd.__path__, "flowdyn.") if not m.name.endswith("__main__"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+    plt.close("all")
+
+
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_readme_code_runs(number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(BLOCKS[number], "README.md", "exec"), {})
+    plt.close("all")
+
+
+def test_readme_shell_lines_run(tmp_path, monkeypatch, capsys):
+    from sklearn.datasets import load_diabetes
+
+    from flowdyn.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    load_diabetes(as_frame=True).frame.to_csv("diabetes.csv", index=False)
+    lines = re.findall(r"^flowdyn ((?:eta-limit|solve|info|plot) .*)$", README, re.MULTILINE)
+    assert len(lines) == 4
+    with warnings.catch_warnings():
+        for line in lines:
+            assert main(line.split()) == 0, capsys.readouterr().err
+
+
+def test_public_names_are_documented():
+    for name in fd.__all__:
+        assert getattr(fd, name).__doc__, name
+    for package in (fd.problems, fd.solvers, fd.methods):
+        for name in package.__all__:
+            text = getattr(package, name).__doc__
+            assert ("Examples" in text and "Parameters" in text) or name in ("Exact", "Iteration"), name
+
+
+def test_pictures_of_runs_and_ladders(wide):
+    p = fd.problems.LinearRegression(*wide)
+    run = fd.solve(fd.GradientFlow(p), p.init(), t=np.inf, stop={"loss": ("<", 1e-20)})
+    figure = fd.plot(run)
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels == ["loss L(w)", "Euclidean norm of the gradient", "weights w"]
+    assert figure.axes[0].get_yscale() == "log"
+    ladder = fd.eta_limit(fd.GradientDescent(p, 2.0**-8), p.init(), t=1.0)
+    figure = fd.plot(ladder)
+    main = figure.axes[0]
+    assert (main.get_xscale(), main.get_yscale()) == ("log", "log")
+    words = [text.get_text() for text in main.get_legend().get_texts()]
+    assert f"fitted slope {float(ladder.order):.3f}" in " ".join(words) and "expected slope 1" in words
+    drawn = main.lines[0]
+    assert np.array_equal(drawn.get_xdata(), ladder.eta) and np.array_equal(drawn.get_ydata(), ladder.sup_error)
+    _, ax = plt.subplots()
+    assert fd.plot(ladder, ax) is ax.figure
+    with pytest.raises(fd.ArgumentError, match="flowdyn result"):
+        fd.plot(run.drop_attrs())
+    plt.close("all")

@@ -1,0 +1,184 @@
+"""eta_limit and predict: orders against theory, floors, and refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import flowdyn as fd
+from flowdyn.ladders import common_steps, fit_order
+
+ETAS = 2.0 ** -np.arange(4, 10)
+W0 = np.array([1.2, 0.3])
+
+
+def loss(w):
+    """Section 6 of the theory: 1/2 (w0^2 w1 - 1)^2 + 0.1 sum w^4."""
+    return 0.5 * (w[0] ** 2 * w[1] - 1) ** 2 + 0.1 * jnp.sum(w**4)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return fd.problems.CustomProblem(loss, W0)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_gradient_descent_follows_its_modified_flows(problem, order):
+    ladder = fd.eta_limit(fd.GradientDescent(problem, 0.1), W0, t=2.0, etas=ETAS, order=order)
+    assert float(ladder.order_expected) == order + 1
+    assert abs(float(ladder.order) - (order + 1)) < 0.05
+    # the two finest rungs alone, in case the fit flattered itself
+    e = ladder.sup_error.values
+    assert abs(np.log2(e[-2] / e[-1]) - (order + 1)) < 0.05
+    low, high = ladder.order_interval.values
+    assert low <= float(ladder.order) <= high and high - low < 0.05
+    assert ladder.attrs["verdict"] == "resolved"
+    assert (ladder.solver_error < 0.01 * ladder.sup_error).all()
+
+
+def nested(order, eta):
+    """Modified equation of gradient descent by nested directional derivatives, up to the third order."""
+    f = lambda w: -jax.grad(loss)(w)  # noqa: E731
+
+    def along(g, v):
+        return lambda w: jax.jvp(g, (w,), (v(w),))[1]
+
+    # exp(eta D_F) = 1 + eta f, so F = log(1 + eta f . grad)/eta: solve order by order with F = sum eta^j F_j
+    terms = [f]
+    terms.append(lambda w: -0.5 * along(f, f)(w))
+    F2 = terms[1]
+    # eta^3: F3 + 1/2 (F1'F2 + F2'F1) + 1/6 (F1'F1)'F1 = 0
+    F1F1 = along(f, f)
+    terms.append(lambda w: -0.5 * (along(f, F2)(w) + along(F2, f)(w)) - along(F1F1, f)(w) / 6)
+    F3 = terms[2]
+    third = along(F1F1, f)
+    # eta^4: F4 + 1/2 (F1'F3 + F3'F1 + F2'F2) + 1/6 (all products of F1, F1, F2) + 1/24 D_F1^3 F1 = 0
+    terms.append(
+        lambda w: (
+            -0.5 * (along(f, F3)(w) + along(F3, f)(w) + along(F2, F2)(w))
+            - (along(along(F2, f), f)(w) + along(along(f, F2), f)(w) + along(along(f, f), F2)(w)) / 6
+            - along(third, f)(w) / 24
+        )
+    )
+    return lambda w: sum(eta**j * terms[j](w) for j in range(order + 1))
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_difference_form_agrees_with_nested_derivatives(problem, order):
+    w = jnp.array([0.9, 0.7])
+    gaps = []
+    for eta in (0.04, 0.02, 0.01, 0.005):
+        flow = fd.ModifiedFlow(problem, eta, order)
+        gaps.append(float(jnp.abs(flow.drift(0.0, w) - nested(order, eta)(w)).max()))
+    if order == 0:
+        assert max(gaps) < 1e-15
+    else:  # they differ by terms of order eta^(p+1) only
+        slopes = np.log2(np.array(gaps[:-1]) / gaps[1:])
+        assert abs(slopes[-1] - (order + 1)) < 0.15 and gaps[-1] < 1e-3 * 0.1**order
+
+
+@pytest.mark.parametrize(("order", "tolerance"), [(0, 0.03), (1, 0.05)])
+@pytest.mark.parametrize("start", ["zero", "off the span"])
+@pytest.mark.parametrize("rank", ["full", "deficient"])
+def test_linear_regression_ladder(wide, order, tolerance, start, rank):
+    X, y = wide
+    if rank == "deficient":
+        X, y = np.vstack([X, X[:3] + X[3:6]]), np.append(y, [0.5, 0.0, -0.5])
+    p = fd.problems.LinearRegression(X, y)
+    w0 = p.init() if start == "zero" else np.sin(np.arange(50.0))
+    ladder = fd.eta_limit(fd.GradientDescent(p, 2.0**-8), w0, t=3.0, order=order)
+    assert abs(float(ladder.order) - (order + 1)) < tolerance
+    assert ladder.sizes["eta"] == 6
+
+
+@pytest.mark.parametrize("method", [fd.HeavyBall, fd.Nesterov])
+def test_momentum_methods_have_order_one_in_the_root_of_eta(method):
+    extra = {"friction": 1.0} if method is fd.HeavyBall else {}
+    p = fd.problems.Quadratic(1.0)
+    ladder = fd.eta_limit(method(p, eta=0.01, **extra), [1.0], t=5.0)
+    assert np.allclose(ladder.h, np.sqrt(ladder.eta))
+    assert abs(float(ladder.order) - 1.0) < 0.03
+    slopes = np.diff(np.log(ladder.sup_error)) / np.diff(np.log(ladder.eta))
+    assert np.allclose(slopes[-1], 0.5, atol=0.01)
+
+
+def test_errors_below_the_floor_are_not_fitted(problem):
+    # at order 5 the gap of the finest rungs is below what float64 can resolve
+    ladder = fd.eta_limit(fd.GradientDescent(problem, 0.1), W0, t=2.0, etas=2.0 ** -np.arange(7, 13), order=5)
+    assert ladder.attrs["verdict"].startswith("not resolved") and np.isnan(ladder.order)
+
+
+def test_fit_recovers_a_known_law_and_its_interval_covers_it():
+    h = 2.0 ** -np.arange(3, 9)
+    for p in (1, 2, 3):
+        for b in (-0.5, 0.0, 2.0):
+            fit = fit_order(h, 3.0 * h**p * (1 + b * h), np.zeros(6))
+            assert abs(fit.order - p) < 0.03
+            assert fit.low - 1e-9 <= p <= fit.high + 1e-9
+    few = fit_order(h, h, np.full(6, 0.02))
+    assert few.used.sum() == 0 and np.isnan(few.order)
+
+
+def test_common_steps_of_uneven_ladders():
+    ks = common_steps(np.array([0.3, 0.2, 0.1]), 3.0, 101)
+    times = [k * h for k, h in zip(ks, (0.3, 0.2, 0.1), strict=True)]
+    assert np.allclose(times[0], [0, 0.6, 1.2, 1.8, 2.4, 3.0]) and np.allclose(times, times[0])
+    with pytest.raises(fd.ArgumentError, match="common multiple"):
+        common_steps(np.array([0.1, 0.1 / np.pi, 0.01]), 1.0, 101)
+    assert len(common_steps(np.array([0.1, 0.05, 0.025]), 100.0, 11)[0]) == 11
+
+
+def test_diverging_rung_is_named(problem):
+    with pytest.warns(fd.FlowdynWarning), pytest.raises(fd.RunError, match=r"eta = 4"):
+        fd.eta_limit(fd.GradientDescent(problem, 0.1), W0, t=40.0, etas=[4.0, 2.0, 1.0])
+
+
+def test_prediction_meets_exact_descent_at_tiny_eta(wide):
+    p = fd.problems.LinearRegression(*wide)
+    for eta in (1e-4, 1e-8):
+        gd = fd.GradientDescent(p, eta)
+        exact = fd.solve(gd, p.init(), t=[50.0], solver=fd.solvers.Exact())
+        near = fd.predict(gd, p.init(), t=50.0, order=2)
+        assert np.abs(near.w - exact.w).max() < 1e-10
+
+
+def test_prediction_estimates_its_error(problem):
+    for eta in (0.02, 0.01, 0.005):
+        gd = fd.GradientDescent(problem, eta)
+        truth = fd.solve(gd, W0, t=[1.0, 2.0])
+        for order in (1, 2, 3):
+            near = fd.predict(gd, W0, t=[1.0, 2.0], order=order)
+            error = np.linalg.norm(near.w - truth.w, axis=1)
+            assert (error <= near.error_estimate).all()
+            assert (near.error_estimate < 0.1).all()
+
+
+def test_bilinear_descent_gains_what_backward_analysis_says():
+    # THEORY 7, simultaneous descent on L = xy as the explicit map z + eta f(z): checked on |z_k| = (1 + eta^2)^(k/2)
+    z = np.array([1.0, 0.0])
+    for _ in range(100):
+        z = z + 0.1 * np.array([-z[1], z[0]])
+    assert np.linalg.norm(z) == pytest.approx(1.644632, abs=1e-6)
+    modified = fd.solve(fd.ODE(lambda t, z: jnp.stack([-z[1], z[0]]) + 0.05 * z), [1.0, 0.0], t=10.0)
+    assert np.linalg.norm(modified.w[-1]) == pytest.approx(1.648721, abs=1e-6)
+
+
+def test_principal_flow_meets_descent_on_a_quadratic():
+    # as p grows the modified rate tends to -log(1 - eta lam)/eta (Rosca et al.)
+    p = fd.problems.Quadratic(np.diag([1.0, 3.0]))
+    gd = fd.solve(fd.GradientDescent(p, 0.1), [1.0, 1.0], t=2.0)
+    errors = []
+    for order in (2, 4, 8, 16):
+        flow = fd.solve(fd.ModifiedFlow(p, 0.1, order), [1.0, 1.0], t=gd.t.values)
+        errors.append(float(fd.comparison.sup_error(gd, flow)))
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-9
+
+
+def test_richardson_extrapolation_is_second_order(problem):
+    flow = fd.solve(fd.GradientFlow(problem), W0, t=[2.0], solver=fd.solvers.Scipy("DOP853", rtol=1e-13))
+    gaps = []
+    for eta in (0.04, 0.02, 0.01, 0.005):
+        coarse = fd.solve(fd.GradientDescent(problem, eta), W0, t=[2.0]).w.values
+        fine = fd.solve(fd.GradientDescent(problem, eta / 2), W0, t=[2.0]).w.values
+        gaps.append(np.linalg.norm(2 * fine - coarse - flow.w.values))
+    assert abs(np.log2(gaps[-2] / gaps[-1]) - 2) < 0.1

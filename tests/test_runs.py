@@ -1,0 +1,152 @@
+"""Stops, open ends, restarts, divergence, budgets: how a run can end, and what it says of it."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import flowdyn as fd
+
+QUARTIC = fd.problems.CustomProblem(lambda w: jnp.sum(w**4) / 4, np.zeros(1))  # w = w0 / sqrt(1 + 2 w0^2 t)
+FLOWS = {
+    "lsoda": lambda: fd.solvers.Scipy("LSODA", rtol=1e-10),
+    "radau": lambda: fd.solvers.Scipy("Radau", rtol=1e-10),
+    "diffrax": lambda: fd.solvers.Diffrax(rtol=1e-10),
+}
+
+
+@pytest.mark.parametrize("solver", FLOWS)
+def test_stop_is_found_on_the_solution(solver):
+    run = fd.solve(fd.GradientFlow(QUARTIC), [1.0], t=9.0, stop={"loss": ("<", 1 / 64)}, solver=FLOWS[solver]())
+    assert run.t[-1].item() == pytest.approx(1.5, abs=1e-6)  # w = 1/2
+    assert run.w[-1].item() == pytest.approx(0.5, abs=1e-7)
+    assert int(run.status) == 1 and "loss < 0.015625" in run.attrs["stopped_by"]
+    assert (np.diff(run.t) > 0).all()
+
+
+def test_stop_of_an_exact_flow_and_recursion():
+    p = fd.problems.Quadratic(1.0)
+    run = fd.solve(fd.GradientFlow(p), [1.0], t=np.inf, stop={"loss": ("<", 0.5 * np.exp(-4))})
+    assert run.t[-1].item() == pytest.approx(2.0, abs=1e-12)
+    for solver in (None, fd.solvers.Iteration()):
+        for t in (5.0, np.inf):
+            gd = fd.solve(fd.GradientDescent(p, 0.1), [1.0], t=t, stop={"loss": ("<", 0.5 * 0.81**9.5)}, solver=solver)
+            assert gd.k[-1].item() == 10  # first k with 0.9^2k below 0.9^19
+            assert gd.w[-1].item() == pytest.approx(0.9**10, abs=1e-14)
+
+
+def test_stop_on_a_users_functional_and_at_the_start():
+    observe = {"size": lambda w: jnp.abs(w[0])}
+    run = fd.solve(fd.GradientFlow(QUARTIC), [1.0], t=9.0, observe=observe, stop={"size": ("<", 0.5)})
+    assert run.t[-1].item() == pytest.approx(1.5, abs=1e-6)
+    at_once = fd.solve(fd.GradientFlow(QUARTIC), [0.1], t=9.0, observe=observe, stop={"size": ("<", 0.5)})
+    assert at_once.sizes["t"] == 1 and int(at_once.status) == 1
+
+
+@pytest.mark.parametrize("saves", [5, 40])
+def test_open_end_keeps_a_thinned_record(saves):
+    stop = {"grad_norm": ("<", 1e-6)}  # w^3 = 1e-6: w = 1e-2, t = (1e4 - 1) / 2
+    run = fd.solve(fd.GradientFlow(QUARTIC), [1.0], t=np.inf, stop=stop, saves=saves)
+    assert run.t[-1].item() == pytest.approx(4999.5, rel=1e-5)
+    assert 2 <= run.sizes["t"] <= saves and run.t[0] == 0
+    gd = fd.solve(fd.GradientDescent(QUARTIC, 0.5), [1.0], t=np.inf, stop=stop, saves=saves)
+    assert 2 <= gd.sizes["t"] <= saves and (np.diff(gd.k) > 0).all()
+    w, k = 1.0, 0
+    while w**3 >= 1e-6:
+        w, k = w - 0.5 * w**3, k + 1
+    assert gd.k[-1].item() == k
+
+
+@pytest.mark.parametrize("name", ["GradientFlow", "GradientDescent", "HeavyBall", "NesterovFlow"])
+def test_a_restart_goes_on_where_the_run_was(name):
+    system = {
+        "GradientFlow": lambda: fd.GradientFlow(QUARTIC),
+        "GradientDescent": lambda: fd.GradientDescent(QUARTIC, 0.125),
+        "HeavyBall": lambda: fd.HeavyBall(QUARTIC, 0.015625, 1.0),
+        "NesterovFlow": lambda: fd.NesterovFlow(QUARTIC),
+    }[name]()
+    whole = fd.solve(system, [1.0], t=4.0, saves=9)
+    half = fd.solve(system, [1.0], t=2.0, saves=5)
+    rest = fd.solve(system, half.isel(t=-1), t=4.0, saves=5)
+    assert rest.t[0].item() == 2.0
+    assert np.abs(rest.w[-1] - whole.w[-1]).max() < 1e-7
+    if "k" in rest.coords:
+        assert rest.k[-1].item() == whole.k[-1].item()
+        assert np.array_equal(rest.w[-1], whole.w[-1])
+
+
+def test_step_size_above_the_threshold_warns_and_diverges_at_a_step():
+    p = fd.problems.CustomProblem(lambda w: 5 * w[0] ** 2 + 0.5 * w[1] ** 2, np.zeros(2))
+    with (
+        pytest.warns(fd.FlowdynWarning, match=r"2/lambda_max = 0\.2 "),
+        pytest.raises(fd.RunError, match=r"diverged at .*step 184"),
+    ):
+        # |1 - 0.45 * 10| = 3.5; the first k with 3.5^k > 1e100 is 184
+        fd.solve(fd.GradientDescent(p, 0.45), [1.0, 1.0], steps=1000)
+    with pytest.warns(fd.FlowdynWarning, match="stability threshold"):
+        run = fd.solve(fd.GradientDescent(p, 0.45), [1.0, 1.0], steps=1000, saves=101, on_divergence="keep")
+    assert run.sizes["t"] == 101 and int(run.status) == 2
+    good = run.k.values < 184
+    assert np.isfinite(run.w.values[good]).all() and np.isnan(run.w.values[~good]).all()
+    assert np.isnan(run.loss.values[~good]).all()
+    assert run.t_stop.item() == pytest.approx(0.45 * 184)
+
+
+@pytest.mark.parametrize("eta", [0.2, 0.19])
+def test_no_false_alarm_at_the_threshold(eta):
+    p = fd.problems.Quadratic(np.diag([10.0, 1.0]))
+    run = fd.solve(fd.GradientDescent(p, eta), [1.0, 1.0], steps=50)
+    assert int(run.status) == 0
+
+
+@pytest.mark.parametrize(
+    "solver", [*(fd.solvers.Scipy(m, rtol=1e-10) for m in ("LSODA", "DOP853", "Radau")), fd.solvers.Diffrax(rtol=1e-10)]
+)
+def test_blow_up_is_told_and_the_good_part_is_kept(solver):
+    system = fd.ODE(lambda t, y: y**2)  # 1 / (1 - t)
+    with pytest.raises(fd.RunError, match=r"t = 1|max_steps"):
+        fd.solve(system, [1.0], t=2.0, solver=solver)
+    run = fd.solve(system, [1.0], t=2.0, saves=21, solver=solver, on_divergence="keep")
+    early = run.t.values < 0.999
+    assert np.abs(run.w.values[early, 0] * (1 - run.t.values[early]) - 1).max() < 1e-6
+    assert np.isnan(run.w.values[run.t.values > 1.001]).all()
+    assert int(run.status) in (2, 3, 4)
+
+
+@pytest.mark.parametrize("method", ["LSODA", "RK45", "DOP853", "Radau", "BDF"])
+@pytest.mark.parametrize("when", [-1.0, 0.5])
+def test_nan_drift_ends_in_words_and_never_hangs(method, when):
+    system = fd.ODE(lambda t, y: jnp.where(t > when, jnp.nan, -y))
+    with pytest.raises(fd.RunError, match="finite"):
+        fd.solve(system, [1.0], t=1.0, solver=fd.solvers.Scipy(method))
+
+
+def test_budgets():
+    with pytest.raises(fd.RunError, match="max_steps"):
+        fd.solve(fd.GradientDescent(QUARTIC, 0.01), [1.0], t=10.0, max_steps=100)
+    kept = fd.solve(fd.GradientDescent(QUARTIC, 0.01), [1.0], t=10.0, max_steps=100, on_divergence="keep")
+    assert int(kept.status) == 4 and np.isfinite(kept.w.values[kept.k.values <= 100]).all()
+    with pytest.raises(fd.RunError, match="max_steps"):
+        fd.solve(fd.GradientFlow(QUARTIC), [1.0], t=1e6, max_steps=3)
+    with pytest.raises(fd.RunError, match="max_seconds"):
+        fd.solve(fd.GradientDescent(QUARTIC, 1e-9), [1.0], steps=10**9, max_seconds=0.3)
+
+
+def test_observe_only_keeps_ends_and_functionals():
+    run = fd.solve(fd.GradientFlow(QUARTIC), [1.0], t=1.5, observe={"cube": lambda w: w[0] ** 3}, observe_only=True)
+    assert "w" not in run and run.w_last.item() == pytest.approx(0.5, abs=1e-7) and run.w_first.item() == 1.0
+    assert run.cube.values[-1] == pytest.approx(0.125, abs=1e-7)
+
+
+def test_progress_is_reported_and_silent_otherwise(capfd):
+    seen = []
+    fd.solve(fd.GradientFlow(QUARTIC), [1.0], t=1.0, progress=seen.append)
+    assert seen and seen[-1] == pytest.approx(1.0) and seen == sorted(seen)
+    fd.solve(fd.GradientFlow(QUARTIC), [1.0], t=1.0)
+    assert capfd.readouterr().err == ""
+
+
+def test_float32_is_warned_of():
+    import jax
+
+    with jax.enable_x64(False), pytest.warns(fd.FlowdynWarning, match="float32"):
+        fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
