@@ -269,7 +269,7 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     >>> gd = fd.GradientDescent(fd.problems.Quadratic(1.0), eta=1e-8)  # 1e8 steps
     >>> w = fd.predict(gd, [1.0], t=1.0)
     >>> round(float(w.w.item()), 12), bool(w.error_estimate.item() < 1e-8)
-    (0.36787943933, True)
+    (0.367879439332, True)
     """
     if not isinstance(method, DiscreteSystem):
         raise _check.fail("method", "must be a recursion with a step size", method)
