@@ -58,6 +58,7 @@ def save(ds: xr.Dataset, path: Any, *, overwrite: bool = False) -> Path:
     if not isinstance(ds, xr.Dataset):
         raise _check.fail("ds", "must be an xarray Dataset made by flowdyn", type(ds).__name__)
     target = writable(path, ".nc", overwrite)
+    ds = _labels_out(ds)
     with replacing(target) as temporary:
         try:
             ds.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(ds))
@@ -68,6 +69,24 @@ def save(ds: xr.Dataset, path: Any, *, overwrite: bool = False) -> Path:
         if not same:
             raise _write_error(target, ds.nbytes, RuntimeError("what was read back differs"))
     return target
+
+
+LABEL = "_label"
+
+
+def _labels_out(ds: xr.Dataset) -> xr.Dataset:
+    """Text along a dimension under a name of its own: CF wants coordinate variables to be numbers."""
+    text = [dim for dim in ds.indexes if ds[dim].dtype.kind not in "iuf"]
+    return ds.reset_index(text).rename_vars({dim: f"{dim}{LABEL}" for dim in text}) if text else ds
+
+
+def _labels_in(ds: xr.Dataset) -> xr.Dataset:
+    """Inverse of `_labels_out`, so that ``sel(feature="age")`` works."""
+    text = {name: dim for dim in ds.dims if (name := f"{dim}{LABEL}") in ds.coords}
+    ds = ds.rename_vars(text)
+    for dim in text.values():
+        ds = ds.set_xindex(str(dim))
+    return ds
 
 
 def _encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
@@ -172,7 +191,7 @@ def load(path: Any, *, max_bytes: int = MAX_BYTES) -> xr.Dataset:
         ds.close()
         reason = f"it has schema {schema!r}" if schema else "it was not written by flowdyn"
         raise _check.FileError(f"cannot load {path}: {reason}, this flowdyn reads {SCHEMA!r}")
-    return ds
+    return _labels_in(ds)
 
 
 def open_netcdf(path: Any, max_bytes: int = MAX_BYTES) -> xr.Dataset:

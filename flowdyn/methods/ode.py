@@ -50,8 +50,11 @@ class ODE(ODESystem):
         self.args = cast_tree("args", args)
 
     def drift(self, t: Any, state: Any) -> Any:
-        """``f(t, y, *args)``."""
-        return self.f(t, state, *self.args)
+        """``f(t, y, *args)``; a scalar for a vector would be broadcast without a word, so shapes must agree."""
+        value = self.f(t, state, *self.args)
+        if np.shape(value) != np.shape(state):
+            raise _check.fail("f", f"must return the shape {np.shape(state)} of y", f"shape {np.shape(value)}")
+        return value
 
     def layout(self, size: int) -> tuple[Variable, ...]:
         """One vector."""
@@ -68,6 +71,8 @@ class ODE(ODESystem):
         """Whether JAX can trace f; a plain-numpy f raises when it meets a tracer."""
         try:
             jax.eval_shape(self.drift, jax.ShapeDtypeStruct((), jnp.float64), jax.ShapeDtypeStruct(state.shape, float))
+        except _check.ArgumentError:
+            raise
         except Exception:  # whatever f raises on tracers: called with numbers, it will tell its own story
             return False
         return True

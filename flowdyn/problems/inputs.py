@@ -63,12 +63,12 @@ def axis_labels(value: Any, dim: str) -> Labels:
 
 def table(X: Any, y: Any, labels: Labels | None) -> tuple[jax.Array, jax.Array, Labels]:
     """Check a design matrix (n, d) against its targets (n,), and keep their labels."""
+    X_leaf, y_leaf = leaf("X", X, ndim=2), leaf("y", y, ndim=1)
     if labels is None:
-        features = _axis_labels(X, 1) if np.ndim(X) == 2 else None
-        samples = _axis_labels(y, 0) if np.ndim(y) else None
+        features = _axis_labels(X, 1)
+        samples = _axis_labels(y, 0)
         name = getattr(y, "name", None)
         labels = Labels({"feature": features, "sample": samples}, {} if name is None else {"target": str(name)})
-    X_leaf, y_leaf = leaf("X", X, ndim=2), leaf("y", y, ndim=1)
     if X_leaf.shape[0] != y_leaf.shape[0]:
         raise _check.ArgumentError(
             f"`X` and `y` must have the same number of samples, got X of shape {X_leaf.shape} and y of shape "

@@ -1,0 +1,177 @@
+"""The shell: what it prints, what it writes, how it fails."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+from sklearn.datasets import load_diabetes
+
+import flowdyn as fd
+from flowdyn.cli import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def diabetes(folder):
+    load_diabetes(as_frame=True).frame.to_csv("diabetes.csv", index=False)
+    return "diabetes.csv"
+
+
+def test_main_job(folder, capsys):
+    assert main(["eta-limit", "--out", "e.nc", "--figure", "e.png"]) == 0
+    out = capsys.readouterr().out
+    assert "order 1.0" in out and "wrote e.nc" in out
+    ladder = fd.load("e.nc")
+    assert abs(float(ladder.order) - 1) < 0.01 and ladder.attrs["verdict"] == "resolved"
+    assert (folder / "e.png").stat().st_size > 10_000
+    assert main(["eta-limit", "--out", "e.nc", "--figure", "e.png"]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "extra", [[], ["--standardize"], ["--order", "1"], ["--problem", "DiagonalNetwork", "--standardize"]]
+)
+def test_a_real_data_set(diabetes, extra, capsys):
+    assert main(["eta-limit", diabetes, "--target", "target", "--out", "d.nc", "--figure", "d.png", *extra]) == 0
+    ladder = xr.open_dataset("d.nc")
+    expected = 2 if "1" in extra else 1
+    assert abs(float(ladder.order) - expected) < 0.05
+    assert dict(ladder.X.sizes) == {"sample": 442, "feature": 10}
+    assert ladder.feature_label.values.tolist() == ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
+    if extra == ["--standardize"]:
+        assert np.allclose(ladder.X.mean("sample"), 0, atol=1e-12) and np.allclose(ladder.X.std("sample"), 1)
+    assert os.path.getsize("d.png") > 10_000
+    ladder.close()
+
+
+@pytest.mark.parametrize("shape", ["matrix", "columns"])
+def test_netcdf_data(shape, capsys):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((12, 3)), rng.standard_normal(12)
+    if shape == "matrix":
+        ds, extra = xr.Dataset({"X": (("s", "f"), X), "y": ("s", y)}, {"f": ["a", "b", "c"]}), []
+    else:
+        ds, extra = (
+            xr.Dataset({"a": ("s", X[:, 0]), "b": ("s", X[:, 1]), "c": ("s", X[:, 2]), "z": ("s", y)}),
+            ["--target", "z"],
+        )
+    ds.to_netcdf("data.nc", engine="netcdf4")
+    assert main(["solve", "data.nc", "--t", "50", "--out", "run.nc", *extra]) == 0
+    run = fd.load("run.nc")
+    assert run.feature.values.tolist() == ["a", "b", "c"]
+    assert np.allclose(run.w[-1], np.linalg.lstsq(X, y, rcond=None)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--method", "GradientFlow"],
+        ["--method", "GradientDescent", "--eta", "0.01", "--steps", "50"],
+        ["--method", "ModifiedFlow", "--eta", "0.01", "--order", "2"],
+    ],
+    ids=lambda a: a[1],
+)
+def test_solve_info_and_plot(arguments, capsys):
+    assert main(["solve", "--out", "r.nc", "--figure", "r.png", *arguments]) == 0
+    assert main(["info", "r.nc"]) == 0
+    out = capsys.readouterr().out
+    assert arguments[1] in out and "w_plus(t, feature)" in out
+    assert main(["plot", "r.nc", "-o", "again.svg"]) == 0
+    assert os.path.getsize("again.svg") > 10_000
+
+
+BAD = {
+    "unknown column": (["eta-limit", "diabetes.csv", "--target", "tarket"], 2, "did you mean 'target'"),
+    "no target": (["eta-limit", "diabetes.csv"], 2, "`target`"),
+    "unknown problem": (
+        ["solve", "diabetes.csv", "--target", "target", "--problem", "LinearRegresion"],
+        2,
+        "LinearRegression",
+    ),
+    "not a table problem": (["solve", "diabetes.csv", "--target", "target", "--problem", "Quadratic"], 2, "table"),
+    "alpha without use": (["solve", "diabetes.csv", "--target", "target", "--alpha", "1"], 2, "--alpha"),
+    "alpha negative": (["solve", "--alpha", "-1"], 2, "`alpha`"),
+    "eta negative": (["solve", "--method", "GradientDescent", "--eta", "-0.1"], 2, "`eta`"),
+    "eta missing": (["solve", "--method", "GradientDescent"], 2, "--eta"),
+    "eta without use": (["solve", "--eta", "0.1"], 2, "--eta"),
+    "unknown method": (["solve", "--method", "Adam"], 2, "--method"),
+    "two etas": (["eta-limit", "--etas", "0.1,0.05"], 2, "at least 3"),
+    "eta zero": (["eta-limit", "--etas", "0.1,0.05,0"], 2, "positive"),
+    "unsorted etas": (["eta-limit", "--etas", "0.1,0.2,0.05"], 2, "increasing or decreasing"),
+    "t nan": (["eta-limit", "--t", "nan"], 2, "finite"),
+    "steps zero": (["eta-limit", "--steps", "0"], 2, "--steps"),
+    "t and steps": (["eta-limit", "--steps", "5", "--t", "1"], 2, "excludes"),
+    "order negative": (["eta-limit", "--order", "-1"], 2, "`order`"),
+    "missing file": (["eta-limit", "nothing.csv", "--target", "y"], 1, "existing"),
+    "missing result": (["info", "nothing.nc"], 1, "existing"),
+    "foreign result": (["plot", "diabetes.csv", "-o", "x.png"], 1, "not a NetCDF-4 file"),
+    "hole": (["solve", "hole.csv", "--target", "y"], 2, "column x"),
+    "text": (["solve", "text.csv", "--target", "y"], 2, "column name"),
+    "unreadable": (["solve", "noise.csv", "--target", "y"], 1, "readable"),
+    "suffix": (["solve", "table.xlsx", "--target", "y"], 1, ".csv or .nc"),
+    "output folder": (["solve", "--out", "no/r.nc"], 1, "existing folder"),
+    "output suffix": (["solve", "--out", "r.txt"], 2, "must end in .nc"),
+    "figure suffix": (["solve", "--t", "1", "--figure", "r.xyz"], 2, "must end in one of"),
+    "saves": (["solve", "--saves", "1"], 2, "`saves`"),
+    "diverges": (["solve", "--method", "GradientDescent", "--eta", "50", "--steps", "100"], 1, "diverged"),
+    "target of nothing": (["solve", "--target", "y"], 2, "--target"),
+    "no command": ([], 2, "a command is needed"),
+}
+
+
+@pytest.mark.filterwarnings("default::flowdyn.FlowdynWarning")
+@pytest.mark.parametrize("name", BAD)
+def test_wrong_use_is_told_in_one_line(name, diabetes, folder, capsys):
+    (folder / "hole.csv").write_text("x,y\n1,2\n,3\n4,5\n")
+    (folder / "text.csv").write_text("name,y\nann,2\nbob,3\n")
+    (folder / "noise.csv").write_bytes(b'"a\n\xff\xfe\x00,1')
+    (folder / "table.xlsx").write_bytes(b"PK")
+    before = sorted(os.listdir(folder))
+    arguments, status, words = BAD[name]
+    assert main(arguments) == status
+    captured = capsys.readouterr()
+    errors = [line for line in captured.err.splitlines() if line.startswith("flowdyn: error:")]
+    assert len(errors) == 1 and words in errors[0], captured.err
+    assert "Traceback" not in captured.err
+    rest = [line for line in captured.err.splitlines() if line not in errors]
+    assert all(line.startswith(("usage:", "flowdyn: warning:")) for line in rest), rest
+    assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["eta-limit", "--help"], ["solve", "--help"]])
+def test_help_is_light(arguments):
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['flowdyn', *{arguments!r}]\n"
+        "try:\n    runpy.run_module('flowdyn', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'jax', 'xarray', 'matplotlib', 'scipy', 'pandas', 'diffrax', 'netCDF4'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "usage: flowdyn" in run.stdout
+
+
+def test_usage_errors_exit_with_two(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["solve", "--steps", "many"])
+    assert end.value.code == 2
+    assert main(["--version"]) == 0 and capsys.readouterr().out.startswith("flowdyn ")
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(capsys):
+    run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+    fd.save(run.assign_attrs(title="\x1b[31mred\x07"), "r.nc")
+    assert main(["info", "r.nc"]) == 0
+    out = capsys.readouterr().out
+    assert "red" in out and "\x1b" not in out and "\x07" not in out
