@@ -255,7 +255,7 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     order : int
         Order p >= 1 of the modified flow.
     solver : Solver, optional
-        Exact where a closed form is known, else DOP853 near the tightest tolerance.
+        Exact where a closed form is known, else LSODA near the tightest tolerance.
 
     Returns
     -------
@@ -277,7 +277,9 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     times = _check.times("t", np.atleast_1d(_check.real_array("t", t)))
     flow, lower = method.limit(p), method.limit(p - 1)
     start = flow.ravel(w0)
-    chosen = _limit_solver(flow, start, solver)
+    # a ladder's recursion resolves the stiffness anyhow; a prediction has none, and must not pay for it
+    implicit = Scipy("LSODA", rtol=1e-13)
+    chosen = solver or (_limit_solver(flow, start, None) if flow.closed_form() else implicit)
     run, solver_error = _limit(flow, start, times, chosen, False)
     below = solve(lower, start, times, solver=chosen.tighter() or chosen, progress=False)
     text = f"distance from the modified flow of order {p - 1}, plus solver error"
