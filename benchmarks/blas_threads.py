@@ -1,6 +1,7 @@
 """Implicit steppers on the 400-dimensional flow: flowdyn beside solve_ivp with and without limited BLAS threads.
 
-Many factorisations of a 400 x 400 matrix are small work each: threads that wait for each other cost more than they give.
+Many factorisations of a 400 x 400 matrix are small work each:
+threads that wait for each other cost more than they give.
 """
 
 import jax

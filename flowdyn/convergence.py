@@ -21,6 +21,7 @@ from flowdyn.specs import describe, describe_solver
 from flowdyn.systems import DiscreteSystem
 
 RUNGS = 6
+NEGLIGIBLE = 0.005  # solver error over gap, below which the limit is solved well enough
 
 
 def eta_limit(
@@ -56,7 +57,8 @@ def eta_limit(
     error : {"sup"}
         Distance: largest over the common times.
     solver : Solver, optional
-        For the limit. Exact where a closed form is known, else DOP853 near the tightest tolerance.
+        For the limit. Exact where a closed form is known, else DOP853, tightened until its error is below 1/200 of
+        the smallest gap.
     saves : int
         Common times kept, at most.
 
@@ -93,19 +95,18 @@ def eta_limit(
     finest = int(np.argmin(h))
     times = rungs[finest].clock(ks[finest])
     limits = [rung.limit(order) for rung in rungs] if order else [method.limit(order)]
-    chosen = _limit_solver(limits[0], start, solver)
     with meter(progress, "eta_limit") as report:
-        share = 1 / (len(rungs) + len(limits))
-        runs = []
-        for i, rung in enumerate(rungs):
-            runs.append(_rung(rung, start, times, part(report, i * share, (i + 1) * share)))
-        solved = []
-        for j, limit in enumerate(limits):
-            at = (len(rungs) + j) * share
-            solved.append(_limit(limit, start, times, chosen, part(report, at, at + share)))
-    gaps = [comparison.error(run, solved[min(i, len(solved) - 1)][0]).values for i, run in enumerate(runs)]
-    largest = np.array([gap.max() for gap in gaps])
-    solver_error = np.array([solved[min(i, len(solved) - 1)][1] for i in range(len(rungs))])
+        share = 0.7 / len(rungs)
+        runs = [_rung(r, start, times, part(report, i * share, (i + 1) * share)) for i, r in enumerate(rungs)]
+        for chosen in _limit_solvers(limits[0], start, solver):
+            solved = [_limit(limit, start, times, chosen) for limit in limits]
+            pairs = [(run, *solved[min(i, len(solved) - 1)]) for i, run in enumerate(runs)]
+            gaps = [comparison.error(run, limit).values for run, limit, _ in pairs]
+            largest = np.array([gap.max() for gap in gaps])
+            solver_error = np.array([error for *_, error in pairs])
+            if (solver_error <= NEGLIGIBLE * largest).all():
+                break
+        report(1.0)
     rounding = np.array([_rounding(run, k) for run, k in zip(runs, ks, strict=True)])
     fit = fit_order(h, largest, solver_error + rounding)
     ds = _ladder(method, rungs, h, runs, [run for run, _ in solved], gaps, fit, ks, times)
@@ -156,20 +157,26 @@ def _rung(rung: DiscreteSystem, w0: np.ndarray, times: np.ndarray, report: Any) 
         raise _check.RunError(f"`etas` must be small enough for every rung, got eta = {eta:g}: {error}") from None
 
 
-def _limit_solver(limit: Any, w0: np.ndarray, solver: Solver | None) -> Solver:
+def _limit_solvers(limit: Any, w0: np.ndarray, solver: Solver | None) -> list[Solver]:
+    """Solvers to try in turn until the limit's error is negligible beside the gap.
+
+    A recursion resolves its flow with explicit steps, so an explicit method of high order is never the slower one. The
+    tightest tolerance comes last: on a loss with kinks it costs a great many steps, and a wide gap does not need it.
+    """
     if solver is not None:
-        return pick_solver(limit, np.asarray(limit.lift(w0)), solver)
-    # a recursion resolves its flow with explicit steps, so an explicit method of high order is never the slower one
-    return Exact() if Exact().refuses(limit, w0) is None else Scipy("DOP853", rtol=10 * MIN_RTOL)
+        return [pick_solver(limit, np.asarray(limit.lift(w0)), solver)]
+    if limit.closed_form():
+        return [Exact()]
+    return [Scipy("DOP853", rtol=rtol) for rtol in (1e-9, 1e-11, 10 * float(MIN_RTOL))]
 
 
-def _limit(limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver, report: Any) -> tuple[Any, float]:
+def _limit(limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver) -> tuple[Any, float]:
     """The limit at `times`, and the change from a looser to a tighter tolerance: a bound on the latter's error."""
-    run = solve(limit, w0, times, solver=solver, progress=report)
+    run = solve(limit, w0, times, solver=solver, progress=False)
     tighter = solver.tighter()
     if tighter is None:
         return run, 0.0
-    finer = solve(limit, w0, times, solver=tighter, progress=report)
+    finer = solve(limit, w0, times, solver=tighter, progress=False)
     return finer, float(comparison.sup_error(run, finer))
 
 
@@ -278,9 +285,8 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     flow, lower = method.limit(p), method.limit(p - 1)
     start = flow.ravel(w0)
     # a ladder's recursion resolves the stiffness anyhow; a prediction has none, and must not pay for it
-    implicit = Scipy("LSODA", rtol=1e-13)
-    chosen = solver or (_limit_solver(flow, start, None) if flow.closed_form() else implicit)
-    run, solver_error = _limit(flow, start, times, chosen, False)
+    chosen = solver or (Exact() if flow.closed_form() else Scipy("LSODA", rtol=1e-13))
+    run, solver_error = _limit(flow, start, times, chosen)
     below = solve(lower, start, times, solver=chosen.tighter() or chosen, progress=False)
     text = f"distance from the modified flow of order {p - 1}, plus solver error"
     estimate = comparison.error(run, below).values + solver_error

@@ -29,7 +29,7 @@ METHODS = {
 }
 IMPLICIT = ("LSODA", "Radau", "BDF")
 MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with a warning
-MAX_STEPS = 1_000_000
+MAX_STEPS = 200_000
 PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
 
 
@@ -86,6 +86,8 @@ class Scipy(Solver):
 
     def tighter(self) -> "Scipy":
         """A tenth of the tolerances, down to what float64 allows."""
+        if self.rtol < 2 * MIN_RTOL:
+            raise _check.fail("rtol", f"must be at least {2 * MIN_RTOL:.2g} where solver error is measured", self.rtol)
         rtol = max(self.rtol / 10, float(MIN_RTOL))
         return dataclasses.replace(self, rtol=rtol, atol=(self.atol or 0.0) * rtol / self.rtol)
 
