@@ -4,6 +4,7 @@ sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   h the time step of the clock, w the li
 """
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from flowdyn.compiled import float64_is_on
 from flowdyn.dataset import Piece
 from flowdyn.integration import pick_solver, solve
 from flowdyn.ladders import RESOLVED, OrderFit, common_steps, fit_order
+from flowdyn.methods.sharpness import sharpness
 from flowdyn.progress import meter, part
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.exact import Exact
@@ -264,6 +266,11 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     solver : Solver, optional
         Exact where a closed form is known, else LSODA near the tightest tolerance.
 
+    Warns
+    -----
+    FlowdynWarning
+        If eta times the largest curvature at the start is 1 or more, where the series does not converge.
+
     Returns
     -------
     xarray.Dataset
@@ -284,6 +291,14 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     times = _check.times("t", np.atleast_1d(_check.real_array("t", t)))
     flow, lower = method.limit(p), method.limit(p - 1)
     start = flow.ravel(w0)
+    product = method.constant_eta("a prediction") * sharpness(method.problem, start)  # type: ignore[attr-defined]
+    if product >= 1:
+        warnings.warn(
+            f"`eta` times the largest curvature at the start is {product:.3g}: from 1 on the series of the modified "
+            "flow does not converge and the estimate means nothing; use a smaller eta",
+            _check.FlowdynWarning,
+            stacklevel=2,
+        )
     # a ladder's recursion resolves the stiffness anyhow; a prediction has none, and must not pay for it
     chosen = solver or (Exact() if flow.closed_form() else Scipy("LSODA", rtol=1e-13))
     run, solver_error = _limit(flow, start, times, chosen)

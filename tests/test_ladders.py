@@ -182,3 +182,9 @@ def test_richardson_extrapolation_is_second_order(problem):
         fine = fd.solve(fd.GradientDescent(problem, eta / 2), W0, t=[2.0]).w.values
         gaps.append(np.linalg.norm(2 * fine - coarse - flow.w.values))
     assert abs(np.log2(gaps[-2] / gaps[-1]) - 2) < 0.1
+
+
+def test_prediction_warns_where_its_series_diverges():
+    p = fd.problems.Quadratic(np.diag([10.0, 1.0]))
+    with pytest.warns(fd.FlowdynWarning, match="largest curvature at the start is 3"):
+        fd.predict(fd.GradientDescent(p, 0.3), [1.0, 1.0], t=3.0)

@@ -174,8 +174,9 @@ class _Run:
         try:
             stepper.step()
         except _GiveUpError:
-            late = task.max_seconds is not None and task.out_of_time()
-            return self.finish(stepper, "max_seconds" if late else "nonfinite", t_old, message="drift is not finite")
+            if task.max_seconds is not None and task.out_of_time():
+                return self.finish(stepper, "max_seconds", t_old)
+            return self.finish(stepper, "nonfinite", t_old, message="drift is not finite")
         except ValueError as error:  # implicit steppers factorise a matrix that is not finite
             return self.finish(stepper, "nonfinite", t_old, message=str(error))
         self.steps += 1
