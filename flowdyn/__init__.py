@@ -16,15 +16,18 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 if "jax" in sys.modules and os.environ["JAX_ENABLE_X64"] != "0":
     sys.modules["jax"].config.update("jax_enable_x64", True)
 
-_MODULES = ("problems", "methods", "solvers", "schedules", "comparison")
+_MODULES = ("problems", "methods", "solvers", "schedules", "comparison", "theory")
 _NAMES = {
     # dynamics
     **dict.fromkeys(["GradientDescent", "GradientFlow", "ModifiedFlow", "HeavyBall", "HeavyBallFlow"], "methods"),
-    **dict.fromkeys(["Nesterov", "NesterovFlow", "ODE"], "methods"),
+    **dict.fromkeys(["Nesterov", "NesterovFlow", "ODE", "SDE"], "methods"),
+    **dict.fromkeys(["SGD", "SVAG", "StochasticModifiedEquation", "OrnsteinUhlenbeck"], "methods"),
+    **dict.fromkeys(["LabelNoiseSGD", "LabelNoiseEquation"], "methods"),
+    "linearize": "methods.ornstein_uhlenbeck",
     # running and comparing
     "solve": "integration",
     "eta_limit": "convergence",
-    "predict": "convergence",
+    "predict": "prediction",
     # results
     "save": "storage",
     "load": "storage",

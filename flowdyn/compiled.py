@@ -75,6 +75,16 @@ def bind(kernel: Callable, module: Any, *statics: Hashable) -> Callable:
     return functools.partial(_program(kernel, structure, statics), arrays)
 
 
+SMALL = 8
+
+
+def matvec(matrix: Any, vector: Any) -> jax.Array:
+    """``matrix @ vector``; small ones as sums of products, which XLA fuses into the loop around them."""
+    if matrix.shape[-1] > SMALL:
+        return matrix @ vector
+    return jax.numpy.sum(matrix * vector, axis=1)
+
+
 def _rows(module: Any, function: Callable, rows: Any) -> Any:
     return jax.vmap(lambda row: function(module, row))(rows)
 

@@ -4,7 +4,6 @@ sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   h the time step of the clock, w the li
 """
 
 import time
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,20 +13,19 @@ from flowdyn.compiled import float64_is_on
 from flowdyn.dataset import Piece
 from flowdyn.integration import pick_solver, solve
 from flowdyn.ladders import RESOLVED, OrderFit, common_steps, fit_order
-from flowdyn.methods.sharpness import sharpness
 from flowdyn.progress import meter, part
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.exact import Exact
 from flowdyn.solvers.scipy_ivp import MIN_RTOL, Scipy
 from flowdyn.specs import describe, describe_solver
-from flowdyn.systems import DiscreteSystem
+from flowdyn.systems import Recursion
 
 RUNGS = 6
 NEGLIGIBLE = 0.005  # solver error over gap, below which the limit is solved well enough
 
 
 def eta_limit(
-    method: DiscreteSystem,
+    method: Recursion,
     w0: Any,
     t: float,
     etas: Any = None,
@@ -46,7 +44,7 @@ def eta_limit(
 
     Parameters
     ----------
-    method : DiscreteSystem
+    method : Recursion
         The recursion; its own eta heads the default ladder.
     w0 : array_like (P,), mapping or pytree
         Start.
@@ -101,7 +99,7 @@ def eta_limit(
         share = 0.7 / len(rungs)
         runs = [_rung(r, start, times, part(report, i * share, (i + 1) * share)) for i, r in enumerate(rungs)]
         for chosen in _limit_solvers(limits[0], start, solver):
-            solved = [_limit(limit, start, times, chosen) for limit in limits]
+            solved = [solved_twice(limit, start, times, chosen) for limit in limits]
             pairs = [(run, *solved[min(i, len(solved) - 1)]) for i, run in enumerate(runs)]
             gaps = [comparison.error(run, limit).values for run, limit, _ in pairs]
             largest = np.array([gap.max() for gap in gaps])
@@ -130,9 +128,9 @@ def eta_limit(
     return ds
 
 
-def _rungs(method: Any, etas: Any) -> tuple[list[DiscreteSystem], np.ndarray]:
+def _rungs(method: Any, etas: Any) -> tuple[list[Recursion], np.ndarray]:
     """The method at each step size, and the time steps of their clocks."""
-    if not isinstance(method, DiscreteSystem):
+    if not isinstance(method, Recursion):
         raise _check.fail(
             "method", "must be a recursion with a step size", method, "e.g. fd.GradientDescent(problem, eta)"
         )
@@ -151,7 +149,7 @@ def _rungs(method: Any, etas: Any) -> tuple[list[DiscreteSystem], np.ndarray]:
     return rungs, np.array([float(rung.clock(1)) for rung in rungs])
 
 
-def _rung(rung: DiscreteSystem, w0: np.ndarray, times: np.ndarray, report: Any) -> Any:
+def _rung(rung: Recursion, w0: np.ndarray, times: np.ndarray, report: Any) -> Any:
     try:
         return solve(rung, w0, times, progress=report)
     except _check.RunError as error:
@@ -172,7 +170,7 @@ def _limit_solvers(limit: Any, w0: np.ndarray, solver: Solver | None) -> list[So
     return [Scipy("DOP853", rtol=rtol) for rtol in (1e-9, 1e-11, 10 * float(MIN_RTOL))]
 
 
-def _limit(limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver) -> tuple[Any, float]:
+def solved_twice(limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver) -> tuple[Any, float]:
     """The limit at `times`, and the change from a looser to a tighter tolerance: a bound on the latter's error."""
     run = solve(limit, w0, times, solver=solver, progress=False)
     tighter = solver.tighter()
@@ -245,66 +243,3 @@ def _attributes(method: Any, order: int, solver: Solver, fit: OrderFit, spec: An
         seed=_check.integer("seed", seed, minimum=0),
         jax_enable_x64=int(float64_is_on()),
     )
-
-
-def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: Solver | None = None) -> Any:
-    r"""State of a recursion at time t from its modified flow, at a cost that does not grow with 1/eta.
-
-    .. math:: \|w_{t/\eta} - \tilde w_p(t)\| = O(\eta^{p+1}), \qquad
-              \text{estimate } \|\tilde w_p(t) - \tilde w_{p-1}(t)\| = O(\eta^p)
-
-    Parameters
-    ----------
-    method : DiscreteSystem
-        Gradient descent with a constant eta.
-    w0 : array_like (P,), mapping or pytree
-        Start.
-    t : float or array_like (T,)
-        Training time(s) eta * k.
-    order : int
-        Order p >= 1 of the modified flow.
-    solver : Solver, optional
-        Exact where a closed form is known, else LSODA near the tightest tolerance.
-
-    Warns
-    -----
-    FlowdynWarning
-        If eta times the largest curvature at the start is 1 or more, where the series does not converge.
-
-    Returns
-    -------
-    xarray.Dataset
-        The modified flow at `t`, with ``error_estimate(t)``: the distance from order p - 1 plus the solver's error. It
-        overestimates the gap where eta is small enough for the series to converge.
-
-    Examples
-    --------
-    >>> import flowdyn as fd
-    >>> gd = fd.GradientDescent(fd.problems.Quadratic(1.0), eta=1e-8)  # 1e8 steps
-    >>> w = fd.predict(gd, [1.0], t=1.0)
-    >>> round(float(w.w.item()), 12), bool(w.error_estimate.item() < 1e-8)
-    (0.367879439332, True)
-    """
-    if not isinstance(method, DiscreteSystem):
-        raise _check.fail("method", "must be a recursion with a step size", method)
-    p = _check.integer("order", order, minimum=1)
-    times = _check.times("t", np.atleast_1d(_check.real_array("t", t)))
-    flow, lower = method.limit(p), method.limit(p - 1)
-    start = flow.ravel(w0)
-    product = method.constant_eta("a prediction") * sharpness(method.problem, start)  # type: ignore[attr-defined]
-    if product >= 1:
-        warnings.warn(
-            f"`eta` times the largest curvature at the start is {product:.3g}: from 1 on the series of the modified "
-            "flow does not converge and the estimate means nothing; use a smaller eta",
-            _check.FlowdynWarning,
-            stacklevel=2,
-        )
-    # a ladder's recursion resolves the stiffness anyhow; a prediction has none, and must not pay for it
-    chosen = solver or (Exact() if flow.closed_form() else Scipy("LSODA", rtol=1e-13))
-    run, solver_error = _limit(flow, start, times, chosen)
-    below = solve(lower, start, times, solver=chosen.tighter() or chosen, progress=False)
-    text = f"distance from the modified flow of order {p - 1}, plus solver error"
-    estimate = comparison.error(run, below).values + solver_error
-    run["error_estimate"] = (("t",), estimate, {"long_name": text, "units": "1"})
-    run.attrs["title"] = f"{type(method).__name__} predicted by its modified flow of order {p}"
-    return run

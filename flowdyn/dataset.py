@@ -18,7 +18,7 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn.problems.base import Variable
 from flowdyn.solvers.base import STATUSES
-from flowdyn.systems import System
+from flowdyn.systems import Recursion, System
 
 SCHEMA = "flowdyn/1"
 VOLATILE = ("date_created", "wall_seconds", "history")  # differ between two equal runs
@@ -28,6 +28,7 @@ _LONG_NAMES = {
     "k": "step number k of the recursion",
     "eta": "step size eta",
     "start": "index of the initial condition",
+    "realization": "member of the ensemble",
     "feature": "feature of the data",
     "sample": "sample of the data",
     "param": "parameter index",
@@ -56,8 +57,9 @@ def split_state(variables: Sequence[Variable], states: np.ndarray) -> dict[str, 
 
 
 def status_piece(statuses: Any, dims: tuple[str, ...] = ()) -> Piece:
-    """CF flag variable that says how each run ended."""
-    codes = np.array([STATUSES.index(s) for s in np.ravel(statuses)], dtype=np.int8).reshape(np.shape(statuses))
+    """CF flag variable that says how each run ended, from names or their numbers."""
+    array = np.asarray(statuses)
+    codes = array.astype(np.int8) if array.dtype.kind == "i" else np.vectorize(STATUSES.index, otypes=[np.int8])(array)
     attrs = {
         "long_name": "how the run ended",
         "standard_name": "status_flag",
@@ -104,7 +106,10 @@ def axis(name: str, values: Any, dim: str | None = None, **attrs: Any) -> Piece:
 def run_coords(system: System, t: np.ndarray, k: np.ndarray | None, clock: str = "") -> list[Piece]:
     """`t`, with the step number `k` beside it for recursions."""
     axes = [axis("t", t, **({"comment": clock} if clock else {}))]
-    return axes if k is None else [*axes, axis("k", k, "t")]
+    if k is None:
+        return axes
+    own = {} if isinstance(system, Recursion) else {"long_name": "step number k of the solver"}
+    return [*axes, Piece("k", ("t",), k, {"long_name": _LONG_NAMES["k"], **own})]
 
 
 def input_pieces(arrays: Mapping[str, tuple[tuple[str, ...], np.ndarray, str]]) -> list[Piece]:
@@ -185,7 +190,7 @@ def initial_of(ds: xr.Dataset, system: System) -> Any:
     suffix = "_initial"
     named = {str(n).removesuffix(suffix): ds[n] for n in ds.data_vars if str(n).endswith(suffix)}
     if "t_initial" in ds.attrs:
-        coords = {"t": float(ds.attrs["t_initial"])}
+        coords: dict[str, Any] = {"t": float(ds.attrs["t_initial"])}
         if "k_initial" in ds.attrs:
             coords["k"] = int(ds.attrs["k_initial"])
         return xr.Dataset(named).drop_vars("t", errors="ignore").assign_coords(coords)

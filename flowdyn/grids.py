@@ -7,7 +7,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.solvers.base import Result
-from flowdyn.systems import DiscreteSystem, System
+from flowdyn.systems import Recursion, System
 
 ON_CLOCK = 1e-9  # relative distance at which a requested time counts as a tick
 
@@ -60,21 +60,21 @@ def make_grid(
     if (t is None) == (steps is None):
         raise _check.fail("t", "or `steps` must be given, and not both", (t, steps))
     if steps is not None:
-        if not isinstance(system, DiscreteSystem):
+        if not isinstance(system, Recursion):
             raise _check.fail("steps", "is for recursions; a flow takes `t`", steps)
         return _steps_grid(system, k0 + _check.integer("steps", steps, minimum=1), saves, k0)
     if np.ndim(t):
         array = _check.times("t", t)
         if array[0] < t0:
             raise _check.fail("t", f"must not start before {t0:g}, where the run starts", array[0])
-        if not isinstance(system, DiscreteSystem):
+        if not isinstance(system, Recursion):
             return Grid(array, None, saves, array)
         k = on_clock(system, array)
         return Grid(array, k, saves, array)
     end = _end(t, t0, has_stop)
     if np.isinf(end):
         return Grid(None, None, saves, None)
-    if isinstance(system, DiscreteSystem):
+    if isinstance(system, Recursion):
         last = system.increments.steps_until(end, 10**12)
         if last <= k0:
             raise _check.fail(
@@ -105,7 +105,7 @@ def _steps_grid(system: Any, last: int, saves: int, k0: int, note: str = "") -> 
     return Grid(system.clock(k), k, saves, None, note)
 
 
-def on_clock(system: DiscreteSystem, t: np.ndarray) -> np.ndarray:
+def on_clock(system: Recursion, t: np.ndarray) -> np.ndarray:
     """Step numbers of the times `t`, which must be ticks of the system's clock."""
     k = system.increments.nearest(t)
     ticks = system.clock(k)

@@ -1,5 +1,6 @@
 """solve(): match a system with a solver and a set of times, run it, and label the result."""
 
+import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -7,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from flowdyn import _check, dataset, solvers
+from flowdyn import _check, solvers
 from flowdyn.compiled import float64_is_on
 from flowdyn.grids import Grid, make_grid
+from flowdyn.labelling import label
 from flowdyn.observing import Observer
+from flowdyn.outcomes import of_blocks, of_results, refuse_bad_ends
 from flowdyn.progress import meter
 from flowdyn.registry import look_up
-from flowdyn.solvers.base import Result, Solver, Task
-from flowdyn.specs import describe, describe_solver
-from flowdyn.systems import DiscreteSystem, OnProblem, System
+from flowdyn.solvers.base import Solver, Task
+from flowdyn.starting import Start, start_from
+from flowdyn.systems import System
 
 MAX_BYTES = 2 << 30
 
@@ -60,7 +63,8 @@ def solve(
     solver : Solver, optional
         The first of :mod:`flowdyn.solvers` that supports the system, unless given.
     realizations : int, optional
-        For random systems only.
+        Members of an ensemble of a random system: adds the dimension ``realization``. Member i is the same whatever
+        their number.
     seed : int
         Seed of random systems; kept in the file.
     observe : mapping of str to callable, optional
@@ -95,39 +99,31 @@ def solve(
     [1.0, 2.0]
     """
     began = time.monotonic()
-    _check_choices(system, solver, realizations, on_divergence)
-    states0, t0, k0, is_restart = _start(system, w0)
-    batch = states0.ndim == 2
-    first = states0[0] if batch else states0
-    grid = make_grid(system, t, steps, _check.integer("saves", saves, minimum=2), t0, k0, bool(stop))
-    _check_size(grid, states0, max_bytes)
+    _check_choices(system, solver, on_divergence)
+    start = start_from(system, w0)
+    members = _members(system, realizations, start)
+    many = start.states.ndim == 2
+    first = start.states[0] if many else start.states
+    system.check_start(first)
+    has_end = not system.is_random or stop is None or not _is_open(t)
+    if not has_end:
+        raise _check.fail("t", "must be finite for a random system", t, "give an end; `stop` ends members before it")
+    grid = make_grid(system, t, steps, _check.integer("saves", saves, minimum=2), start.t0, start.k0, bool(stop))
     observer = Observer(system, observe, first)
+    rules = observer.stop(stop)
+    _check_size(grid, members * (len(start.states) if many and not system.is_random else 1), observer, observe_only, max_bytes)
     chosen = pick_solver(system, first, solver)
+    if grid.t is not None:
+        chosen = chosen.effective(system, float(grid.t[-1]) - start.t0)
     doubt = system.warn_before(np.asarray(system.project(first)))
     if doubt:
         warnings.warn(doubt, _check.FlowdynWarning, stacklevel=2)
-    with meter(progress, type(system).__name__) as report:
-        task = Task(
-            system=system,
-            state0=first,
-            t0=t0,
-            k0=k0,
-            t=grid.t,
-            k=grid.k,
-            saves=saves,
-            stop=observer.stop(stop),
-            max_steps=None if max_steps is None else _check.integer("max_steps", max_steps, minimum=1),
-            max_seconds=None if max_seconds is None else _check.real("max_seconds", max_seconds, positive=True),
-            progress=report,
-        )
-        results = chosen.run_batch(task, states0) if batch else [chosen.run(task)]
-    for result in results:
-        check_result(result, system, on_divergence, task.stop)
     options = {
         "t": None if steps is not None else ("array" if np.ndim(t) else "inf" if np.isinf(t) else float(t)),
         "steps": steps,
         "saves": saves,
         "stop": {name: list(rule) for name, rule in stop.items()} if stop else None,
+        "realizations": realizations,
         "seed": _check.integer("seed", seed, minimum=0),
         "observe": sorted(observe or {}),
         "observe_only": bool(observe_only),
@@ -135,23 +131,64 @@ def solve(
         "max_steps": max_steps,
         "max_seconds": max_seconds,
     }
-    ds = _label(system, chosen, observer, grid, results, states0, batch, bool(observe_only), task, options)
-    if is_restart:
-        ds.attrs |= {"t_initial": t0} | ({"k_initial": k0} if isinstance(system, DiscreteSystem) else {})
+    with meter(progress, type(system).__name__) as report:
+        task = Task(
+            system=system,
+            state0=first,
+            t0=start.t0,
+            k0=start.k0,
+            t=grid.t,
+            k=grid.k,
+            saves=saves,
+            stop=rules,
+            max_steps=None if max_steps is None else _check.integer("max_steps", max_steps, minimum=1),
+            max_seconds=None if max_seconds is None else _check.real("max_seconds", max_seconds, positive=True),
+            progress=report,
+            seed=seed,
+            members=members,
+            states0=start.states if many and system.is_random else None,
+        )
+        if system.is_random:
+            grid = grid if grid.k is not None else dataclasses.replace(grid, k=chosen.counters(task))
+            outcome = of_blocks(chosen.ensemble(task), grid, observer, task, bool(observe_only))
+        else:
+            results = chosen.run_batch(task, start.states) if many else [chosen.run(task)]
+            outcome = of_results(results, grid, observer, task, bool(observe_only))
+    refuse_bad_ends(outcome, on_divergence)
+    dim = ("" if realizations is None and not many else "realization") if system.is_random else "start" if many else ""
+    ds = label(system, chosen, observer, grid, outcome, start, dim, task, options)
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
 
 
-def _check_choices(system: Any, solver: Any, realizations: Any, on_divergence: str) -> None:
+def _is_open(t: Any) -> bool:
+    return t is not None and np.ndim(t) == 0 and bool(np.isinf(float(t)))
+
+
+def _members(system: System, realizations: Any, start: Start) -> int:
+    """Number of members of an ensemble; 1 for a single run."""
+    if not system.is_random:
+        if realizations is not None:
+            raise _check.fail(
+                "realizations", "must be None for a deterministic system", realizations, "every one would be equal"
+            )
+        return 1
+    count = 1 if realizations is None else _check.integer("realizations", realizations, minimum=1)
+    if start.states.ndim == 2:
+        if not start.is_restart:
+            raise _check.fail("w0", "must be one start for a random system", f"{len(start.states)} of them")
+        if realizations is not None and count != len(start.states):
+            raise _check.fail("realizations", f"must be the {len(start.states)} members of `w0`, or None", count)
+        return len(start.states)
+    return count
+
+
+def _check_choices(system: Any, solver: Any, on_divergence: str) -> None:
     if not isinstance(system, System):
         raise _check.fail("system", "must be a flowdyn system", system, "e.g. fd.GradientFlow(problem) or fd.ODE(f)")
     if solver is not None and not isinstance(solver, Solver):
         names = ", ".join(f"fd.solvers.{name}(...)" for name in solvers.REGISTRY)
         raise _check.fail("solver", "must be a solver object", solver, f"one of {names}")
-    if realizations is not None:
-        raise _check.fail(
-            "realizations", "must be None for a deterministic system", realizations, "every one would be equal"
-        )
     _check.choice("on_divergence", on_divergence, ("raise", "keep"))
     if not float64_is_on():
         warnings.warn(
@@ -159,53 +196,6 @@ def _check_choices(system: Any, solver: Any, realizations: Any, on_divergence: s
             _check.FlowdynWarning,
             stacklevel=3,
         )
-
-
-def _start(system: System, w0: Any) -> tuple[np.ndarray, float, int, bool]:
-    """State(s) to start from, with the time and step number there."""
-    piece = dataset.slice_of(w0)
-    if piece is not None:
-        return _restart(system, piece)
-    if isinstance(w0, np.ndarray | list | tuple) and _is_batch(system, w0):
-        rows = [np.asarray(system.lift(system.ravel(row))) for row in w0]
-        return np.stack(rows), 0.0, 0, False
-    return np.array(system.lift(system.ravel(w0)), dtype=float), 0.0, 0, False
-
-
-def _is_batch(system: System, w0: Any) -> bool:
-    """Whether w0 is a matrix of starts, (B, P), and not one start of that shape."""
-    try:
-        shape = np.shape(w0)
-    except ValueError:  # a ragged list is a pytree
-        return False
-    if len(shape) != 2 or not isinstance(system, OnProblem):
-        return len(shape) == 2
-    return shape[1] == system.problem.size and shape != system.problem.variables[0].shape and shape[0] > 0
-
-
-def _restart(system: System, piece: Any) -> tuple[np.ndarray, float, int, bool]:
-    size = system.problem.size if isinstance(system, OnProblem) else sum(int(v.size) for v in piece[["w"]].values())
-    own = system.problem.variables if isinstance(system, OnProblem) else system.layout(size)
-    variables = system.layout(size)
-    found, t, k = dataset.restart(piece, variables, len(own))
-    state = np.array(
-        system.lift(system.ravel({v.name: found[v.name] for v in own} if len(own) > 1 else found[own[0].name]))
-    )
-    if len(found) == len(variables):
-        state = np.concatenate([np.ravel(found[v.name]) for v in variables])
-    if t is None:
-        return state, 0.0, 0, False
-    if not isinstance(system, DiscreteSystem):
-        return state, t, 0, True
-    for step in ([] if k is None else [k]) + [system.increments.steps_until(t, 10**9)]:
-        if abs(float(system.clock(step)) - t) <= 1e-9 * max(t, 1e-300):
-            return state, t, step, True
-    raise _check.fail(
-        "w0",
-        f"must be a slice at a time on the clock of {type(system).__name__}",
-        t,
-        "pass its arrays to start at t = 0",
-    )
 
 
 def pick_solver(system: System, state0: np.ndarray, solver: Solver | None) -> Solver:
@@ -227,129 +217,17 @@ def pick_solver(system: System, state0: np.ndarray, solver: Solver | None) -> So
     )
 
 
-def _check_size(grid: Grid, states0: np.ndarray, max_bytes: int) -> None:
+def _check_size(grid: Grid, members: int, observer: Observer, observe_only: bool, max_bytes: int) -> None:
     rows = grid.saves if grid.t is None else len(grid.t)
-    need = 3 * 8 * rows * states0.size  # states, their labelled copy, and the observables' working memory
+    observed = sum(v.size for v in observer.variables)
+    size = observer.state0.size
+    if members > 1 and observe_only:
+        need = 2 * 8 * members * (rows * observed + 2 * size)  # the record and its labelled copy
+    else:
+        need = 3 * 8 * rows * size * members  # states, their labelled copy, and the observables' working memory
     if need > max_bytes:
         raise _check.ArgumentError(
-            f"`max_bytes` = {max_bytes:,} is below the {need:,} bytes that {rows} saves of {states0.size} numbers "
-            "need; use fewer `saves`, observe_only=True with a short `t`, or raise max_bytes"
+            f"`max_bytes` = {max_bytes:,} is below the {need:,} bytes that {rows} saves of {size} numbers"
+            f"{f' and {members:,} members' if members > 1 else ''} need; use fewer `saves`, observe_only=True, or raise "
+            "max_bytes"
         )
-
-
-def check_result(result: Result, system: System, on_divergence: str, stop: Any) -> None:
-    """Raise for a run that ended badly, unless its good part is to be kept."""
-    if result.status in ("reached_end", "stopped") or on_divergence == "keep":
-        return
-    raise _check.RunError(f'{ending(result, system, stop)}; on_divergence="keep" keeps the part before it')
-
-
-def ending(result: Result, system: System, stop: Any) -> str:
-    """One line that says how a run ended, with the time and the step."""
-    where = f"t = {result.t_stop:.6g}"
-    if isinstance(system, DiscreteSystem) and np.isfinite(result.t_stop):
-        where += f" (step {system.increments.steps_until(result.t_stop, 10**12)})"
-    last = f"; the last good save is t = {result.t[-1]:.6g}" if len(result.t) else ""
-    words = {
-        "reached_end": "",
-        "stopped": f"{stop.describe if stop else ''} at {where}",
-        "diverged": f"the run diverged at {where}{last}",
-        "nonfinite": f"the run stopped being finite at {where}{last}",
-        "max_steps": f"the run used up `max_steps` at {where}{last}",
-        "max_seconds": f"the run used up `max_seconds` at {where}{last}",
-    }
-    detail = f" ({' '.join(result.message.split())})" if result.message else ""
-    return words[result.status] + detail
-
-
-def _label(
-    system: System,
-    solver: Solver,
-    observer: Observer,
-    grid: Grid,
-    results: list[Result],
-    states0: np.ndarray,
-    batch: bool,
-    observe_only: bool,
-    task: Task,
-    options: dict[str, Any],
-) -> Any:
-    """The Dataset of one run or of a batch."""
-    variables = system.layout(states0.shape[-1])
-    t, k, states = grid.align(results, states0.shape[-1])
-    lead = ("start", "t") if batch else ("t",)
-    values = _observables(observer, states)
-    if observe_only:
-        ends = states[:, [0, -1]] if states.shape[1] > 1 else states
-        parts = [
-            piece
-            for i, name in enumerate(("first", "last"))
-            for piece in _renamed(dataset.pieces(variables, _named(variables, ends[:, -i], batch), lead[:-1]), name)
-        ]
-    else:
-        parts = dataset.pieces(variables, _named(variables, states, batch), lead)
-    parts += dataset.pieces(observer.variables, {n: v if batch else v[0] for n, v in values.items()}, lead)
-    status = [result.status for result in results]
-    parts.append(dataset.status_piece(status if batch else status[0], ("start",) if batch else ()))
-    t_stop = np.array([result.t_stop for result in results])
-    if np.isfinite(t_stop).any():
-        attrs = {"long_name": "time at which the run stopped or broke off"}
-        parts.append(dataset.Piece("t_stop", ("start",) if batch else (), t_stop if batch else t_stop[0], attrs))
-    spec, arrays = describe(system)
-    parts += dataset.input_pieces(arrays)
-    parts += dataset.initial_pieces(variables, states0, ("start",) if batch else ())
-    coords = dataset.run_coords(system, t, k, grid.note)
-    if batch:
-        coords.append(dataset.axis("start", np.arange(len(states0))))
-    if grid.requested is not None and len(grid.requested) != len(t):
-        parts.append(dataset.Piece("t_requested", ("t_request",), grid.requested, {"long_name": "times asked for"}))
-    endings = sorted({ending(result, system, task.stop) for result in results} - {""})
-    name = type(system).__name__
-    problem = f" of {type(system.problem).__name__}" if isinstance(system, OnProblem) else ""
-    cited = system.problem.citation if isinstance(system, OnProblem) else ""
-    attrs = dataset.provenance(
-        "run",
-        f"{name}{problem}",
-        f"{system.summary}{f'; {cited}' if cited else ''}; solved by {type(solver).__name__}",
-        system.references or cited or "none",
-        flowdyn_system=spec,
-        flowdyn_solver=describe_solver(solver),
-        flowdyn_options=options,
-        flowdyn_stats=_total([result.stats for result in results]),
-        flowdyn_parameters=" ".join(
-            v.name for v in (system.problem.variables if isinstance(system, OnProblem) else variables)
-        ),
-        seed=options["seed"],
-        jax_enable_x64=int(float64_is_on()),
-        stopped_by="; ".join(endings) or None,
-        target=(system.problem.target_name or None) if isinstance(system, OnProblem) else None,
-    )
-    return dataset.build(parts, coords, system.coords, attrs)
-
-
-def _named(variables: Any, states: np.ndarray, batch: bool) -> dict[str, np.ndarray]:
-    return dataset.split_state(variables, states if batch else states[0])
-
-
-def _renamed(parts: list[dataset.Piece], name: str) -> list[dataset.Piece]:
-    return [
-        p._replace(name=f"{p.name}_{name}", attrs={"long_name": f"{p.attrs['long_name']}, {name} state"}) for p in parts
-    ]
-
-
-def _observables(observer: Observer, states: np.ndarray) -> dict[str, np.ndarray]:
-    """Observables (B, T, ...) of states (B, T, S); NaN where the states are."""
-    flat = states.reshape(-1, states.shape[-1])
-    good = np.isfinite(flat).all(axis=1)
-    computed = observer.rows(flat[good])
-    out = {}
-    for variable in observer.variables:
-        full = np.full((len(flat), *variable.shape), np.nan)
-        full[good] = computed[variable.name]
-        out[variable.name] = full.reshape(*states.shape[:2], *variable.shape)
-    return out
-
-
-def _total(stats: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counters summed over the members of a batch."""
-    return {name: sum(int(s.get(name, 0)) for s in stats) for name in sorted({key for s in stats for key in s})}

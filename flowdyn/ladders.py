@@ -44,32 +44,46 @@ def common_steps(h: np.ndarray, t: float, saves: int) -> list[np.ndarray]:
     return [kept * int(period / ratio) for ratio in ratios]
 
 
-def fit_order(h: np.ndarray, errors: np.ndarray, floor: np.ndarray) -> OrderFit:
-    """Fit the order of `errors` in `h` from the rungs whose error stands out of its `floor`.
+def fit_order(
+    h: np.ndarray, errors: np.ndarray, floor: np.ndarray, noise: np.ndarray | None = None, resolution: float = 0.1
+) -> OrderFit:
+    """Fit the order of `errors` in `h` from the rungs whose error stands out of its `floor` and its `noise`.
 
-    The 95 % interval joins Student's t of the residuals with the change on leaving out the coarsest rung, which shows
-    what is left of the higher-order terms.
+    `noise` is a standard error; a rung counts if it is at most `resolution` times the error. The 95 % interval joins
+    Student's t of the residuals, the noise, and the change on leaving out the coarsest rung, which shows what is left of
+    the higher-order terms.
     """
-    used = np.isfinite(errors) & (errors > RESOLVED * floor)
+    size = np.abs(errors)
+    noise = np.zeros_like(size) if noise is None else noise
+    used = np.isfinite(size) & (size > RESOLVED * floor) & (size > 0) & (noise <= resolution * size * (1 + 1e-9))
     if used.sum() < 3:
-        verdict = f"not resolved: only {int(used.sum())} of {len(h)} errors stand out of solver error and rounding"
+        what = "solver error and rounding" if not noise.any() else "Monte-Carlo noise and solver error"
+        verdict = f"not resolved: only {int(used.sum())} of {len(h)} errors stand out of {what}"
         return OrderFit(np.nan, np.nan, np.nan, used, verdict)
-    x, y = h[used], np.log(errors[used])
-    slope, deviation = _slope(x, y)
+    x, y, sigma = h[used], np.log(size[used]), noise[used] / size[used]
+    slope, deviation = _slope(x, y, sigma)
     if used.sum() > 3:
         finer = x < x.max()
-        deviation = float(np.hypot(deviation, slope - _slope(x[finer], y[finer])[0]))
+        deviation = float(np.hypot(deviation, slope - _slope(x[finer], y[finer], sigma[finer])[0]))
     return OrderFit(slope, slope - deviation, slope + deviation, used, "resolved")
 
 
-def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope in log x, with the half-width of its 95 % interval; the first correction is fitted from 4 points on."""
-    columns = [np.ones_like(x), np.log(x)] + ([x / x.max()] if len(x) > 3 else [])
-    A = np.column_stack(columns)
-    coefficients, *_ = np.linalg.lstsq(A, y, rcond=None)
+def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:
+    """Slope in log x, with the half-width of its 95 % interval; the first correction is fitted from 4 points on.
+
+    Noisy points are weighted by their noise, and fitted by a straight line: a correction would only fit the noise.
+    """
+    noisy = bool((sigma > 0).any())
+    columns = [np.ones_like(x), np.log(x)] + ([x / x.max()] if len(x) > 3 and not noisy else [])
+    weight = 1 / np.maximum(sigma, max(1e-3 * sigma.max(), 1e-300)) if noisy else np.ones_like(x)
+    A = np.column_stack(columns) * weight[:, None]
+    coefficients, *_ = np.linalg.lstsq(A, y * weight, rcond=None)
+    inverse = np.linalg.inv(A.T @ A)[1, 1]
+    known = 1.96 * np.sqrt(inverse) if noisy else 0.0
     freedom = len(x) - A.shape[1]
     if freedom < 1:
-        return float(coefficients[1]), 0.0
-    variance = float(np.sum((y - A @ coefficients) ** 2)) / freedom
-    spread = np.sqrt(variance * np.linalg.inv(A.T @ A)[1, 1])
-    return float(coefficients[1]), float(stats.t.ppf(0.975, freedom) * spread)
+        return float(coefficients[1]), float(known)
+    variance = float(np.sum((y * weight - A @ coefficients) ** 2)) / freedom
+    if noisy:  # residuals beyond the noise are model error: the interval grows with them
+        return float(coefficients[1]), float(known * np.sqrt(max(variance, 1.0)))
+    return float(coefficients[1]), float(stats.t.ppf(0.975, freedom) * np.sqrt(variance * inverse))

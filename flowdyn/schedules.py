@@ -122,6 +122,40 @@ class PowerDecay(Schedule):
         return self.eta0 * (1 + k / self.offset) ** -self.power
 
 
+class Scaled(Schedule):
+    """Another schedule times a constant; its clock is scaled as a whole.
+
+    Parameters
+    ----------
+    base : Schedule
+        What is scaled.
+    factor : float
+        Positive.
+    """
+
+    base: Schedule
+    factor: jax.Array
+
+    def __init__(self, base: Schedule, factor: Any):
+        self.base, self.factor = base, leaf("factor", factor, ndim=0, positive=True)
+
+    def __call__(self, k: jax.Array) -> jax.Array:
+        """``factor * eta_k``."""
+        return self.factor * self.base(k)
+
+    def clock(self, k: np.ndarray) -> np.ndarray:
+        """``factor`` times the clock of the base."""
+        return float(self.factor) * self.base.clock(k)
+
+    def steps_until(self, t: float, limit: int) -> int:
+        """As the base, in its own time."""
+        return self.base.steps_until(t / float(self.factor), limit)
+
+    def nearest(self, t: np.ndarray) -> np.ndarray:
+        """As the base, in its own time."""
+        return self.base.nearest(t / float(self.factor))
+
+
 def as_schedule(name: str, value: Any) -> Schedule:
     """Return `value` if it is a Schedule, else the Constant schedule of that step size."""
     if isinstance(value, Schedule):
@@ -139,4 +173,4 @@ def _positive(name: str, value: Any) -> Any:
     return value
 
 
-REGISTRY = {cls.__name__: cls for cls in (Constant, PiecewiseConstant, PowerDecay)}
+REGISTRY = {cls.__name__: cls for cls in (Constant, PiecewiseConstant, PowerDecay, Scaled)}

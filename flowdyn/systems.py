@@ -2,6 +2,7 @@
 
     ODESystem        state' = drift(t, state)
     DiscreteSystem   state_{k+1} = step(k, state_k),  at training time t_k = clock(k)
+    SDESystem and RandomRecursion, their random siblings, are in :mod:`flowdyn.stochastic`.
 
 A state may be larger than the parameters w (momentum carries a velocity): ``lift`` makes it from w, ``project`` takes w
 out of it. All states are flat float64 vectors.
@@ -29,6 +30,7 @@ class System(eqx.Module):
     kind: ClassVar[str]  # what it is called in messages
     summary: ClassVar[str]  # one line for the file's summary
     references: ClassVar[str] = ""
+    is_random: ClassVar[bool] = False
 
     @abc.abstractmethod
     def layout(self, size: int) -> tuple[Variable, ...]:
@@ -80,6 +82,10 @@ class System(eqx.Module):
         """A doubt to voice before the run starts, else None."""
         return None
 
+    def check_start(self, state0: np.ndarray) -> None:
+        """Refuse a system that is not what it says at this state."""
+        return None
+
 
 class ODESystem(System):
     """A deterministic system in continuous time."""
@@ -91,8 +97,8 @@ class ODESystem(System):
         """Right-hand side, shape (S,)."""
 
 
-class DiscreteSystem(System):
-    """A recursion with a step size eta, and the clock that turns step numbers into training time.
+class Recursion(System):
+    """Anything with a step size eta and a clock that turns step numbers into training time.
 
     `step_power` says how the clock's step h follows from eta: h = eta ** step_power (1 for gradient descent, 1/2 for
     momentum methods). Convergence orders are counted in h.
@@ -104,12 +110,8 @@ class DiscreteSystem(System):
     eta: eqx.AbstractVar[Schedule]
 
     @abc.abstractmethod
-    def step(self, k: jax.Array, state: Vector) -> jax.Array:
-        """Next state, shape (S,)."""
-
-    @abc.abstractmethod
-    def limit(self, order: int = 0) -> ODESystem:
-        """Continuous system that the recursion follows to ``O(h^(order + 1))``."""
+    def limit(self, order: int = 0) -> System:
+        """Continuous system that the recursion follows as eta -> 0."""
 
     def expected_order(self, order: int = 0, error: str = "sup") -> float:
         """Order in h of the gap between the recursion and ``limit(order)``."""
@@ -136,6 +138,14 @@ class DiscreteSystem(System):
         """The same method at another step size; shares its compiled program."""
         self.constant_eta("a change of step size")
         return type(self)(**self.config() | {"eta": eta})
+
+
+class DiscreteSystem(Recursion):
+    """A deterministic recursion."""
+
+    @abc.abstractmethod
+    def step(self, k: jax.Array, state: Vector) -> jax.Array:
+        """Next state, shape (S,)."""
 
 
 class OnProblem(System):

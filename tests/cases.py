@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import flowdyn as fd
+from flowdyn.systems import OnProblem
 
 _rng = np.random.default_rng(7)
 X = _rng.standard_normal((6, 4))
@@ -39,6 +40,8 @@ def start(problem):
     return 0.3 + 0.1 * np.cos(np.arange(problem.size))
 
 
+REGRESSION = fd.problems.SquaredRegression([[1.0, 2.0], [0.5, -1.0], [0.3, 0.3]], [1.0, 0.2, 0.4])
+
 SYSTEMS = {
     "GradientDescent": lambda p: fd.GradientDescent(p, eta=0.01),
     "GradientFlow": lambda p: fd.GradientFlow(p),
@@ -48,11 +51,29 @@ SYSTEMS = {
     "Nesterov": lambda p: fd.Nesterov(p, eta=1e-4),
     "NesterovFlow": lambda p: fd.NesterovFlow(p),
     "ODE": lambda p: fd.ODE(lambda t, y: -y),
+    "SGD": lambda p: fd.SGD(p, eta=0.01),
+    "SVAG": lambda p: fd.SVAG(p, eta=0.01, l=2),
+    "StochasticModifiedEquation": lambda p: fd.StochasticModifiedEquation(p, eta=0.01),
+    "LabelNoiseSGD": lambda p: fd.LabelNoiseSGD(REGRESSION, eta=0.01, sigma=0.5),
+    "LabelNoiseEquation": lambda p: fd.LabelNoiseEquation(REGRESSION, eta=0.01, sigma=0.5),
+    "OrnsteinUhlenbeck": lambda p: fd.OrnsteinUhlenbeck([[2.0, 0.5], [0.5, 1.0]], 0.1 * np.eye(2)),
+    "SDE": lambda p: fd.SDE(lambda t, x: -x, lambda t, x: 0.5 * x, noise="diagonal"),
 }
+
+
+def start_of(system):
+    """A generic start for a system."""
+    return start(system.problem) if isinstance(system, OnProblem) else np.array([0.3, 0.4])
+
 
 SOLVERS = {
     "Exact": lambda: fd.solvers.Exact(),
     "Iteration": lambda: fd.solvers.Iteration(),
     "Scipy": lambda: fd.solvers.Scipy(rtol=1e-10),
+    "EulerMaruyama": lambda: fd.solvers.EulerMaruyama(dt=0.01),
+    "Heun": lambda: fd.solvers.Heun(dt=0.01),
+    "Milstein": lambda: fd.solvers.Milstein(dt=0.01),
     "Diffrax": lambda: fd.solvers.Diffrax(rtol=1e-10),
+    "DiffraxSDE": lambda: fd.solvers.DiffraxSDE(dt=0.05),
+    "Sdeint": lambda: fd.solvers.Sdeint(dt=0.05),
 }

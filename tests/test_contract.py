@@ -75,15 +75,28 @@ def test_ravel_and_unravel_are_inverse(name):
 def test_solves_or_refuses_in_words(name, solver):
     p = PROBLEMS["Quadratic"]()
     system, w0 = SYSTEMS[name](p), np.array([1.0, -0.5])
-    reference = fd.solve(system, w0, t=0.5, saves=3, solver=None)
     chosen = SOLVERS[solver]()
     if chosen.refuses(system, np.asarray(system.lift(w0))):
         with pytest.raises(fd.ArgumentError, match=rf"^`solver` {solver} cannot run {name}: [^\n]+$"):
             fd.solve(system, w0, t=0.5, saves=3, solver=chosen)
         return
+    if system.is_random:
+        _is_a_sound_ensemble(system, w0, chosen)
+        return
+    reference = fd.solve(system, w0, t=0.5, saves=3, solver=None)
     run = fd.solve(system, w0, t=0.5, saves=3, solver=chosen)
     assert np.abs(run.w - reference.w).max() < 2e-8
     assert int(run.status) == 0
+
+
+def _is_a_sound_ensemble(system, w0, solver):
+    """Starts at w0, stays finite, spreads, and follows the seed and nothing else."""
+    run = fd.solve(system, w0, t=0.5, saves=3, solver=solver, realizations=5, seed=1)
+    assert run.w.shape == (5, 3, 2) and np.isfinite(run.w).all() and (run.status == 0).all()
+    assert (run.w[:, 0] == w0).all() and run.w[:, -1].std() > 1e-4
+    fewer = fd.solve(system, w0, t=0.5, saves=3, solver=solver, realizations=2, seed=1)
+    other = fd.solve(system, w0, t=0.5, saves=3, solver=solver, realizations=2, seed=2)
+    assert np.array_equal(fewer.w, run.w[:2]) and not np.array_equal(other.w[:, -1], fewer.w[:, -1])
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -108,15 +121,16 @@ def _imports(path):
 
 
 FLOORS = [
-    ["_check", "registry", "progress"],
-    ["dataset_free"],
-    ["tables", "compiled", "problems", "schedules"],
+    ["_check", "registry", "progress", "theory"],
+    ["tables", "compiled", "randomness", "problems", "schedules"],
     ["systems"],
+    ["stochastic"],
+    ["controls"],
     ["methods"],
     ["solvers"],
-    ["observing", "grids", "dataset", "specs", "storage"],
-    ["integration"],
-    ["convergence", "pilot", "examples"],
+    ["observing", "grids", "dataset", "specs", "storage", "starting", "outcomes", "labelling"],
+    ["integration", "sampling_means"],
+    ["convergence", "prediction", "random_ladders", "pilot", "examples"],
     ["cli"],
 ]
 FREE = {"comparison", "plotting", "ladders"}  # Datasets or arrays only
@@ -155,13 +169,13 @@ def test_no_file_imports_both_jax_and_xarray(path):
     assert not {"jax", "xarray"} <= roots
 
 
-BACK_ENDS = {"diffrax": "diffrax_solve.py", "sdeint": "sdeint_paths.py"}
+BACK_ENDS = {"diffrax": ("diffrax_solve.py", "diffrax_sde.py"), "sdeint": ("sdeint_paths.py",)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_a_back_end_is_imported_in_its_own_file_only(path):
     roots = {module.split(".")[0] for module in _imports(path)}
-    assert all(path.name == file for module, file in BACK_ENDS.items() if module in roots)
+    assert all(path.name in files for module, files in BACK_ENDS.items() if module in roots)
     assert path.parent.name == "solvers" or "scipy.integrate" not in set(_imports(path))
 
 

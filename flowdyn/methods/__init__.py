@@ -11,6 +11,13 @@ REGISTRY = {
     "Nesterov": "nesterov",
     "NesterovFlow": "nesterov",
     "ODE": "ode",
+    "SGD": "sgd",
+    "SVAG": "sgd",
+    "StochasticModifiedEquation": "modified_equation",
+    "LabelNoiseSGD": "label_noise",
+    "LabelNoiseEquation": "label_noise",
+    "OrnsteinUhlenbeck": "ornstein_uhlenbeck",
+    "SDE": "sde",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

@@ -67,6 +67,23 @@ class Problem(eqx.Module):
             "CustomProblem(..., sample_losses=...)"
         )
 
+    @property
+    def sample_count(self) -> int | None:
+        """Number n of samples; None for a loss without samples."""
+        try:
+            return jax.eval_shape(self.sample_losses, jax.ShapeDtypeStruct((self.size,), jnp.float64)).shape[0]
+        except _check.ArgumentError:
+            return None
+
+    def batch_losses(self, w: Vector, index: jax.Array) -> jax.Array:
+        """``sample_losses(w)[index]`` of shape (B,), at the cost of B samples where the data can be cut."""
+        return self.sample_losses(w)[index]
+
+    @property
+    def gaussian_factor(self) -> jax.Array | None:
+        """Constant G (P, m) of a gradient noise that is Gaussian by definition; None where it comes from samples."""
+        return None
+
     def grad(self, w: Vector) -> jax.Array:
         """Gradient of the loss, shape (P,)."""
         return jax.grad(self.loss)(jnp.asarray(w))
@@ -87,6 +104,11 @@ class Problem(eqx.Module):
         """G(w) of shape (P, n) with G G^T = noise_cov(w): no matrix root is taken."""
         grads = self.sample_grads(w)
         return (grads - grads.mean(axis=0)).T / jnp.sqrt(grads.shape[0])
+
+    def noise_product(self, w: Vector, z: Vector) -> jax.Array:
+        """``G(w) z`` for z of shape (n,), by one gradient of a weighted sum: G itself is not formed."""
+        weights = (z - jnp.mean(z)) / jnp.sqrt(z.shape[0])
+        return jax.grad(lambda v: jnp.sum(weights * self.sample_losses(v)))(jnp.asarray(w))
 
     def noise_cov(self, w: Vector) -> jax.Array:
         """Covariance over samples of the per-sample gradients, shape (P, P)."""

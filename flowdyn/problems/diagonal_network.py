@@ -11,11 +11,10 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.problems.base import Variable, Vector, predictor_variable
-from flowdyn.problems.inputs import Labels
-from flowdyn.problems.regression import Regression, TableProblem
+from flowdyn.problems.regression import TableRegression
 
 
-class DiagonalNetwork(Regression, TableProblem):
+class DiagonalNetwork(TableRegression):
     r"""Least squares on a two-layer diagonal linear network.
 
     .. math:: L(w) = \tfrac12 \|X (w_+ \odot w_+ - w_- \odot w_-) - y\|^2
@@ -42,14 +41,6 @@ class DiagonalNetwork(Regression, TableProblem):
     >>> run.theta.isel(t=-1).values.round(3).tolist()
     [1.0, 0.001]
     """
-
-    def __init__(self, X: Any, y: Any, labels: Labels | None = None):
-        TableProblem.__init__(self, X, y, labels)
-
-    @property
-    def targets(self) -> jax.Array:
-        """Targets y."""
-        return self.y
 
     @property
     def scale(self) -> float:

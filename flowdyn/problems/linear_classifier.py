@@ -58,6 +58,10 @@ class LinearClassifier(TableProblem):
         margins = self.margins(w)
         return margins.shape[0] * LOSSES[self.kind](margins)
 
+    def batch_losses(self, w: Vector, index: jax.Array) -> jax.Array:
+        """``n * l(m_i)`` of the samples in `index` alone."""
+        return self.X.shape[0] * LOSSES[self.kind](self.rows(index).margins(w))
+
     def loss(self, w: Vector) -> jax.Array:
         """Sum of the losses of the margins."""
         return jnp.sum(LOSSES[self.kind](self.margins(w)))

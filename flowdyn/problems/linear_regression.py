@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn.problems.base import Spectrum, Variable, Vector
-from flowdyn.problems.inputs import Labels
-from flowdyn.problems.regression import Regression, TableProblem
+from flowdyn.problems.regression import TableRegression
 
 
-class LinearRegression(Regression, TableProblem):
+class LinearRegression(TableRegression):
     r"""Least squares on a linear model.
 
     .. math:: L(w) = \tfrac12 \|y - X w\|^2
@@ -45,14 +44,6 @@ class LinearRegression(Regression, TableProblem):
     >>> run.w.isel(t=-1).values.round(6).tolist()
     [1.0, 1.0, 0.0]
     """
-
-    def __init__(self, X: Any, y: Any, labels: Labels | None = None):
-        TableProblem.__init__(self, X, y, labels)
-
-    @property
-    def targets(self) -> jax.Array:
-        """Targets y."""
-        return self.y
 
     @property
     def scale(self) -> float:

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.compiled import matvec
 from flowdyn.problems.base import Problem, Spectrum, Variable, Vector
 from flowdyn.problems.inputs import Labels, axis_labels, leaf
+from flowdyn.theory.moments import root
 
 
 class Quadratic(Problem):
@@ -39,12 +41,14 @@ class Quadratic(Problem):
 
     A: jax.Array
     noise: jax.Array | None
+    factor: jax.Array | None  # symmetric root of the noise, taken once
     labels: Labels = eqx.field(static=True)
 
     def __init__(self, A: Any, noise: Any = None, labels: Labels | None = None):
         self.A = _symmetric("A", A)
         self.noise = None if noise is None else _symmetric("noise", noise)
         self.labels = labels or axis_labels(A, "param")
+        self.factor = None
         if self.noise is not None:
             if self.noise.shape != self.A.shape:
                 raise _check.fail("noise", f"must have the shape {self.A.shape} of `A`", f"shape {self.noise.shape}")
@@ -52,11 +56,16 @@ class Quadratic(Problem):
                 values = np.linalg.eigvalsh(np.asarray(self.noise))
                 if values[0] < -1e-12 * max(values[-1], 1e-300):
                     raise _check.fail("noise", "must be positive semi-definite", f"smallest eigenvalue {values[0]:.3g}")
+                self.factor = jnp.asarray(root(np.asarray(self.noise)))
+
+    def config(self) -> dict[str, Any]:
+        """A and the noise covariance."""
+        return {"A": self.A, "noise": self.noise}
 
     def loss(self, w: Vector) -> jax.Array:
         """``1/2 w^T A w``."""
         w = jnp.asarray(w)
-        return 0.5 * w @ self.A @ w
+        return 0.5 * jnp.sum(w * matvec(self.A, w))
 
     def noise_cov(self, w: Vector) -> jax.Array:
         """Sigma, whatever w."""
@@ -66,8 +75,17 @@ class Quadratic(Problem):
 
     def noise_factor(self, w: Vector) -> jax.Array:
         """Symmetric root of Sigma."""
-        values, vectors = jnp.linalg.eigh(self.noise_cov(w))
-        return (vectors * jnp.sqrt(jnp.clip(values, 0))) @ vectors.T
+        self.noise_cov(w)
+        return self.factor if self.factor is not None else jnp.linalg.cholesky(self.noise)
+
+    def noise_product(self, w: Vector, z: Vector) -> jax.Array:
+        """``Sigma^{1/2} z``."""
+        return matvec(self.noise_factor(w), z)
+
+    @property
+    def gaussian_factor(self) -> jax.Array | None:
+        """Root of Sigma."""
+        return None if self.noise is None else self.noise_factor(None)
 
     @property
     def variables(self) -> tuple[Variable, ...]:

@@ -47,8 +47,20 @@ class Regression(Problem):
 
     def sample_losses(self, w: Vector) -> jax.Array:
         """``n * scale * r_i(w)^2`` of shape (n,): their mean is the loss."""
-        residuals = self.residuals(w)
-        return residuals.shape[0] * self.scale * residuals**2
+        return self.sample_scale * self.residuals(w) ** 2
+
+    def batch_residuals(self, w: Vector, index: jax.Array) -> jax.Array:
+        """``residuals(w)[index]`` of shape (B,)."""
+        return self.residuals(w)[index]
+
+    @property
+    def sample_scale(self) -> Any:
+        """Constant n * scale of one sample's loss ``n * scale * r_i^2``."""
+        return self.targets.shape[0] * self.scale
+
+    def batch_losses(self, w: Vector, index: jax.Array) -> jax.Array:
+        """``n * scale * r_i^2`` of the samples in `index`."""
+        return self.sample_scale * self.batch_residuals(w, index) ** 2
 
     def jacobian(self, w: Vector) -> jax.Array:
         """J = df/dw of shape (n, P)."""
@@ -86,6 +98,15 @@ class TableProblem(Problem):
         data = read_table(path, target, standardize)
         return cls(data.X, data.y, labels=Labels({"feature": data.features}, {"target": data.target}), **options)
 
+    def rows(self, index: jax.Array) -> Self:
+        """The same problem on the samples in `index`; traced, so that a batch costs what its samples cost."""
+        return eqx.tree_at(lambda p: (p.X, p.y), self, (self.X[index], self.y[index]))
+
+    @property
+    def sample_count(self) -> int:
+        """Number n of samples."""
+        return self.X.shape[0]
+
     @property
     def coords(self) -> dict[str, np.ndarray]:
         """Feature and sample labels."""
@@ -104,3 +125,19 @@ class TableProblem(Problem):
             "X": (("sample", "feature"), "data matrix, one row per sample"),
             "y": (("sample",), f"targets ({name})" if name else "targets"),
         }
+
+
+class TableRegression(Regression, TableProblem):
+    """Squared loss on a table."""
+
+    def __init__(self, X: Any, y: Any, labels: Labels | None = None):
+        TableProblem.__init__(self, X, y, labels)
+
+    @property
+    def targets(self) -> jax.Array:
+        """Targets y."""
+        return self.y
+
+    def batch_residuals(self, w: Vector, index: jax.Array) -> jax.Array:
+        """Residuals of the samples in `index` alone."""
+        return self.rows(index).residuals(w)

@@ -10,11 +10,10 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.problems.base import Variable, Vector, predictor_variable
-from flowdyn.problems.inputs import Labels
-from flowdyn.problems.regression import Regression, TableProblem
+from flowdyn.problems.regression import TableRegression
 
 
-class SquaredRegression(Regression, TableProblem):
+class SquaredRegression(TableRegression):
     r"""Least squares on a linear predictor theta = w ⊙ w, which is nonnegative.
 
     .. math:: L(w) = \frac{1}{4n} \sum_i (y_i - \langle w \odot w, x_i \rangle)^2
@@ -38,14 +37,6 @@ class SquaredRegression(Regression, TableProblem):
     >>> float(p.loss([1.0, 1.0]))
     2.25
     """
-
-    def __init__(self, X: Any, y: Any, labels: Labels | None = None):
-        TableProblem.__init__(self, X, y, labels)
-
-    @property
-    def targets(self) -> jax.Array:
-        """Targets y."""
-        return self.y
 
     @property
     def scale(self) -> float:

@@ -9,7 +9,12 @@ REGISTRY = {
     "Exact": "exact",
     "Iteration": "iteration",
     "Scipy": "scipy_ivp",
+    "EulerMaruyama": "euler_maruyama",
+    "Heun": "euler_maruyama",
+    "Milstein": "euler_maruyama",
     "Diffrax": "diffrax_solve",
+    "DiffraxSDE": "diffrax_sde",
+    "Sdeint": "sdeint_paths",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

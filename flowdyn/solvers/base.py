@@ -7,7 +7,7 @@ what it cannot do, fill a :class:`Result` in :meth:`Solver.run`, and add one lin
 import abc
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +48,10 @@ class Task:
     max_steps: int | None
     max_seconds: float | None
     progress: Callable[[float], None]
+    seed: int = 0
+    members: int = 1  # of an ensemble
+    first: int = 0  # number of its first member
+    states0: np.ndarray | None = None  # (members, S), where members start apart
     started: float = dataclasses.field(default_factory=time.monotonic)
 
     def out_of_time(self) -> bool:
@@ -75,13 +79,29 @@ class Solver(abc.ABC):
     def refuses(self, system: System, state0: np.ndarray) -> str | None:
         """Say why this solver cannot run the system, in words that end a sentence; None if it can."""
 
-    @abc.abstractmethod
     def run(self, task: Task) -> Result:
-        """Run it."""
+        """Run a deterministic system."""
+        raise NotImplementedError(f"{type(self).__name__} runs no deterministic systems")
 
     def run_batch(self, task: Task, states0: np.ndarray) -> list[Result]:
         """Run from each row of `states0`, one after the other unless a back end knows better."""
         return [self.run(dataclasses.replace(task, state0=state)) for state in states0]
+
+    def ensemble(self, task: Task) -> Iterator[Any]:
+        """Run the members of a random system; yields blocks of them in order."""
+        raise NotImplementedError(f"{type(self).__name__} runs no random systems")
+
+    def effective(self, system: System, span: float) -> "Solver":
+        """The same solver with the defaults filled in that depend on the run."""
+        return self
+
+    def counters(self, task: Task) -> np.ndarray | None:
+        """Step numbers of the solver's noise at the save times, from which a restart goes on; None if it has none."""
+        return None
+
+    def noise_record(self, task: Task) -> dict[str, Any] | None:
+        """What two runs must have in common to share their noise; None where it cannot be shared."""
+        return None
 
     def tighter(self) -> "Solver | None":
         """The same solver at a tighter tolerance, to measure its error by; None where there is none to measure."""

@@ -1,19 +1,30 @@
-"""Closed forms: quadratic losses mode by mode, the squared parametrisation's population flow by coordinates."""
+"""Closed forms: quadratic losses mode by mode, the population flow of section 9.2, Ornstein-Uhlenbeck laws."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.compiled import matvec
+from flowdyn.randomness import Ask
 from flowdyn.solvers.base import Result, Solver, Task, blame, is_bad
-from flowdyn.systems import DiscreteSystem, System
+from flowdyn.solvers.ensembles import Block, Legs, Plan, run_ensemble
+from flowdyn.stochastic import SDESystem
+from flowdyn.systems import Recursion, System
+from flowdyn.theory.moments import root, transition
+
+
+def _sample(system: SDESystem, when: Any, move: tuple, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
+    phi, shift, factor = move
+    return matvec(phi, state) + shift + matvec(factor, draw.numbers)
 
 
 @dataclasses.dataclass(frozen=True)
 class Exact(Solver):
-    """Evaluate the exact solution at any time; a run costs the same however long it is.
+    """Evaluate the exact solution, or sample the exact law, at any time; a run costs the same however long it is.
 
     Examples
     --------
@@ -25,14 +36,36 @@ class Exact(Solver):
     """
 
     def refuses(self, system: System, state0: np.ndarray) -> str | None:
-        """Only systems with a closed form."""
-        return None if system.closed_form() else "it has no closed form here; use solver=None or another solver"
+        """Only systems with a closed form or an exact law."""
+        known = system.law() if isinstance(system, SDESystem) else system.closed_form()
+        return None if known else "it has no closed form here; use solver=None or another solver"
+
+    def ensemble(self, task: Task) -> Iterator[Block]:
+        """Sample the exact law from save to save: X(t + tau) ~ N(Phi X(t) + shift, Q)."""
+        system = task.system
+        assert isinstance(system, SDESystem) and task.t is not None
+        law = system.law()
+        assert law is not None
+        span = np.diff(task.t, prepend=task.t0)
+        unit = max(float(span.max()), 1e-300)
+        keys, inverse = np.unique(np.round(span / unit, 13), return_inverse=True)
+        moves = [transition(law.A, law.D, law.force, float(key) * unit) for key in keys]
+        extra = tuple(
+            np.stack(part)[inverse] for part in zip(*((phi, shift, root(Q)) for phi, shift, Q in moves), strict=True)
+        )
+        first = task.k0 + np.arange(len(span))
+        legs = Legs(first, first + 1, task.t - span, span, extra)
+        return run_ensemble(task, Plan(_sample, Ask(numbers=task.state0.size)), legs)
+
+    def counters(self, task: Task) -> np.ndarray | None:
+        """One draw a save."""
+        return None if task.t is None else task.k0 + 1 + np.arange(len(task.t))
 
     def run(self, task: Task) -> Result:
         """States at the times asked, up to the first stop or overflow."""
         form = task.system.closed_form()
         assert form is not None
-        discrete = isinstance(task.system, DiscreteSystem)
+        discrete = isinstance(task.system, Recursion)
         origin = task.k0 if discrete else task.t0
 
         def states(when: np.ndarray) -> np.ndarray:
@@ -58,11 +91,11 @@ class Exact(Solver):
 def _clock(task: Task, when: float | None, discrete: bool) -> float:
     if when is None:
         return np.nan
-    return float(task.system.clock(int(when))) if isinstance(task.system, DiscreteSystem) else float(when)
+    return float(task.system.clock(int(when))) if isinstance(task.system, Recursion) else float(when)
 
 
 def _result(task: Task, when: np.ndarray, rows: np.ndarray, discrete: bool, **more: Any) -> Result:
-    if isinstance(task.system, DiscreteSystem):
+    if isinstance(task.system, Recursion):
         k = np.asarray(when, dtype=np.int64)
         return Result(t=task.system.clock(k), states=rows, k=k, **more)
     return Result(t=np.asarray(when), states=rows, **more)
@@ -105,7 +138,7 @@ def _until_stop(
 
 def _doubling(task: Task, origin: float, holds: Callable[[float], bool]) -> np.ndarray:
     """Times 1, 2, 4, ... (in units of the clock's smallest scale) up to the first at which a rule holds."""
-    span = 1.0 if isinstance(task.system, DiscreteSystem) else 1e-6
+    span = 1.0 if isinstance(task.system, Recursion) else 1e-6
     for _ in range(110):
         if holds(origin + span):
             return np.array([origin + span / 2, origin + span])

@@ -6,6 +6,7 @@ share it. The loop is handed out in pieces of about half a second, for progress,
 
 import dataclasses
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,7 +16,9 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.compiled import bind
 from flowdyn.solvers.base import HUGE, Result, Solver, Task, Thinned, blame, is_bad
-from flowdyn.systems import DiscreteSystem, System
+from flowdyn.solvers.ensembles import Block, Legs, Plan, run_ensemble
+from flowdyn.stochastic import RandomRecursion
+from flowdyn.systems import DiscreteSystem, Recursion, System
 
 MAX_STEPS = 10**9
 PIECE_SECONDS = 0.5
@@ -68,9 +71,20 @@ def _first_bad(system: DiscreteSystem, k: jax.Array, state: jax.Array, end: jax.
     return jax.lax.while_loop(going, step, (k, state, state))
 
 
+def random_step(system: RandomRecursion, when: Any, extra: Any, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
+    """A recursion's step in an ensemble."""
+    return system.step(when.n, state, draw, memory)
+
+
 @dataclasses.dataclass(frozen=True)
 class Iteration(Solver):
-    """Run a recursion step by step, compiled.
+    """Run a recursion step by step, compiled; a random one with all its members side by side.
+
+    Parameters
+    ----------
+    brownian_dt : float, optional
+        For recursions with Gaussian noise and a constant eta: cell of the Brownian path that their noise is the
+        increments of, so that they share it with an equation solved by ``EulerMaruyama(dt, brownian_dt)``.
 
     Examples
     --------
@@ -81,9 +95,37 @@ class Iteration(Solver):
     [1.0, 0.5]
     """
 
+    brownian_dt: float | None = None
+
     def refuses(self, system: System, state0: np.ndarray) -> str | None:
         """Recursions only."""
-        return None if isinstance(system, DiscreteSystem) else f"it runs recursions, and this is {system.kind}"
+        if not isinstance(system, Recursion):
+            return f"it runs recursions, and this is {system.kind}"
+        if self.brownian_dt is not None and not (isinstance(system, RandomRecursion) and _is_gaussian(system)):
+            return "`brownian_dt` is for recursions whose noise is Gaussian, e.g. SGD on Quadratic(A, noise)"
+        return None
+
+    def ensemble(self, task: Task) -> Iterator[Block]:
+        """Run all members of a random recursion."""
+        system = task.system
+        assert isinstance(system, RandomRecursion) and task.k is not None
+        before = np.concatenate([[task.k0], task.k[:-1]])
+        legs = Legs(before, task.k, np.zeros(len(before)), np.ones(len(before)))
+        refine = 1
+        if self.brownian_dt is not None:
+            ratio = system.constant_eta("a shared path") / self.brownian_dt
+            refine = round(ratio)
+            if refine < 1 or abs(ratio - refine) > 1e-9 * ratio:
+                raise _check.fail("brownian_dt", "must divide eta", self.brownian_dt)
+        plan = Plan(random_step, system.ask, refine)
+        return run_ensemble(task, plan, legs, system.epoch, system.epoch_words)
+
+    def noise_record(self, task: Task) -> dict[str, Any] | None:
+        """As EulerMaruyama's."""
+        if self.brownian_dt is None:
+            return None
+        assert isinstance(task.system, RandomRecursion)
+        return {"brownian_dt": self.brownian_dt, "dimension": task.system.ask.numbers, "seed": task.seed}
 
     def run(self, task: Task) -> Result:
         """Run to the last save, the first stop, the first bad state or the end of the budget."""
@@ -94,6 +136,10 @@ class Iteration(Solver):
                 "flowdyn.predict, whose cost does not grow with 1/eta"
             )
         return _Run(task).result()
+
+
+def _is_gaussian(system: RandomRecursion) -> bool:
+    return system.ask.words == 0 and system.ask.numbers > 0 and system.ask.kind == "float64" and not system.epoch
 
 
 class _Run:

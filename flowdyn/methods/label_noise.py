@@ -1,0 +1,181 @@
+"""SGD with fresh noise on its labels, section 9.5:  L(w) = scale sum_i (f_i(w) - y_i)^2,  n scale = c.
+
+    w_{k+1} = w_k - eta (1/B) sum_j 2 c (r_{i_j} - eps_j) grad f_{i_j},   eps_j ~ N(0, sigma^2) or +-sigma    LabelNoiseSGD
+    dX = -grad L dt + sqrt(eta/B) [ G(X) dW + 2 c sigma / sqrt(n) sum_i grad f_i dW'_i ]                LabelNoiseEquation
+
+Near interpolation the sampling noise G vanishes and the label noise remains: 2n Brownian motions in all.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
+from flowdyn.methods.modified_equation import ModifiedEquation, checked_order
+from flowdyn.methods.sampling import check_batch
+from flowdyn.problems.base import Problem, Vector
+from flowdyn.problems.inputs import leaf
+from flowdyn.problems.regression import Regression
+from flowdyn.randomness import Ask, Draw, below
+from flowdyn.schedules import Schedule, as_schedule
+from flowdyn.stochastic import RandomRecursion
+from flowdyn.systems import OnProblem, System
+
+_SOURCE = "Blanc, Gupta, Valiant and Valiant (2020); HaoChen, Wei, Lee and Ma (2021); Damian, Ma and Lee (2021)"
+
+
+def _regression(problem: Any) -> Regression:
+    if not isinstance(problem, Regression):
+        raise _check.fail("problem", "must be a regression: label noise is added to targets", type(problem).__name__)
+    return problem
+
+
+def _sigma(sigma: Any) -> jax.Array:
+    if not isinstance(sigma, jax.core.Tracer):
+        _check.real("sigma", sigma, nonnegative=True)
+    return leaf("sigma", sigma, ndim=0)
+
+
+class LabelNoiseEquation(ModifiedEquation):
+    r"""Label-noise SGD as a stochastic differential equation with 2n Brownian motions.
+
+    .. math:: dX = -\nabla L\,dt + \sqrt{\tfrac{\eta}{B}}\Big[G(X)\,dW + \tfrac{2c\,\sigma}{\sqrt n} J(X)^\top dW'\Big]
+
+    Parameters
+    ----------
+    problem : Regression
+        Squared loss, c = n * scale.
+    eta, sigma : float
+        Step size, and standard deviation of the label noise.
+    batch_size : int
+        B, drawn with replacement.
+    order : {1, 2}
+        2 adds ``-(eta/4) grad ||grad L||^2`` to the drift.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.SquaredRegression([[1.0, 2.0]], [1.0])
+    >>> sde = fd.LabelNoiseEquation(p, eta=0.1, sigma=1.0)
+    >>> sde.diffusion(0.0, [0.5, 0.5]).shape
+    (2, 2)
+    """
+
+    sigma: jax.Array
+    summary: ClassVar[str] = "stochastic modified equation of label-noise SGD"
+    references: ClassVar[str] = _SOURCE
+
+    def __init__(self, problem: Regression, eta: Any, sigma: Any, batch_size: int = 1, order: int = 1):
+        self.problem = _regression(problem)
+        self.eta, self.sigma = leaf("eta", eta, ndim=0, positive=True), _sigma(sigma)
+        self.batch_size, _ = check_batch(batch_size, problem.sample_count, "with")
+        self.order = checked_order(order)
+
+    @property
+    def label_strength(self) -> jax.Array:
+        """``2 c sigma / sqrt(n)``."""
+        p: Any = self.problem
+        return 2 * p.sample_scale * self.sigma / np.sqrt(p.sample_count)
+
+    def diffusion(self, t: Vector, state: Vector) -> jax.Array:
+        """Columns of the samples, then of the labels."""
+        p: Any = self.problem
+        return self.strength * jnp.concatenate([p.noise_factor(state), self.label_strength * p.jacobian(state).T], axis=1)
+
+    def kick(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+        """Both noises by one gradient each."""
+        p: Any = self.problem
+        samples, labels = jnp.split(increment, 2)
+        drawn = jax.grad(lambda w: jnp.sum(labels * p.predict(w)))(state)
+        return self.strength * (p.noise_product(state, samples) + self.label_strength * drawn)
+
+    def noise_dim(self, state: np.ndarray) -> int:
+        """2n."""
+        return 2 * int(self.problem.sample_count or 0)
+
+
+class LabelNoiseSGD(OnProblem, RandomRecursion):
+    r"""SGD whose labels carry fresh noise at every draw.
+
+    .. math:: w_{k+1} = w_k - \frac{\eta}{B} \sum_j 2c\,(r_{i_j}(w_k) - \epsilon_j)\,\nabla f_{i_j}(w_k)
+
+    Parameters
+    ----------
+    problem : Regression
+        Squared loss, c = n * scale.
+    eta : float or Schedule
+        Step size, positive.
+    sigma : float
+        Standard deviation of the label noise.
+    batch_size : int
+        B, drawn with replacement; one noise value a draw.
+    noise : {"gaussian", "sign"}
+        N(0, sigma^2), or +-sigma.
+
+    Notes
+    -----
+    Near interpolation it minimises L + (eta sigma^2/(4B)) tr H (for c = 1/2) along the zero-loss manifold, on the time
+    scale k ~ 1/eta^2: see :func:`flowdyn.theory.label_noise_penalty`. Source: section 9.5, item 3.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.SquaredRegression([[1.0, 2.0]], [1.0])
+    >>> run = fd.solve(fd.LabelNoiseSGD(p, eta=0.01, sigma=0.5), p.init(0.5), steps=100, seed=3)
+    >>> bool(run.loss[-1] < run.loss[0])
+    True
+    """
+
+    problem: Regression
+    eta: Schedule
+    sigma: jax.Array
+    batch_size: int = eqx.field(static=True)
+    noise: str = eqx.field(static=True)
+    summary: ClassVar[str] = "SGD with fresh noise on the labels"
+    references: ClassVar[str] = _SOURCE
+
+    def __init__(self, problem: Regression, eta: Any, sigma: Any, batch_size: int = 1, noise: str = "gaussian"):
+        self.problem = _regression(problem)
+        self.eta, self.sigma = as_schedule("eta", eta), _sigma(sigma)
+        self.batch_size, _ = check_batch(batch_size, problem.sample_count, "with")
+        self.noise = _check.choice("noise", noise, ("gaussian", "sign"))
+
+    @property
+    def ask(self) -> Ask:
+        """A word for the sample and a number for its label."""
+        kind = "float64" if self.noise == "gaussian" else "rademacher"
+        return Ask(words=self.batch_size, numbers=self.batch_size, kind=kind)
+
+    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+        """Gradient of the batch's loss with the labels shifted."""
+        p = self.problem
+        index = below(draw.words, p.sample_count)
+        shift = self.sigma * draw.numbers
+
+        def loss(w: Vector) -> jax.Array:
+            return p.sample_scale * jnp.mean((p.batch_residuals(w, index) - shift) ** 2)
+
+        return state - self.eta(k) * jax.grad(loss)(jnp.asarray(state))
+
+    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+        """Gradient descent."""
+        return state - self.eta(k) * self.problem.grad(state)
+
+    def limit(self, order: int = 0) -> System:
+        """Gradient flow for order 0, the stochastic equation for orders 1 and 2."""
+        if _check.integer("order", order, minimum=0) == 0:
+            return GradientFlow(self.problem)
+        eta = self.constant_eta(f"its limit of order {order}")
+        return LabelNoiseEquation(self.problem, eta, self.sigma, self.batch_size, order)
+
+    def expected_order(self, order: int = 0, error: str = "weak") -> float:
+        """As SGD."""
+        return float(max(order, 1)) if error == "weak" else 0.5
+
+    def warn_before(self, w0: np.ndarray) -> str | None:
+        """Doubt about a step size above the stability threshold of gradient descent."""
+        return GradientDescent(self.problem, self.eta).warn_before(w0)

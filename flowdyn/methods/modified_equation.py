@@ -1,0 +1,148 @@
+"""SGD as a stochastic differential equation, section 9.5.
+
+    dX = -grad L dt + sqrt(eta s) G(X) dW                                   order 1,  G G^T = Sigma
+    dX = -grad (L + (eta/4) ||grad L||^2) dt + sqrt(eta s) G(X) dW          order 2
+
+G is the d x n factor of the sample gradients: no matrix root is taken, and G dW is one gradient of a weighted loss.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.methods.linear_noise import linear_noise
+from flowdyn.methods.sampling import check_batch, covariance_share
+from flowdyn.problems.base import Problem, Vector
+from flowdyn.problems.inputs import leaf
+from flowdyn.stochastic import Law, Moments, SDESystem
+from flowdyn.systems import OnProblem, checked_problem
+from flowdyn.theory.linear_moments import linear_sde_mean_cov
+
+
+class ModifiedEquation(OnProblem, SDESystem):
+    """Base: the drift of order 1 or 2 and the noise of the samples."""
+
+    problem: Problem
+    eta: jax.Array
+    batch_size: int = eqx.field(static=True)
+    order: int = eqx.field(static=True)
+    calculus: ClassVar[str] = "ito"
+
+    @property
+    def noise(self) -> str:  # type: ignore[override]
+        """Additive where the problem defines Gaussian noise, else general."""
+        return "general" if self.problem.gaussian_factor is None else "additive"
+
+    @property
+    def strength(self) -> jax.Array:
+        """``sqrt(eta s)``."""
+        return jnp.sqrt(self.eta / self.batch_size)
+
+    def drift(self, t: Vector, state: Vector) -> jax.Array:
+        """``-grad L``, with ``-(eta/2) H grad L`` for order 2."""
+        grad = self.problem.grad(state)
+        return -grad if self.order == 1 else -grad - 0.5 * self.eta * self.problem.hvp(state, grad)
+
+    def diffusion(self, t: Vector, state: Vector) -> jax.Array:
+        """``sqrt(eta s) G(w)``."""
+        return self.strength * self.problem.noise_factor(state)
+
+    def kick(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+        """``sqrt(eta s) G(w) dW`` by one gradient."""
+        return self.strength * self.problem.noise_product(state, increment)
+
+    def noise_dim(self, state: np.ndarray) -> int:
+        """One Brownian motion a sample."""
+        factor = self.problem.gaussian_factor
+        return int(self.problem.sample_count or 0) if factor is None else factor.shape[1]
+
+    def default_dt(self, span: float) -> float:
+        """At most eta / 2: a step as long as SGD's own would repeat SGD."""
+        return min(span / 1000, float(self.eta) / 2)
+
+
+class StochasticModifiedEquation(ModifiedEquation):
+    r"""Stochastic modified equation of SGD, of weak order 1 or 2 in eta.
+
+    .. math:: dX = -\nabla\big(L + [p{=}2]\tfrac{\eta}{4}\|\nabla L\|^2\big)\,dt + \sqrt{\eta s}\,G(X)\,dW, \qquad GG^\top = \Sigma
+
+    Parameters
+    ----------
+    problem : Problem
+        With n samples (n Brownian motions), or a Quadratic with noise (d of them).
+    eta : float
+        Step size of SGD, positive.
+    batch_size : int
+        Batch B of SGD.
+    order : {1, 2}
+        Weak order p.
+    sampling : {"with", "without"}
+        How SGD draws: s = 1/B, or (n - B)/(B (n - 1)).
+
+    Notes
+    -----
+    Ito. On a Quadratic with noise it is an Ornstein-Uhlenbeck process and exact. The second-order equation is the
+    closer one at fixed t, but the farther one for the stationary variance (relative gap eta lam against eta lam / 2).
+    Source: section 9.5; Li, Tai and E (2017).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> sde = fd.SGD(fd.problems.Quadratic(1.0, noise=1.0), eta=0.1).limit(order=1)
+    >>> float(sde.diffusion(0.0, [1.0])[0, 0]) == 0.1**0.5
+    True
+    """
+
+    sampling: str = eqx.field(static=True)
+    summary: ClassVar[str] = "stochastic modified equation of SGD"
+    references: ClassVar[str] = "Li, Tai and E (2017, 2019)"
+
+    def __init__(self, problem: Problem, eta: Any, batch_size: int = 1, order: int = 1, sampling: str = "with"):
+        self.problem = checked_problem(problem)
+        if problem.sample_count is None and problem.gaussian_factor is None:
+            raise _check.fail("problem", "must have samples or a gradient noise", type(problem).__name__)
+        self.eta = leaf("eta", eta, ndim=0, positive=True)
+        self.order = checked_order(order)
+        n = None if problem.gaussian_factor is not None else problem.sample_count
+        self.batch_size, self.sampling = check_batch(batch_size, n, sampling)
+        if sampling == "reshuffle":
+            raise _check.fail(
+                "sampling", "must be 'with' or 'without': reshuffled steps are not independent", sampling
+            )
+
+    @property
+    def share(self) -> float:
+        """Share s of one sample's covariance."""
+        n = None if self.problem.gaussian_factor is not None else self.problem.sample_count
+        return covariance_share(self.batch_size, n, self.sampling)
+
+    @property
+    def strength(self) -> jax.Array:
+        """``sqrt(eta s)``."""
+        return jnp.sqrt(self.eta * self.share)
+
+    def law(self) -> Law | None:
+        """Ornstein-Uhlenbeck where loss and noise are those of a Quadratic."""
+        if self.problem.gaussian_factor is None or self.problem.spectrum() is None:
+            return None
+        zero = np.zeros(self.problem.size)
+        A = -np.asarray(jax.jacfwd(lambda w: self.drift(0.0, w))(jnp.asarray(zero)))
+        return Law(A, float(self.eta) * self.share * np.asarray(self.problem.noise_cov(zero)), np.zeros(len(A)))
+
+    def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
+        """Mean and covariance wherever the sample gradients are linear in w."""
+        if self.law() is not None:
+            return super().exact_moments(w0, when)
+        noise = linear_noise(self.problem)
+        return None if noise is None else linear_sde_mean_cov(noise, float(self.eta), self.share, self.order, w0, when)
+
+
+def checked_order(order: Any) -> int:
+    """1 or 2."""
+    if _check.integer("order", order, minimum=1) > 2:
+        raise _check.fail("order", "must be 1 or 2", order, "no stochastic equation of higher order is known here")
+    return int(order)

@@ -1,0 +1,141 @@
+"""The Ornstein-Uhlenbeck process, section 9.5:  dX = (b - A (X - c)) dt + D^{1/2} dW,  with its exact law.
+
+linearize() gives the one that any SGD looks like near a point:  A = H(w),  D = covariance of its limit's noise there.
+"""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.compiled import matvec
+from flowdyn.problems.base import Variable, Vector
+from flowdyn.stochastic import Law, SDESystem
+from flowdyn.systems import OnProblem, Recursion
+from flowdyn.theory import moments
+
+
+class OrnsteinUhlenbeck(SDESystem):
+    r"""Linear drift with additive noise.
+
+    .. math:: dX = (b - A (X - c))\,dt + D^{1/2}\,dW
+
+    Parameters
+    ----------
+    A : array_like, shape (d, d) or scalar
+        Drift matrix; directions in which it vanishes diffuse.
+    D : array_like, shape (d, d) or scalar
+        Covariance of the noise per unit time, positive semi-definite (eta Sigma / B for SGD).
+    center, force : array_like, shape (d,), optional
+        c and b, else 0.
+
+    Notes
+    -----
+    ``solve`` samples the exact law on any grid. Source: section 9.5, items 1 and 2.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> ou = fd.OrnsteinUhlenbeck(A=1.0, D=0.1)
+    >>> round(float(ou.stationary_cov()[0, 0]), 12)
+    0.05
+    """
+
+    A: jax.Array
+    D: jax.Array
+    center: jax.Array
+    force: jax.Array
+    factor: jax.Array
+    calculus: ClassVar[str] = "ito"
+    noise: ClassVar[str] = "additive"
+    summary: ClassVar[str] = "Ornstein-Uhlenbeck process dX = (b - A (X - c)) dt + D^(1/2) dW"
+
+    def __init__(self, A: Any, D: Any, center: Any = None, force: Any = None):
+        matrix = _check.real_array("A", A if np.ndim(A) else [[A]], ndim=2)
+        d = len(matrix)
+        if matrix.shape != (d, d) or d == 0:
+            raise _check.fail("A", "must be a square matrix", f"shape {matrix.shape}")
+        noise = moments.covariance("D", D, d)
+        self.A, self.D, self.factor = jnp.asarray(matrix), jnp.asarray(noise), jnp.asarray(moments.root(noise))
+        self.center, self.force = (
+            jnp.zeros(d) if v is None else jnp.asarray(_check.real_array(name, np.atleast_1d(v), shape=(d,)))
+            for name, v in (("center", center), ("force", force))
+        )
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"A": self.A, "D": self.D, "center": self.center, "force": self.force}
+
+    def layout(self, size: int) -> tuple[Variable, ...]:
+        """One vector."""
+        return (Variable("w", ("param",), (self.A.shape[0],), "state X"),)
+
+    def ravel(self, w0: Any) -> np.ndarray:
+        """Flat state."""
+        return _check.real_array("w0", np.atleast_1d(w0), shape=(self.A.shape[0],))
+
+    def drift(self, t: Vector, state: Vector) -> jax.Array:
+        """``b - A (x - c)``."""
+        return self.force - matvec(self.A, jnp.asarray(state) - self.center)
+
+    def diffusion(self, t: Vector, state: Vector) -> jax.Array:
+        """Symmetric root of D."""
+        return self.factor
+
+    def kick(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+        """``D^{1/2} dW``."""
+        return matvec(self.factor, increment)
+
+    def noise_dim(self, state: np.ndarray) -> int:
+        """d."""
+        return self.A.shape[0]
+
+    def law(self) -> Law:
+        """Everything is known."""
+        A = np.asarray(self.A)
+        return Law(A, np.asarray(self.D), np.asarray(self.force) + A @ np.asarray(self.center))
+
+    def mean_cov(self, x0: Any, t: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (T, d) and covariance (T, d, d) at times t, from x0."""
+        law = self.law()
+        return moments.ou_mean_cov(law.A, law.D, self.ravel(x0), t, force=law.force)
+
+    def stationary_cov(self) -> np.ndarray:
+        """Stationary covariance S: A S + S A^T = D; refused where a mode does not decay."""
+        return moments.stationary_cov(self.A, self.D, 1.0, "ou")
+
+    def autocovariance(self, tau: Any) -> np.ndarray:
+        """Stationary autocovariance at the lags tau, shape (T, d, d)."""
+        return moments.ou_autocovariance(self.A, self.stationary_cov(), tau)
+
+
+def linearize(method: Recursion, at: Any) -> OrnsteinUhlenbeck:
+    r"""Ornstein-Uhlenbeck process that a random method looks like near a point.
+
+    .. math:: dX = -(\nabla L(w) + H(w)(X - w))\,dt + D(w)^{1/2}\,dW
+
+    Parameters
+    ----------
+    method : Recursion
+        SGD, SVAG or LabelNoiseSGD with a constant eta.
+    at : array_like (P,), mapping or pytree
+        The point w; usually a minimum.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> import numpy as np
+    >>> p = fd.problems.CustomRegression(lambda w: w**2, [1.0], np.ones(1))  # a minimum at w = 1 with Hessian 4
+    >>> ou = fd.linearize(fd.LabelNoiseSGD(p, eta=0.1, sigma=1.0), at=[1.0])
+    >>> float(ou.A[0, 0]), round(float(ou.stationary_cov()[0, 0]), 12)  # eta sigma^2 / 2 on the range of H
+    (4.0, 0.05)
+    """
+    if not (isinstance(method, Recursion) and isinstance(method, OnProblem) and method.is_random):
+        raise _check.fail("method", "must be a random recursion on a problem", method, "e.g. fd.SGD(problem, eta)")
+    w = method.ravel(at)
+    limit = method.limit(1)
+    assert isinstance(limit, SDESystem)
+    G = np.asarray(limit.diffusion(0.0, jnp.asarray(w)))
+    return OrnsteinUhlenbeck(method.problem.hessian(w), G @ G.T, center=w, force=-np.asarray(method.problem.grad(w)))

@@ -1,0 +1,140 @@
+"""A user's own stochastic differential equation:  dX = f(t, X, *args) dt + g(t, X, *args) dW"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.problems.base import Variable
+from flowdyn.problems.inputs import cast_tree
+from flowdyn.stochastic import SDESystem, checked_sde
+
+
+class SDE(SDESystem):
+    r"""Drift and diffusion of one's own, written with jax.numpy or with plain numpy.
+
+    .. math:: dX = f(t, X)\,dt + g(t, X)\,dW
+
+    Parameters
+    ----------
+    f : callable
+        ``f(t, x, *args)`` returns the drift, shape (S,) of x.
+    g : callable
+        ``g(t, x, *args)`` returns the diffusion: shape (S, m); (S,) for diagonal noise.
+    calculus : {"ito", "stratonovich"}
+        What the integral means.
+    noise : {"additive", "diagonal", "general"}
+        g does not depend on x; or entry i of g depends on entry i of x alone and drives it alone; or anything.
+    args : tuple of arrays, optional
+        Further arguments of both; with jax.numpy, new values do not compile anew.
+
+    Raises
+    ------
+    ArgumentError
+        By :func:`flowdyn.solve`, if shapes are wrong or g is not of the stated noise kind.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> sde = fd.SDE(lambda t, x: -x, lambda t, x: 0.8 * x, noise="diagonal")
+    >>> run = fd.solve(sde, [1.0], t=1.0, realizations=2000, seed=1)
+    >>> bool(abs(run.w.isel(t=-1).mean() - 0.3679) < 0.03)  # exp(-1)
+    True
+    """
+
+    f: Callable
+    g: Callable
+    calculus: str = eqx.field(static=True)
+    noise: str = eqx.field(static=True)
+    args: tuple
+    summary: ClassVar[str] = "a user's stochastic differential equation dX = f dt + g dW"
+
+    def __init__(
+        self, f: Callable, g: Callable, calculus: str = "ito", noise: str = "general", args: tuple = ()
+    ) -> None:
+        for name, function in (("f", f), ("g", g)):
+            if not callable(function):
+                raise _check.fail(name, f"must be a function {name}(t, x, *args)", function)
+        if not isinstance(args, tuple):
+            raise _check.fail("args", "must be a tuple", args, "write args=(value,)")
+        self.f, self.g = f, g
+        self.calculus, self.noise = checked_sde(calculus, noise)
+        self.args = cast_tree("args", args)
+
+    def drift(self, t: Any, state: Any) -> Any:
+        """``f(t, x, *args)``."""
+        value = self.f(t, state, *self.args)
+        if np.shape(value) != np.shape(state):
+            raise _check.fail("f", f"must return the shape {np.shape(state)} of x", f"shape {np.shape(value)}")
+        return value
+
+    def _g(self, t: Any, state: Any) -> Any:
+        value = self.g(t, state, *self.args)
+        shape, size = np.shape(value), np.shape(state)[0]
+        if self.noise == "diagonal" and shape != (size,):
+            raise _check.fail("g", f"must return shape ({size},) for diagonal noise", f"shape {shape}")
+        if self.noise != "diagonal" and (len(shape) != 2 or shape[0] != size):
+            raise _check.fail(
+                "g", f"must return shape ({size}, m), one column a Brownian motion", f"shape {shape}",
+                'or say noise="diagonal" for one entry a component',
+            )
+        return value
+
+    def diffusion(self, t: Any, state: Any) -> Any:
+        """``g`` as a matrix (S, m)."""
+        value = self._g(t, state)
+        if self.noise != "diagonal":
+            return value
+        return jnp.diag(value) if isinstance(value, jax.Array) else np.diag(value)
+
+    def kick(self, t: Any, state: Any, increment: Any) -> Any:
+        """``g dW``."""
+        value = self._g(t, state)
+        return value * increment if self.noise == "diagonal" else value @ increment
+
+    def noise_dim(self, state: np.ndarray) -> int:
+        """Columns of g."""
+        return int(np.shape(self.diffusion(0.0, np.asarray(state)))[1])
+
+    def layout(self, size: int) -> tuple[Variable, ...]:
+        """One vector."""
+        return (Variable("w", ("param",), (size,), "state X"),)
+
+    def ravel(self, w0: Any) -> np.ndarray:
+        """Flat state; a number is a state of one entry."""
+        array = np.atleast_1d(_check.real_array("w0", w0))
+        if array.ndim != 1 or array.size == 0:
+            raise _check.fail("w0", "must be a number or a 1-dimensional array", f"shape {array.shape}")
+        return array
+
+    def is_traceable(self, state: np.ndarray) -> bool:
+        """Whether JAX can trace f and g."""
+        shapes = (jax.ShapeDtypeStruct((), jnp.float64), jax.ShapeDtypeStruct(state.shape, jnp.float64))
+        try:
+            jax.eval_shape(self.drift, *shapes)
+            jax.eval_shape(self.diffusion, *shapes)
+        except _check.ArgumentError:
+            raise
+        except Exception:  # whatever f or g raise on tracers: called with numbers, they tell their own story
+            return False
+        return True
+
+    def check_start(self, state0: np.ndarray) -> None:
+        """Refuse a g that is not of the stated noise kind, seen by moving one entry of the state at a time."""
+        self.drift(0.0, state0)
+        base = np.asarray(self._g(0.0, state0))
+        if self.noise == "general":
+            return
+        for i in range(min(state0.size, 32)):
+            moved = state0.copy()
+            moved[i] += 0.1 + 0.01 * abs(moved[i])
+            change = np.abs(np.asarray(self._g(0.0, moved)) - base)
+            if self.noise == "diagonal":
+                change[i] = 0.0
+            if change.max(initial=0.0) > 0:
+                rule = "must not depend on x" if self.noise == "additive" else "must depend in entry i on x_i alone"
+                raise _check.fail("noise", f"= {self.noise!r} says that g {rule}", f"a change with x[{i}]", 'say noise="general"')

@@ -1,0 +1,258 @@
+"""Stochastic gradient descent, section 9.5, and its variance-amplified form.
+
+    w_{k+1} = w_k - eta g_k,   E g_k = grad L(w_k),   Cov(g_k) = s Sigma(w_k)                              SGD
+    w_{k+1} = w_k - (eta/l) [ (1 + sqrt(2l-1))/2 g_k + (1 - sqrt(2l-1))/2 g'_k ],   t = eta k / l            SVAG
+
+Both tend to dX = -grad L dt + sqrt(eta s Sigma) dW: SGD at weak order 1 in eta, SVAG at order 1 in 1/l at fixed eta.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.compiled import matvec
+from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
+from flowdyn.methods.linear_noise import linear_noise
+from flowdyn.methods.modified_equation import StochasticModifiedEquation
+from flowdyn.methods.sampling import check_batch, covariance_share, distinct, order_of
+from flowdyn.problems.base import Problem, Vector
+from flowdyn.problems.inputs import leaf
+from flowdyn.randomness import Ask, Draw, below
+from flowdyn.schedules import Constant, Scaled, Schedule, as_schedule
+from flowdyn.stochastic import Moments, RandomRecursion
+from flowdyn.systems import OnProblem, System, checked_problem
+from flowdyn.theory.linear_moments import linear_sgd_mean_cov
+
+
+def noisy_problem(problem: Any) -> Problem:
+    """Refuse a problem without samples and without a noise of its own."""
+    checked_problem(problem)
+    if problem.sample_count is None and problem.gaussian_factor is None:
+        raise _check.fail(
+            "problem",
+            "must have samples or a gradient noise",
+            type(problem).__name__,
+            "e.g. Quadratic(A, noise=Sigma), or CustomProblem(..., sample_losses=...)",
+        )
+    return problem
+
+
+class _Sampled(OnProblem, RandomRecursion):
+    """Gradients estimated from a batch, or with the Gaussian noise that the problem defines."""
+
+    problem: Problem
+    eta: Schedule
+    batch_size: int = eqx.field(static=True)
+    references: ClassVar[str] = "Li, Tai and E (2017, 2019)"
+
+    def gradient(self, state: Vector, index: jax.Array | None, numbers: jax.Array) -> jax.Array:
+        """Mean gradient of the samples in `index`, or the gradient with Gaussian noise."""
+        factor = self.problem.gaussian_factor
+        if factor is not None:
+            return self.problem.grad(state) + matvec(factor, numbers) / np.sqrt(self.batch_size)
+        return jax.grad(lambda w: jnp.mean(self.problem.batch_losses(w, index)))(jnp.asarray(state))
+
+    def warn_before(self, w0: np.ndarray) -> str | None:
+        """Doubt about a step size above the stability threshold of gradient descent."""
+        return GradientDescent(self.problem, self.increments).warn_before(w0)
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether the noise is Gaussian by the problem's definition."""
+        return self.problem.gaussian_factor is not None
+
+
+class SGD(_Sampled):
+    r"""Stochastic gradient descent with batches of size B, at training time t = eta k.
+
+    .. math:: w_{k+1} = w_k - \eta_k \frac1B \sum_{i \in \mathrm{batch}_k} \nabla \ell_i(w_k)
+
+    On ``Quadratic(A, noise)`` the gradient carries Gaussian noise of covariance noise / B instead.
+
+    Parameters
+    ----------
+    problem : Problem
+        With samples, or a Quadratic with noise.
+    eta : float or Schedule
+        Step size, positive.
+    batch_size : int
+        B >= 1; at most n without replacement.
+    sampling : {"with", "without", "reshuffle"}
+        Draw each batch with replacement, as a random subset, or along a new random order of the data each epoch (of
+        floor(n / B) steps; what is left over is not used that epoch).
+
+    Notes
+    -----
+    Noise covariance at w: Sigma(w)/B with replacement, times (n - B)/(n - 1) without. Limits: order 0 the gradient
+    flow, 1 and 2 the stochastic modified equations. Source: section 9.5; Li, Tai and E (2017).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.Quadratic(1.0, noise=1.0)
+    >>> run = fd.solve(fd.SGD(p, eta=0.1), [1.0], steps=10, realizations=4, seed=1)
+    >>> run.w.shape  # (realization, t, param)
+    (4, 11, 1)
+    """
+
+    sampling: str = eqx.field(static=True)
+    summary: ClassVar[str] = "stochastic gradient descent"
+
+    def __init__(self, problem: Problem, eta: Any, batch_size: int = 1, sampling: str = "with"):
+        self.problem = noisy_problem(problem)
+        self.eta = as_schedule("eta", eta)
+        n = None if self.is_gaussian else problem.sample_count
+        self.batch_size, self.sampling = check_batch(batch_size, n, sampling)
+
+    @property
+    def share(self) -> float:
+        """Share of one sample's covariance in the noise of a step."""
+        n = None if self.is_gaussian else self.problem.sample_count
+        return covariance_share(self.batch_size, n, self.sampling)
+
+    @property
+    def ask(self) -> Ask:
+        """One word a sample, or one normal a parameter."""
+        if self.is_gaussian:
+            return Ask(numbers=self.problem.size)
+        return Ask(words=0 if self.sampling == "reshuffle" else self.batch_size)
+
+    @property
+    def epoch(self) -> int:
+        """Steps along one order of the data."""
+        return (self.problem.sample_count or 0) // self.batch_size if self.sampling == "reshuffle" else 0
+
+    @property
+    def epoch_words(self) -> int:
+        """64 bits a sample."""
+        return 2 * (self.problem.sample_count or 0) if self.epoch else 0
+
+    def begin(self, words: jax.Array) -> Any:
+        """Order of the data for one epoch."""
+        return order_of(words, self.problem.sample_count or 0) if self.epoch else ()
+
+    def batch(self, k: jax.Array, words: jax.Array, memory: Any) -> jax.Array | None:
+        """Indices of the batch of step k."""
+        if self.is_gaussian:
+            return None
+        n = self.problem.sample_count
+        if self.sampling == "with":
+            return below(words, n)
+        if self.sampling == "without":
+            return distinct(words, n)  # type: ignore[arg-type]
+        return jax.lax.dynamic_slice(memory, ((k % self.epoch) * self.batch_size,), (self.batch_size,))
+
+    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+        """``w - eta_k g_k``."""
+        return state - self.eta(k) * self.gradient(state, self.batch(k, draw.words, memory), draw.numbers)
+
+    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+        """Gradient descent."""
+        return state - self.eta(k) * self.problem.grad(state)
+
+    def limit(self, order: int = 0) -> System:
+        """Gradient flow for order 0, the stochastic modified equation for orders 1 and 2."""
+        if _check.integer("order", order, minimum=0) == 0:
+            return GradientFlow(self.problem)
+        eta = self.constant_eta(f"its limit of order {order}")
+        return StochasticModifiedEquation(self.problem, eta, self.batch_size, order, self.sampling)
+
+    def expected_order(self, order: int = 0, error: str = "weak") -> float:
+        """Weak order 1 for orders 0 and 1, 2 for 2; strong order 1/2 to the flow, 1 where Gaussian noise is shared."""
+        if error == "weak":
+            return float(max(order, 1))
+        return 0.5 if order == 0 else 1.0
+
+    def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
+        """Mean and covariance after `when` steps, where the gradients are linear in w."""
+        noise = linear_noise(self.problem)
+        if noise is None or not isinstance(self.eta, Constant) or self.sampling == "reshuffle":
+            return None
+        return linear_sgd_mean_cov(noise, float(self.eta.eta), self.share, w0, when)
+
+
+class SVAG(_Sampled):
+    r"""Stochastic variance amplified gradient: SGD of step eta / l with the noise of step eta.
+
+    .. math:: w_{k+1} = w_k - \frac{\eta}{l}\Big[\tfrac{1+\sqrt{2l-1}}2 g_k + \tfrac{1-\sqrt{2l-1}}2 g'_k\Big], \qquad t = \eta k / l
+
+    Parameters
+    ----------
+    problem : Problem
+        With samples, or a Quadratic with noise.
+    eta : float or Schedule
+        Step size of the SGD that is imitated, positive.
+    batch_size : int
+        B, drawn with replacement, twice a step.
+    l : float
+        Refinement, at least 1; l = 1 is SGD itself (the second gradient has weight 0).
+
+    Notes
+    -----
+    As l -> infinity it tends to the first-order equation of SGD at fixed eta; the stationary variance on a quadratic is
+    eta sigma^2 / (lam (2 - eta lam / l)). Source: Li, Malladi and Arora (2021).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> svag = fd.SVAG(fd.problems.Quadratic(1.0, noise=1.0), eta=0.1, l=4)
+    >>> float(svag.clock(4))
+    0.1
+    """
+
+    l: jax.Array  # noqa: E741 - the paper's letter
+    summary: ClassVar[str] = "stochastic variance amplified gradient (SVAG)"
+    references: ClassVar[str] = "Li, Malladi and Arora (2021)"
+
+    def __init__(self, problem: Problem, eta: Any, batch_size: int = 1, l: float = 2):  # noqa: E741
+        self.problem = noisy_problem(problem)
+        self.eta = as_schedule("eta", eta)
+        n = None if self.is_gaussian else problem.sample_count
+        self.batch_size, _ = check_batch(batch_size, n, "with")
+        self.l = leaf("l", l, ndim=0, positive=True)
+        if not isinstance(self.l, jax.core.Tracer) and float(self.l) < 1:
+            raise _check.fail("l", "must be at least 1", l)
+
+    @property
+    def increments(self) -> Schedule:
+        """``eta / l``."""
+        return Constant(self.eta.eta / self.l) if isinstance(self.eta, Constant) else Scaled(self.eta, 1 / self.l)
+
+    @property
+    def ask(self) -> Ask:
+        """Two batches, or two Gaussian vectors."""
+        if self.is_gaussian:
+            return Ask(numbers=2 * self.problem.size)
+        return Ask(words=2 * self.batch_size)
+
+    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+        """``w - (eta/l) (a g + (1 - a) g')``, a = (1 + sqrt(2l - 1))/2."""
+        first, second = jnp.split(draw.numbers, 2)
+        index: Any = (None, None) if self.is_gaussian else jnp.split(below(draw.words, self.problem.sample_count), 2)
+        a = (1 + jnp.sqrt(2 * self.l - 1)) / 2
+        estimate = a * self.gradient(state, index[0], first) + (1 - a) * self.gradient(state, index[1], second)
+        return state - self.eta(k) / self.l * estimate
+
+    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+        """Gradient descent of step eta / l."""
+        return state - self.eta(k) / self.l * self.problem.grad(state)
+
+    def limit(self, order: int = 1) -> System:
+        """The limit of SGD at the same eta."""
+        return SGD(self.problem, self.eta, self.batch_size).limit(order)
+
+    def expected_order(self, order: int = 0, error: str = "weak") -> float:
+        """Weak order 1 in eta (at fixed l)."""
+        return 1.0 if error == "weak" else 0.5
+
+    def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
+        """As SGD of step eta / l whose covariance is l times as large."""
+        noise = linear_noise(self.problem)
+        if noise is None or not isinstance(self.eta, Constant):
+            return None
+        l = float(self.l)  # noqa: E741
+        return linear_sgd_mean_cov(noise, float(self.eta.eta) / l, l / self.batch_size, w0, when)

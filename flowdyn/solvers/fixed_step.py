@@ -1,0 +1,103 @@
+"""What stochastic schemes of fixed step share: steps that land on every save time, and Brownian paths that can be shared.
+
+    Between two saves a run of ceil(span / dt) equal steps is taken, so that the variance at a save time is right.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.randomness import Ask
+from flowdyn.solvers.base import Solver, Task
+from flowdyn.solvers.ensembles import Block, Legs, Plan, run_ensemble
+from flowdyn.stochastic import SDESystem
+from flowdyn.systems import System
+
+ON_GRID = 1e-9  # relative distance at which a time counts as a multiple of dt
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedStep(Solver):
+    """Base of the schemes: `dt` is the longest step, `brownian_dt` the cell of a path shared between step sizes."""
+
+    dt: float | None = None
+    brownian_dt: float | None = None
+
+    calculus: ClassVar[str]
+    noises: ClassVar[tuple[str, ...]]
+    strong: ClassVar[dict[str, float]]  # strong order for each noise kind
+    weak: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("dt", "brownian_dt"):
+            if getattr(self, name) is not None:
+                _check.real(name, getattr(self, name), positive=True)
+        if self.brownian_dt is not None:
+            if self.dt is None:
+                raise _check.fail("brownian_dt", "needs `dt`, a multiple of it", self.brownian_dt)
+            ratio = self.dt / self.brownian_dt
+            if abs(ratio - round(ratio)) > ON_GRID * ratio or round(ratio) < 1:
+                raise _check.fail("dt", f"must be a multiple of `brownian_dt` = {self.brownian_dt:g}", self.dt)
+
+    def ask(self, m: int) -> Ask:
+        """Numbers that one step draws."""
+        return Ask(numbers=m)
+
+    @staticmethod
+    def step(system: Any, when: Any, extra: Any, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
+        """One step; `draw.numbers` have mean 0 and variance 1."""
+        raise NotImplementedError
+
+    def refuses(self, system: System, state0: np.ndarray) -> str | None:
+        """Equations of the right calculus and noise kind, written with jax.numpy."""
+        if not isinstance(system, SDESystem):
+            return f"it integrates stochastic differential equations, and this is {system.kind}"
+        if system.calculus != self.calculus and system.noise != "additive":
+            other = "Heun" if self.calculus == "ito" else "EulerMaruyama"
+            return (
+                f"it solves {self.calculus} equations, and this one is {system.calculus}; use {other}, or DiffraxSDE, "
+                "which adds the correction"
+            )
+        if system.noise not in self.noises:
+            return f"it needs {' or '.join(self.noises)} noise, and this is {system.noise}; use EulerMaruyama"
+        if not system.is_traceable(state0):
+            return "it needs functions written with jax.numpy; use Sdeint for plain numpy"
+        return None
+
+    def effective(self, system: System, span: float) -> "FixedStep":
+        """The same solver with its default step filled in."""
+        assert isinstance(system, SDESystem)
+        return self if self.dt is not None else dataclasses.replace(self, dt=system.default_dt(span))
+
+    def legs(self, task: Task) -> Legs:
+        """Steps between the save times."""
+        assert task.t is not None and self.dt is not None
+        before = np.concatenate([[task.t0], task.t[:-1]])
+        span = task.t - before
+        count = np.maximum(np.ceil(span / self.dt * (1 - ON_GRID)), span > 0).astype(np.int64)
+        if self.brownian_dt is not None and (np.abs(count * self.dt - span) > ON_GRID * self.dt * (count + 1)).any():
+            raise _check.fail("t", f"must hold multiples of dt = {self.dt:g} where `brownian_dt` is given", task.t[:4])
+        last = task.k0 + np.cumsum(count)
+        return Legs(last - count, last, before, span / np.maximum(count, 1))
+
+    def ensemble(self, task: Task) -> Iterator[Block]:
+        """Run all members."""
+        assert isinstance(task.system, SDESystem) and self.dt is not None
+        refine = 1 if self.brownian_dt is None else round(self.dt / self.brownian_dt)
+        plan = Plan(type(self).step, self.ask(task.system.noise_dim(task.state0)), refine)
+        return run_ensemble(task, plan, self.legs(task))
+
+    def counters(self, task: Task) -> np.ndarray:
+        """Steps taken by each save."""
+        return self.legs(task).last
+
+    def noise_record(self, task: Task) -> dict[str, Any] | None:
+        """Which Brownian path was used: runs with equal records share it."""
+        if self.brownian_dt is None:
+            return None
+        assert isinstance(task.system, SDESystem)
+        return {"brownian_dt": self.brownian_dt, "dimension": task.system.noise_dim(task.state0), "seed": task.seed}

@@ -1,0 +1,165 @@
+"""SDEs by sdeint, one path at a time: the back end for drifts and diffusions written in plain numpy.
+
+Its functions take the state first, its grids must be equally spaced, and its integrals need a Generator: all of that is
+met here. Brownian increments come from flowdyn's own counters, so that paths can be shared with other solvers.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from flowdyn import _check, randomness
+from flowdyn.compiled import bind
+from flowdyn.randomness import Ask
+from flowdyn.solvers.base import STATUSES, Task, blame, is_bad
+from flowdyn.solvers.ensembles import Block
+from flowdyn.solvers.fixed_step import FixedStep
+from flowdyn.stochastic import SDESystem
+from flowdyn.systems import System
+
+# sdeint's name -> calculus and strong order of each noise kind (stratKP2iS has order 1/2 only and is left out)
+METHODS: dict[str, tuple[str, dict[str, float]]] = {
+    "itoEuler": ("ito", {"additive": 1.0, "diagonal": 0.5, "general": 0.5}),
+    "itoSRI2": ("ito", {"additive": 1.0, "diagonal": 1.0, "general": 1.0}),
+    "stratHeun": ("stratonovich", {"additive": 1.0, "diagonal": 1.0, "general": 0.5}),
+    "stratSRS2": ("stratonovich", {"additive": 1.0, "diagonal": 1.0, "general": 1.0}),
+}
+
+
+def _drift(system: SDESystem, t: jax.Array, state: jax.Array) -> jax.Array:
+    return system.drift(t, state)
+
+
+def _diffusion(system: SDESystem, t: jax.Array, state: jax.Array) -> jax.Array:
+    return system.diffusion(t, state)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sdeint(FixedStep):
+    """Integration by sdeint (GPL-licensed): itoEuler, itoSRI2, stratHeun or stratSRS2.
+
+    Parameters
+    ----------
+    method : str
+        itoSRI2 and stratSRS2 have strong order 1 for any noise; their cost grows with the square of its dimension.
+    dt, brownian_dt : float, optional
+        As for EulerMaruyama; dt is a thousandth of the time span unless given.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> import numpy as np
+    >>> sde = fd.SDE(lambda t, x: -x, lambda t, x: np.array([[0.1 * np.cos(float(x[0]))]]))
+    >>> run = fd.solve(sde, [1.0], t=1.0, solver=fd.solvers.Sdeint("itoSRI2", dt=0.01), saves=3, seed=4)
+    >>> run.sizes["t"]
+    3
+    """
+
+    method: str = "itoEuler"
+
+    def __init__(self, method: str = "itoEuler", dt: float | None = None, brownian_dt: float | None = None):
+        for name, value in (("method", method), ("dt", dt), ("brownian_dt", brownian_dt)):
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        _check.choice("method", self.method, METHODS)
+        super().__post_init__()
+
+    @property
+    def calculus(self) -> str:  # type: ignore[override]
+        """Of the method."""
+        return METHODS[self.method][0]
+
+    @property
+    def strong(self) -> dict[str, float]:  # type: ignore[override]
+        """Strong orders of the method."""
+        return METHODS[self.method][1]
+
+    def refuses(self, system: System, state0: np.ndarray) -> str | None:
+        """Equations of the right calculus."""
+        if not isinstance(system, SDESystem):
+            return f"it integrates stochastic differential equations, and this is {system.kind}"
+        if system.calculus != self.calculus and system.noise != "additive":
+            other = "stratSRS2" if self.calculus == "ito" else "itoSRI2"
+            return f"{self.method} solves {self.calculus} equations, and this one is {system.calculus}; use {other}"
+        return None
+
+    def ensemble(self, task: Task) -> Iterator[Block]:
+        """Members one after the other."""
+        if task.stop is not None:
+            raise _check.fail("stop", "is not supported by Sdeint", task.stop.describe, "use EulerMaruyama or Heun")
+        for member in range(task.members):
+            start = task.state0 if task.states0 is None else task.states0[member]
+            yield self._member(task, member, start)
+            task.progress((member + 1) / task.members)
+
+    def _member(self, task: Task, member: int, state: np.ndarray) -> Block:
+        assert isinstance(task.system, SDESystem)
+        f, g = _functions(task.system, task.state0)
+        m = task.system.noise_dim(task.state0)
+        legs = self.legs(task)
+        refine = 1 if self.brownian_dt is None else round((self.dt or 0) / self.brownian_dt)
+        rows = np.full((1, len(legs.last), state.size), np.nan)
+        code, stopped, spent = STATUSES.index("reached_end"), -1, 0
+        for j, (first, last, t, h) in enumerate(zip(legs.first, legs.last, legs.t, legs.h, strict=True)):
+            spent += int(last - first)
+            if task.out_of_time() or (task.max_steps is not None and spent > task.max_steps):
+                code = STATUSES.index("max_seconds" if task.out_of_time() else "max_steps")
+                break
+            new = state if last == first else self._leg(f, g, state, (int(first), int(last), t, h), task, member, m, refine)
+            if is_bad(new[None])[0]:
+                code, stopped = STATUSES.index(blame(new, state)), int(last)
+                break
+            rows[0, j] = state = new
+        return Block(member, rows, state[None], np.array([code], dtype=np.int8), np.array([stopped]))
+
+    def _leg(
+        self, f: Callable, g: Callable, state: np.ndarray, leg: tuple, task: Task, member: int, m: int, refine: int
+    ) -> np.ndarray:
+        import sdeint
+
+        first, last, t, h = leg
+        increments = np.sqrt(h) * _numbers(task.seed, member, first, last, m, refine)
+        grid = t + h * np.arange(last - first + 1)
+        options: dict[str, Any] = {"dW": increments}
+        if self.method != "stratHeun":
+            # iterated integrals are drawn beside the increments: a stream of their own for each member and leg
+            options["generator"] = np.random.default_rng([task.seed, member, first])
+        with np.errstate(all="ignore"):
+            try:
+                path = getattr(sdeint, self.method)(f, g, state, grid, **options)
+            except sdeint.SDEValueError as error:
+                raise _check.RunError(f"sdeint refused the equation: {error}") from None
+        return np.asarray(path)[-1]
+
+
+def _functions(system: SDESystem, state0: np.ndarray) -> tuple[Callable, Callable]:
+    """Drift and diffusion as sdeint calls them, f(x, t) and G(x, t) of shape (S, m)."""
+    if system.is_traceable(state0):
+        drift, diffusion = bind(_drift, system), bind(_diffusion, system)
+    else:
+        drift, diffusion = system.drift, system.diffusion
+    return (
+        lambda x, t: np.asarray(drift(t, x), dtype=float),
+        lambda x, t: np.asarray(diffusion(t, x), dtype=float),
+    )
+
+
+def _cells(keys: jax.Array, member: jax.Array, steps: jax.Array, m: int, refine: int) -> jax.Array:
+    ask = Ask(numbers=m)
+    return jax.vmap(lambda n: randomness.coarse(ask, keys, member[None], n, refine).numbers[:, 0])(steps)
+
+
+_compiled = jax.jit(_cells, static_argnums=(3, 4))
+
+
+def _numbers(seed: int, member: int, first: int, last: int, m: int, refine: int) -> np.ndarray:
+    """Normals (last - first, m) of one member, the same that EulerMaruyama draws."""
+    count = last - first
+    padded = max(16, 1 << (count - 1).bit_length())
+    keys = randomness.lane_keys(seed, Ask(numbers=m).calls)
+    return np.asarray(_compiled(keys, np.uint32(member), first + np.arange(padded), m, refine))[:count]

@@ -1,0 +1,135 @@
+"""Exact mean and covariance of SGD and of its SDEs where every sample's gradient is linear in w.
+
+    grad l_i = A_i w - b_i,   z = (1, w),   M = E z z^T
+    M_{k+1} = T M_k T^T + (eta^2 s / B) V(M_k)            T = 1 - eta F
+    dM/dt   = -(F M + M F^T) + (eta s / B) V(M)           V(M) = mean_i (F_i - F) M (F_i - F)^T  (+ additive noise)
+
+s is 1 with replacement and (n - B)/(n - 1) without. The second-order equation has F + (eta/2) F^2 in its drift.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+from scipy.sparse.linalg import LinearOperator, expm_multiply
+
+from flowdyn import _check
+
+DENSE = 26  # up to this d + 1 the map on matrices is exponentiated as one matrix of size (d + 1)^2
+
+
+class LinearNoise(NamedTuple):
+    """Sample gradients A_i w - b_i, as deviations from their mean A w - b, and additive noise of the gradient."""
+
+    A: np.ndarray  # (d, d)
+    b: np.ndarray  # (d,)
+    matrices: np.ndarray  # (n, d, d), A_i - A
+    vectors: np.ndarray  # (n, d), b_i - b
+    additive: np.ndarray  # (d, d)
+
+
+class _Map:
+    """The pieces of the map on M, in augmented coordinates."""
+
+    def __init__(self, noise: LinearNoise, share: float):
+        d = len(noise.b)
+        self.F = np.zeros((d + 1, d + 1))
+        self.F[1:, 0], self.F[1:, 1:] = -noise.b, noise.A
+        self.parts = np.zeros((len(noise.vectors), d, d + 1))
+        self.parts[:, :, 0], self.parts[:, :, 1:] = -noise.vectors, noise.matrices
+        self.additive, self.share = noise.additive, share
+
+    def V(self, M: np.ndarray) -> np.ndarray:
+        out = np.zeros_like(M)
+        if len(self.parts):
+            out[1:, 1:] = np.einsum("nij,jk,nlk->il", self.parts, M, self.parts, optimize=True) / len(self.parts)
+        out[1:, 1:] += self.additive * M[0, 0]
+        return self.share * out
+
+    def adjoint_V(self, N: np.ndarray) -> np.ndarray:
+        out = np.zeros_like(N)
+        if len(self.parts):
+            out = np.einsum("nij,il,nlk->jk", self.parts, N[1:, 1:], self.parts, optimize=True) / len(self.parts)
+        out[0, 0] += np.sum(self.additive * N[1:, 1:])
+        return self.share * out
+
+
+def _unpack(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean = M[1:, 0]
+    cov = M[1:, 1:] - np.outer(mean, mean)
+    return mean, (cov + cov.T) / 2
+
+
+def _start(noise: LinearNoise, x0: Any) -> np.ndarray:
+    z = np.concatenate([[1.0], _check.real_array("x0", np.atleast_1d(x0), shape=noise.b.shape)])
+    return np.outer(z, z)
+
+
+def linear_sgd_mean_cov(noise: LinearNoise, eta: float, share: float, x0: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (T, d) and covariance (T, d, d) of SGD after the increasing step numbers k.
+
+    Parameters
+    ----------
+    noise : LinearNoise
+        Sample gradients.
+    eta : float
+        Step size.
+    share : float
+        Share of one sample's covariance that a batch has: 1/B, or (n - B)/(B (n - 1)) without replacement.
+    x0 : array_like, shape (d,)
+        Start.
+    k : array_like of int, shape (T,)
+        Step numbers.
+    """
+    maps = _Map(noise, share)
+    T = np.eye(len(maps.F)) - eta * maps.F
+    M, now, rows = _start(noise, x0), 0, []
+    steps = np.asarray(k, dtype=np.int64)
+    p = len(maps.F)
+    dense = p <= DENSE and len(steps) and steps[-1] > p * p
+    if dense:
+        basis = np.eye(p * p).reshape(p * p, p, p)
+        step = np.stack([(T @ E @ T.T + eta**2 * maps.V(E)).ravel() for E in basis], axis=1)
+    for when in steps:
+        if dense:
+            M = (np.linalg.matrix_power(step, int(when - now)) @ M.ravel()).reshape(p, p)
+        else:
+            for _ in range(int(when - now)):
+                M = T @ M @ T.T + eta**2 * maps.V(M)
+        now = when
+        rows.append(_unpack(M))
+    return np.array([m for m, _ in rows]), np.array([C for _, C in rows])
+
+
+def linear_sde_mean_cov(
+    noise: LinearNoise, eta: float, share: float, order: int, x0: Any, t: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (T, d) and covariance (T, d, d) of the modified equation of order 1 or 2 at the increasing times t."""
+    maps = _Map(noise, share)
+    p = len(maps.F)
+    F = maps.F + (eta / 2 * maps.F @ maps.F if order == 2 else 0.0)
+
+    def forward(flat: np.ndarray) -> np.ndarray:
+        M = flat.reshape(p, p)
+        return (-(F @ M + M @ F.T) + eta * maps.V(M)).ravel()
+
+    def backward(flat: np.ndarray) -> np.ndarray:
+        N = flat.reshape(p, p)
+        return (-(F.T @ N + N @ F) + eta * maps.adjoint_V(N)).ravel()
+
+    if p <= DENSE:
+        generator = np.stack([forward(e) for e in np.eye(p * p)], axis=1)
+    else:
+        generator = LinearOperator((p * p, p * p), matvec=forward, rmatvec=backward, dtype=float)
+        trace = -2 * p * np.trace(F)  # of M -> F M + M F^T; a good shift, not needed to be exact
+    M, now, rows = _start(noise, x0).ravel(), 0.0, []
+    for when in np.asarray(t, dtype=float):
+        if when > now:
+            tau = when - now
+            if p <= DENSE:
+                M = scipy.linalg.expm(generator * tau) @ M
+            else:
+                M = expm_multiply(generator * tau, M, traceA=trace * tau)
+            now = when
+        rows.append(_unpack(M.reshape(p, p)))
+    return np.array([m for m, _ in rows]), np.array([C for _, C in rows])

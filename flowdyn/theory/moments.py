@@ -1,0 +1,225 @@
+"""Mean and covariance of linear stochastic systems with additive noise, section 9.5.
+
+    dX = (b - A (X - c)) dt + D^{1/2} dW         mean and covariance by Van Loan (1978), any A
+    x+ = x - eta (A x + xi),  Cov(xi) = Sigma     S+ = (I - eta A) S (I - eta A)^T + eta^2 Sigma
+
+Directions in which A vanishes diffuse: variance D t. Stationary laws exist where every mode decays.
+"""
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from flowdyn import _check
+
+
+def _square(name: str, value: Any) -> np.ndarray:
+    matrix = _check.real_array(name, value if np.ndim(value) else [[value]], ndim=2)
+    if matrix.shape[0] != matrix.shape[1]:
+        raise _check.fail(name, "must be a square matrix", f"shape {matrix.shape}")
+    return matrix
+
+
+def covariance(name: str, value: Any, size: int) -> np.ndarray:
+    """Return `value` as a symmetric positive semi-definite matrix of the given size, else refuse."""
+    matrix = _square(name, value)
+    if matrix.shape != (size, size):
+        raise _check.fail(name, f"must have shape {(size, size)}", f"shape {matrix.shape}")
+    if np.abs(matrix - matrix.T).max() > 1e-12 * np.abs(matrix).max():
+        raise _check.fail(name, "must be symmetric", matrix, f"use ({name} + {name}.T) / 2")
+    values = np.linalg.eigvalsh(matrix)
+    if values[0] < -1e-12 * max(values[-1], 1e-300):
+        raise _check.fail(name, "must be positive semi-definite", f"smallest eigenvalue {values[0]:.3g}")
+    return (matrix + matrix.T) / 2
+
+
+def root(matrix: np.ndarray) -> np.ndarray:
+    """Symmetric square root of a positive semi-definite matrix; a singular one is no trouble."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+
+
+def transition(A: np.ndarray, D: np.ndarray, force: np.ndarray, tau: float) -> tuple[np.ndarray, ...]:
+    """Phi, shift and Q with ``X(t + tau) ~ N(Phi X(t) + shift, Q)`` for ``dX = (force - A X) dt + D^{1/2} dW``.
+
+    Van Loan's block exponential on tau / 2^s, where nothing overflows, then s doublings.
+    """
+    d = len(A)
+    scale = np.abs(A).sum(axis=0).max() * tau
+    doublings = max(0, int(np.ceil(np.log2(max(scale, 1e-300) / 0.5))))
+    step = tau / 2.0**doublings
+    block = np.zeros((2 * d + 1, 2 * d + 1))
+    block[:d, :d], block[:d, d : 2 * d], block[d : 2 * d, d : 2 * d] = -A, D, A.T
+    block[:d, -1] = force
+    exponential = scipy.linalg.expm(block * step)
+    phi, shift = exponential[:d, :d], exponential[:d, -1]
+    Q = exponential[:d, d : 2 * d] @ phi.T
+    for _ in range(doublings):
+        Q, shift, phi = Q + phi @ Q @ phi.T, shift + phi @ shift, phi @ phi
+    return phi, shift, (Q + Q.T) / 2
+
+
+def ou_mean_cov(
+    A: Any, D: Any, x0: Any, t: Any, *, cov0: Any = None, center: Any = None, force: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Mean and covariance at times t of the Ornstein-Uhlenbeck process.
+
+    .. math:: dX = (b - A (X - c))\,dt + D^{1/2}\,dW
+
+    Parameters
+    ----------
+    A : array_like, shape (d, d) or scalar
+        Drift matrix; it may be singular or not symmetric.
+    D : array_like, shape (d, d) or scalar
+        Covariance of the noise per unit time, positive semi-definite.
+    x0 : array_like, shape (d,) or scalar
+        Mean at t = 0.
+    t : array_like, shape (T,)
+        Increasing times, not negative.
+    cov0 : array_like, shape (d, d), optional
+        Covariance at t = 0, else 0.
+    center, force : array_like, shape (d,), optional
+        c and b, else 0.
+
+    Returns
+    -------
+    mean, cov : ndarray
+        Shapes (T, d) and (T, d, d).
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> mean, cov = theory.ou_mean_cov(1.0, 2.0, 1.0, [1.0])  # exp(-1), 1 - exp(-2)
+    >>> round(float(mean[0, 0]), 6), round(float(cov[0, 0, 0]), 6)
+    (0.367879, 0.864665)
+    """
+    A = _square("A", A)
+    d = len(A)
+    D = covariance("D", D, d)
+    vector = {
+        name: np.zeros(d) if value is None else _check.real_array(name, np.atleast_1d(value), shape=(d,))
+        for name, value in (("x0", x0), ("center", center), ("force", force))
+    }
+    times = _check.times("t", np.atleast_1d(_check.real_array("t", t)))
+    if times[0] < 0:
+        raise _check.fail("t", "must not be negative", times[0])
+    m = vector["x0"]
+    C = np.zeros((d, d)) if cov0 is None else covariance("cov0", cov0, d)
+    push = vector["force"] + A @ vector["center"]
+    means, covs, now = [], [], 0.0
+    for when in times:
+        if when > now:
+            phi, shift, Q = transition(A, D, push, when - now)
+            m, C, now = phi @ m + shift, phi @ C @ phi.T + Q, when
+        means.append(m)
+        covs.append((C + C.T) / 2)
+    return np.array(means), np.array(covs)
+
+
+def sgd_mean_cov(A: Any, Sigma: Any, eta: float, x0: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
+    r"""Mean and covariance of SGD with additive noise after k steps.
+
+    .. math:: x_{k+1} = x_k - \eta (A x_k + \xi_k), \qquad \mathrm{Cov}(\xi_k) = \Sigma
+
+    Parameters
+    ----------
+    A, Sigma : array_like, shape (d, d) or scalar
+        Hessian, and covariance of the gradient noise (batch included).
+    eta : float
+        Step size, positive.
+    x0 : array_like, shape (d,) or scalar
+        Start.
+    k : array_like of int, shape (T,)
+        Increasing step numbers; the cost grows with log k.
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> mean, cov = theory.sgd_mean_cov(1.0, 1.0, 0.1, 1.0, [2])
+    >>> round(float(mean[0, 0]), 12), round(float(cov[0, 0, 0]), 12)  # 0.9^2, 0.01 (1 + 0.9^2)
+    (0.81, 0.0181)
+    """
+    A = _square("A", A)
+    d = len(A)
+    Sigma = covariance("Sigma", Sigma, d)
+    eta = _check.real("eta", eta, positive=True)
+    m = _check.real_array("x0", np.atleast_1d(x0), shape=(d,))
+    steps = np.atleast_1d(_check.real_array("k", k)).astype(np.int64)
+    if (steps < 0).any() or (np.diff(steps) <= 0).any():
+        raise _check.fail("k", "must be increasing step numbers", k)
+    C, now, means, covs = np.zeros((d, d)), 0, [], []
+    for when in steps:
+        phi, Q = _power(np.eye(d) - eta * A, eta**2 * Sigma, int(when - now))
+        m, C, now = phi @ m, phi @ C @ phi.T + Q, when
+        means.append(m)
+        covs.append((C + C.T) / 2)
+    return np.array(means), np.array(covs)
+
+
+def _power(M: np.ndarray, Q: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """``M^count`` and ``sum_{j < count} M^j Q M^jT`` by repeated doubling."""
+    total, added = np.eye(len(M)), np.zeros_like(Q)
+    while count:
+        if count & 1:
+            total, added = M @ total, M @ added @ M.T + Q
+        Q, M, count = M @ Q @ M.T + Q, M @ M, count >> 1
+    return total, added
+
+
+def stationary_cov(A: Any, Sigma: Any, eta: float, kind: str = "sgd") -> np.ndarray:
+    r"""Stationary covariance of SGD with additive noise, or of its Ornstein-Uhlenbeck limit.
+
+    .. math:: A S + S A^\top - \eta A S A^\top = \eta \Sigma \quad \text{(sgd)}, \qquad
+              A S + S A^\top = \eta \Sigma \quad \text{(ou)}
+
+    Parameters
+    ----------
+    A, Sigma : array_like, shape (d, d) or scalar
+        Hessian, all of whose modes decay, and covariance of the gradient noise.
+    eta : float
+        Step size, positive.
+    kind : {"sgd", "ou"}
+        The recursion or its limit.
+
+    Raises
+    ------
+    ArgumentError
+        If a mode does not decay: there is no stationary law then (lam = 0 diffuses, variance eta s^2 t).
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> round(float(theory.stationary_cov(1.0, 1.0, 0.1)[0, 0]), 12)  # eta / (2 - eta)
+    0.052631578947
+    """
+    A = _square("A", A)
+    Sigma = covariance("Sigma", Sigma, len(A))
+    eta = _check.real("eta", eta, positive=True)
+    _check.choice("kind", kind, ("sgd", "ou"))
+    rates = np.linalg.eigvals(A)
+    small = len(A) * np.finfo(float).eps * np.abs(rates).max(initial=0.0)
+    if (rates.real <= small).any():
+        raise _check.fail("A", "must have positive eigenvalues for a stationary law", np.sort(rates.real)[:3])
+    if kind == "ou":
+        return scipy.linalg.solve_continuous_lyapunov(A, eta * Sigma)
+    M = np.eye(len(A)) - eta * A
+    if (np.abs(np.linalg.eigvals(M)) >= 1).any():
+        raise _check.fail("eta", f"must be below 2/lambda_max = {2 / np.abs(rates).max():g} for a stationary law", eta)
+    return scipy.linalg.solve_discrete_lyapunov(M, eta**2 * Sigma)
+
+
+def ou_autocovariance(A: Any, S: Any, tau: Any) -> np.ndarray:
+    r"""Autocovariance of the stationary process, :math:`\mathrm{Cov}(X_{t+\tau}, X_t) = e^{-A\tau} S`, shape (T, d, d).
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> round(float(theory.ou_autocovariance(1.0, 0.5, [1.0])[0, 0, 0]), 6)
+    0.18394
+    """
+    A = _square("A", A)
+    S = covariance("S", S, len(A))
+    lags = np.atleast_1d(_check.real_array("tau", tau))
+    forward = [scipy.linalg.expm(-A * abs(lag)) @ S for lag in lags]
+    return np.array([C if lag >= 0 else C.T for C, lag in zip(forward, lags, strict=True)])
