@@ -1,7 +1,11 @@
 """How far two results are apart: Datasets in, DataArrays out.
 
 error(t) = ||a(t) - b(t)||,   sup_error = max_t error(t)       (Euclidean norm over all parameters)
+strong_error(t) = (E ||a(t) - b(t)||^2)^{1/2},   weak_error(t) = E g(a(t)) - E g(b(t))
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import xarray as xr
 
@@ -50,3 +54,76 @@ def sup_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     0.019201
     """
     return error(a, b).max("t").rename("sup_error").assign_attrs(long_name="largest distance over t", units="1")
+
+
+def strong_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
+    """Root-mean-square distance of two ensembles driven by the same Brownian paths, over t.
+
+    Raises
+    ------
+    ArgumentError
+        If the two do not share their noise: both must be solved with the same seed and ``brownian_dt``.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> ou = fd.OrnsteinUhlenbeck(1.0, 1.0)
+    >>> fine, coarse = (
+    ...     fd.solve(ou, [1.0], t=1.0, saves=3, realizations=50, solver=fd.solvers.EulerMaruyama(dt, brownian_dt=0.01))
+    ...     for dt in (0.01, 0.02)
+    ... )
+    >>> bool(fd.comparison.strong_error(fine, coarse).max() < 0.02)
+    True
+    """
+    records = [ds.attrs.get("flowdyn_noise") for ds in (a, b)]
+    if records[0] is None or records[0] != records[1]:
+        raise _check.ArgumentError(
+            f"`a` and `b` must share their Brownian paths, got {records[0]} and {records[1]}; solve both with the same "
+            "seed and brownian_dt (or compare means: weak_error)"
+        )
+    square = error(a, b) ** 2
+    mean = square.mean("realization") if "realization" in square.dims else square
+    return (mean**0.5).rename("strong_error").assign_attrs(long_name="root-mean-square distance", units="1")
+
+
+def weak_error(a: xr.Dataset, b: xr.Dataset, g: str | Callable) -> xr.Dataset:
+    """Difference of the means of g over two ensembles, with its Monte-Carlo standard error, over t.
+
+    Parameters
+    ----------
+    a, b : xarray.Dataset
+        Runs at the same times; one of them may be deterministic.
+    g : str or callable
+        Name of a variable, or a function of the Dataset such as ``lambda ds: ds.w**2``.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> sgd = fd.SGD(fd.problems.Quadratic(1.0, noise=1.0), eta=0.1)
+    >>> a = fd.solve(sgd, [1.0], t=1.0, realizations=1000)
+    >>> b = fd.solve(sgd.limit(1), [1.0], t=a.t.values, realizations=1000, seed=1)
+    >>> gap = fd.comparison.weak_error(a, b, "loss")
+    >>> bool((abs(gap.error) < 6 * gap.standard_error + 0.05).all())
+    True
+    """
+    values = [ds[g] if isinstance(g, str) else g(ds) for ds in (a, b)]
+    if not any("realization" in v.dims for v in values):
+        raise _check.fail("a", "or `b` must be an ensemble", [dict(ds.sizes) for ds in (a, b)], "solve(realizations=N)")
+    means: list[xr.DataArray] = []
+    variance: Any = 0.0
+    for v in values:
+        count = v.sizes.get("realization", 1)
+        if "realization" in v.dims:
+            variance = variance + v.var("realization", ddof=1, skipna=False).drop_vars("k", errors="ignore") / count
+            v = v.mean("realization", skipna=False)
+        means.append(v.drop_vars("k", errors="ignore"))
+    try:
+        first, second = xr.align(*means, join="exact")
+    except ValueError:
+        raise _check.ArgumentError(
+            "`a` and `b` must have the same times; solve one at the times of the other: t=a.t.values"
+        ) from None
+    out = xr.Dataset({"error": first - second, "standard_error": variance**0.5})
+    out["error"].attrs = {"long_name": "difference of the means", "units": "1"}
+    out["standard_error"].attrs = {"long_name": "Monte-Carlo standard error of the difference", "units": "1"}
+    return out

@@ -50,6 +50,11 @@ class EulerScheme(_Inner):
         self.equation, self.eta, self.dimension = equation, as_schedule("eta", eta), dimension
 
     @property
+    def problem(self) -> Any:
+        """Of the equation."""
+        return self.equation.problem  # type: ignore[attr-defined]
+
+    @property
     def ask(self) -> Ask:
         """One normal a Brownian motion."""
         return Ask(numbers=self.dimension)
@@ -73,6 +78,11 @@ class Controlled(_Inner):
 
     def __init__(self, inner: RandomRecursion):
         self.inner, self.eta = inner, inner.eta
+
+    @property
+    def problem(self) -> Any:
+        """Of the path."""
+        return self.inner.problem  # type: ignore[attr-defined]
 
     @property
     def ask(self) -> Ask:

@@ -1,27 +1,21 @@
-"""What happens as eta -> 0: a recursion beside its limit on a ladder of step sizes, and predictions at tiny ones.
+"""What happens as eta -> 0: a recursion beside its limit on a ladder of step sizes.
 
-sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   h the time step of the clock, w the limit of order p
+sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   |E g(w_eta(t)) - E g(X(t))| = O(eta^p),   h the time step of the clock
 """
 
-import time
 from typing import Any
 
 import numpy as np
 
-from flowdyn import _check, comparison, dataset
-from flowdyn.compiled import float64_is_on
-from flowdyn.dataset import Piece
-from flowdyn.integration import pick_solver, solve
-from flowdyn.ladders import RESOLVED, OrderFit, common_steps, fit_order
-from flowdyn.progress import meter, part
+from flowdyn import _check
+from flowdyn.random_ladders import check_strong
+from flowdyn.random_limit import random_ladder
 from flowdyn.solvers.base import Solver
-from flowdyn.solvers.exact import Exact
-from flowdyn.solvers.scipy_ivp import MIN_RTOL, Scipy
-from flowdyn.specs import describe, describe_solver
-from flowdyn.systems import Recursion
+from flowdyn.stochastic import RandomRecursion
+from flowdyn.sup_ladder import sup_ladder
+from flowdyn.systems import DiscreteSystem, Recursion
 
 RUNGS = 6
-NEGLIGIBLE = 0.005  # solver error over gap, below which the limit is solved well enough
 
 
 def eta_limit(
@@ -30,9 +24,11 @@ def eta_limit(
     t: float,
     etas: Any = None,
     *,
-    order: int = 0,
-    error: str = "sup",
+    order: int | None = None,
+    error: str | None = None,
+    observable: Any = None,
     realizations: int | None = None,
+    resolution: float = 0.05,
     seed: int = 0,
     solver: Solver | None = None,
     saves: int = 101,
@@ -40,7 +36,7 @@ def eta_limit(
 ) -> Any:
     r"""Run a method at several step sizes beside its continuous limit, and fit the order of their gap.
 
-    .. math:: \sup_t \|w_\eta(t) - w(t)\| = O(h^{p+1})
+    .. math:: \sup_t \|w_\eta(t) - w(t)\| = O(h^{p+1}), \qquad |E g(w_\eta(t)) - E g(X(t))| = O(\eta^p)
 
     Parameters
     ----------
@@ -52,13 +48,24 @@ def eta_limit(
         End time on the clock; rounded down to a common multiple of all time steps.
     etas : array_like (m,), optional
         Step sizes, at least 3; the method's eta and five halvings of its time step unless given.
-    order : int
-        Order p of the limit: 0 the plain one, p >= 1 the modified flow.
-    error : {"sup"}
-        Distance: largest over the common times.
+    order : int, optional
+        Order p of the limit: 0 the gradient flow, p >= 1 the modified flow or (SGD, p = 1 or 2) stochastic equation.
+        0 unless given, 1 for random methods.
+    error : {"sup", "weak", "strong"}, optional
+        Deterministic methods: "sup", the largest distance over the common times. Random ones: "weak" (the default), the
+        difference of means of the observables at the end; "strong", the root-mean-square of the largest distance on
+        shared Brownian paths, refused where recursion and limit share none.
+    observable : callable or mapping of str to callable, optional
+        Test functions g(w) of a weak error, written with jax.numpy; the loss unless given.
+    realizations : int, optional
+        Members of a random ladder, at most. A weak error of a linear problem and quadratic observables needs none
+        unless this is given: its means are exact. Otherwise paths are sampled, with a control variate, until the
+        standard error of each mean is `resolution` times the gap or `realizations` (524288 unless given) are spent.
+    resolution : float
+        Standard error over gap at which a rung is resolved; others are not fitted.
     solver : Solver, optional
-        For the limit. Exact where a closed form is known, else DOP853, tightened until its error is below 1/200 of
-        the smallest gap.
+        For the limit of a deterministic method. Exact where a closed form is known, else DOP853, tightened until its
+        error is below 1/200 of the smallest gap.
     saves : int
         Common times kept, at most.
 
@@ -69,10 +76,13 @@ def eta_limit(
         (counted in the clock's time step), `order_interval` (95 %), `order_expected`, and `solver_error`: what
         re-solving tighter changed. Attribute `verdict` says whether the order is resolved.
 
+        A weak or strong ladder has dim `observable`, the signed `error(eta, observable)` and its `standard_error`.
+
     Raises
     ------
     ArgumentError
-        If the time steps have no common multiple below t, or the method has a schedule.
+        If the time steps have no common multiple below t, the method has a schedule, or the error asked for does not
+        exist.
     RunError
         If a rung diverges.
 
@@ -84,48 +94,28 @@ def eta_limit(
     >>> round(float(ladder.order), 2), float(ladder.order_expected)
     (1.0, 1.0)
     """
-    began = time.monotonic()
     rungs, h = _rungs(method, etas)
-    if error != "sup":
+    end = _check.real("t", t, positive=True)
+    kept = _check.integer("saves", saves, minimum=2)
+    p = (1 if method.is_random else 0) if order is None else _check.integer("order", order, minimum=0)
+    if isinstance(method, RandomRecursion):
+        kind = _check.choice("error", "weak" if error is None else error, ("weak", "strong"))
+        if kind == "strong":
+            check_strong(method, p)
+            if observable is not None:
+                raise _check.fail("observable", "is for error='weak'", observable)
+        if solver is not None:
+            raise _check.fail("solver", "must be None for a random ladder, which chooses its own", solver)
+        budget = None if realizations is None else _check.integer("realizations", realizations, minimum=100)
+        fraction = _check.real("resolution", resolution, positive=True)
+        return random_ladder(method, rungs, h, w0, end, p, kind, observable, budget, fraction, seed, kept, progress)
+    if error not in (None, "sup"):
         raise _check.fail("error", "must be 'sup' for a deterministic method", error)
-    if realizations is not None:
-        raise _check.fail("realizations", "must be None for a deterministic method", realizations)
-    start = method.limit(order).ravel(w0)
-    ks = common_steps(h, _check.real("t", t, positive=True), _check.integer("saves", saves, minimum=2))
-    finest = int(np.argmin(h))
-    times = rungs[finest].clock(ks[finest])
-    limits = [rung.limit(order) for rung in rungs] if order else [method.limit(order)]
-    with meter(progress, "eta_limit") as report:
-        share = 0.7 / len(rungs)
-        runs = [_rung(r, start, times, part(report, i * share, (i + 1) * share)) for i, r in enumerate(rungs)]
-        for chosen in _limit_solvers(limits[0], start, solver):
-            solved = [solved_twice(limit, start, times, chosen) for limit in limits]
-            pairs = [(run, *solved[min(i, len(solved) - 1)]) for i, run in enumerate(runs)]
-            gaps = [comparison.error(run, limit).values for run, limit, _ in pairs]
-            largest = np.array([gap.max() for gap in gaps])
-            solver_error = np.array([error for *_, error in pairs])
-            if (solver_error <= NEGLIGIBLE * largest).all():
-                break
-        report(1.0)
-    rounding = np.array([_rounding(run, k) for run, k in zip(runs, ks, strict=True)])
-    fit = fit_order(h, largest, solver_error + rounding)
-    ds = _ladder(method, rungs, h, runs, [run for run, _ in solved], gaps, fit, ks, times)
-    for name, values, text in (
-        ("sup_error", largest, "largest distance between recursion and limit over t"),
-        ("solver_error", solver_error, "change of the limit when it is solved to a tighter tolerance"),
-        ("rounding_error", rounding, "estimate of the rounding of the recursion"),
-    ):
-        ds[name] = (("eta",), values, {"long_name": text, "units": "1"})
-    ds["order_expected"] = (
-        (),
-        float(method.expected_order(order)),
-        {"long_name": "order that theory expects", "units": "1"},
-    )
-    spec, arrays = describe(method)
-    for piece in dataset.input_pieces(arrays):
-        ds[piece.name] = (piece.dims, piece.values, {"units": "1", **piece.attrs})
-    ds.attrs = _attributes(method, order, chosen, fit, spec, seed) | {"wall_seconds": time.monotonic() - began}
-    return ds
+    for name, value in (("realizations", realizations), ("observable", observable)):
+        if value is not None:
+            raise _check.fail(name, "must be None for a deterministic method", value)
+    assert isinstance(method, DiscreteSystem)
+    return sup_ladder(method, rungs, h, w0, end, p, seed, solver, kept, progress)
 
 
 def _rungs(method: Any, etas: Any) -> tuple[list[Recursion], np.ndarray]:
@@ -147,99 +137,3 @@ def _rungs(method: Any, etas: Any) -> tuple[list[Recursion], np.ndarray]:
         )
     rungs = [method.with_eta(float(value)) for value in values]
     return rungs, np.array([float(rung.clock(1)) for rung in rungs])
-
-
-def _rung(rung: Recursion, w0: np.ndarray, times: np.ndarray, report: Any) -> Any:
-    try:
-        return solve(rung, w0, times, progress=report)
-    except _check.RunError as error:
-        eta = rung.constant_eta("a ladder")
-        raise _check.RunError(f"`etas` must be small enough for every rung, got eta = {eta:g}: {error}") from None
-
-
-def _limit_solvers(limit: Any, w0: np.ndarray, solver: Solver | None) -> list[Solver]:
-    """Solvers to try in turn until the limit's error is negligible beside the gap.
-
-    A recursion resolves its flow with explicit steps, so an explicit method of high order is never the slower one. The
-    tightest tolerance comes last: on a loss with kinks it costs a great many steps, and a wide gap does not need it.
-    """
-    if solver is not None:
-        return [pick_solver(limit, np.asarray(limit.lift(w0)), solver)]
-    if limit.closed_form():
-        return [Exact()]
-    return [Scipy("DOP853", rtol=rtol) for rtol in (1e-9, 1e-11, 10 * float(MIN_RTOL))]
-
-
-def solved_twice(limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver) -> tuple[Any, float]:
-    """The limit at `times`, and the change from a looser to a tighter tolerance: a bound on the latter's error."""
-    run = solve(limit, w0, times, solver=solver, progress=False)
-    tighter = solver.tighter()
-    if tighter is None:
-        return run, 0.0
-    finer = solve(limit, w0, times, solver=tighter, progress=False)
-    return finer, float(comparison.sup_error(run, finer))
-
-
-def _rounding(run: Any, k: np.ndarray) -> float:
-    """Rounding of k steps of a recursion: a random walk of half-ulps of the largest parameter."""
-    names = run.attrs["flowdyn_parameters"].split()
-    scale = max(float(abs(run[name]).max()) for name in names)
-    return float(np.finfo(float).eps / 2 * scale * np.sqrt(max(int(k[-1]), 1)))
-
-
-def _ladder(
-    method: Any,
-    rungs: list,
-    h: np.ndarray,
-    runs: list,
-    limits: list,
-    gaps: list,
-    fit: OrderFit,
-    ks: list,
-    times: np.ndarray,
-) -> Any:
-    """Recursions and limits side by side over (eta, t)."""
-    parts = []
-    shared = [str(name) for name in runs[0].data_vars if runs[0][name].dims[:1] == ("t",)]
-    for name in shared:
-        dims, long_name = runs[0][name].dims, runs[0][name].attrs["long_name"]
-        parts.append(
-            Piece(name, ("eta", *dims), np.stack([run[name].values for run in runs]), {"long_name": long_name})
-        )
-        values = [run[name].values for run in limits if name in run]
-        if values:
-            lead, stacked = (("eta",), np.stack(values)) if len(values) > 1 else ((), values[0])
-            parts.append(Piece(f"{name}_limit", (*lead, *dims), stacked, {"long_name": f"{long_name}, of the limit"}))
-    parts.append(Piece("error", ("eta", "t"), np.stack(gaps), {"long_name": "distance between recursion and limit"}))
-    parts.append(dataset.status_piece(["reached_end"] * len(rungs), ("eta",)))
-    parts.append(Piece("order", (), fit.order, {"long_name": "fitted order in the time step"}))
-    text = "95 % interval of the fitted order: residuals, and the change on leaving out the coarsest rung"
-    parts.append(Piece("order_interval", ("bound",), np.array([fit.low, fit.high]), {"long_name": text}))
-    used = {"long_name": "1 where the error stands out of solver error and rounding, and is fitted"}
-    parts.append(Piece("used", ("eta",), fit.used.astype(np.int8), used))
-    etas = [rung.constant_eta("a ladder") for rung in rungs]
-    coords = [
-        dataset.axis("eta", etas),
-        dataset.axis("t", times),
-        Piece("k", ("eta", "t"), np.stack(ks), {"long_name": "step number k"}),
-    ]
-    coords.append(Piece("h", ("eta",), h, {"long_name": "time step of the clock"}))
-    return dataset.build(parts, coords, method.coords, {})
-
-
-def _attributes(method: Any, order: int, solver: Solver, fit: OrderFit, spec: Any, seed: int) -> dict[str, Any]:
-    name = type(method).__name__
-    return dataset.provenance(
-        "ladder",
-        f"{name} as eta -> 0, beside its limit of order {order}",
-        f"{method.summary}, on a ladder of step sizes, beside its continuous limit of order {order}",
-        method.references or method.limit(order).references or method.problem.citation or "none",
-        flowdyn_system=spec,
-        flowdyn_solver=describe_solver(solver),
-        flowdyn_options={"order": order, "error": "sup", "resolved_above": RESOLVED},
-        flowdyn_parameters=" ".join(v.name for v in method.problem.variables),
-        limit_order=order,
-        verdict=fit.verdict,
-        seed=_check.integer("seed", seed, minimum=0),
-        jax_enable_x64=int(float64_is_on()),
-    )

@@ -111,7 +111,8 @@ def solve(
     grid = make_grid(system, t, steps, _check.integer("saves", saves, minimum=2), start.t0, start.k0, bool(stop))
     observer = Observer(system, observe, first)
     rules = observer.stop(stop)
-    _check_size(grid, members * (len(start.states) if many and not system.is_random else 1), observer, observe_only, max_bytes)
+    rows = len(start.states) if many and not system.is_random else members
+    _check_size(grid, rows, observer, observe_only, max_bytes)
     chosen = pick_solver(system, first, solver)
     if grid.t is not None:
         chosen = chosen.effective(system, float(grid.t[-1]) - start.t0)
@@ -228,6 +229,6 @@ def _check_size(grid: Grid, members: int, observer: Observer, observe_only: bool
     if need > max_bytes:
         raise _check.ArgumentError(
             f"`max_bytes` = {max_bytes:,} is below the {need:,} bytes that {rows} saves of {size} numbers"
-            f"{f' and {members:,} members' if members > 1 else ''} need; use fewer `saves`, observe_only=True, or raise "
-            "max_bytes"
+            f"{f' and {members:,} members' if members > 1 else ''} need; use fewer `saves`, observe_only=True, or "
+            "raise max_bytes"
         )

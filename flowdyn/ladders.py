@@ -11,6 +11,7 @@ from scipy import stats
 
 from flowdyn import _check
 
+CURVED = 4.0  # drop of chi^2 (two standard deviations) from which a correction is believed
 RESOLVED = 10.0  # an error counts if it stands this many times above its numerical floor
 
 
@@ -50,8 +51,8 @@ def fit_order(
     """Fit the order of `errors` in `h` from the rungs whose error stands out of its `floor` and its `noise`.
 
     `noise` is a standard error; a rung counts if it is at most `resolution` times the error. The 95 % interval joins
-    Student's t of the residuals, the noise, and the change on leaving out the coarsest rung, which shows what is left of
-    the higher-order terms.
+    Student's t of the residuals, the noise, and the change on leaving out the coarsest rung, which shows what is left
+    of the higher-order terms.
     """
     size = np.abs(errors)
     noise = np.zeros_like(size) if noise is None else noise
@@ -71,19 +72,26 @@ def fit_order(
 def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:
     """Slope in log x, with the half-width of its 95 % interval; the first correction is fitted from 4 points on.
 
-    Noisy points are weighted by their noise, and fitted by a straight line: a correction would only fit the noise.
+    Noisy points are weighted by their noise, and fitted by a straight line unless a correction fits them better by more
+    than the noise can.
     """
-    noisy = bool((sigma > 0).any())
-    columns = [np.ones_like(x), np.log(x)] + ([x / x.max()] if len(x) > 3 and not noisy else [])
-    weight = 1 / np.maximum(sigma, max(1e-3 * sigma.max(), 1e-300)) if noisy else np.ones_like(x)
+    line = [np.ones_like(x), np.log(x)]
+    if not (sigma > 0).any():
+        slope, inverse, variance, freedom = _fit([*line, x / x.max()] if len(x) > 3 else line, y, np.ones_like(x))
+        return slope, float(stats.t.ppf(0.975, freedom) * np.sqrt(variance * inverse)) if freedom else 0.0
+    weight = 1 / np.maximum(sigma, max(1e-3 * sigma.max(), 1e-300))
+    slope, inverse, variance, freedom = _fit(line, y, weight)
+    if len(x) > 3:
+        curved = _fit([*line, x / x.max()], y, weight)
+        if variance * freedom - curved[2] * curved[3] > CURVED:
+            slope, inverse, variance, freedom = curved
+    return slope, float(1.96 * np.sqrt(inverse * max(variance, 1.0)))
+
+
+def _fit(columns: list[np.ndarray], y: np.ndarray, weight: np.ndarray) -> tuple[float, float, float, int]:
+    """Weighted least squares: slope, its variance for residuals of variance 1, their variance, degrees of freedom."""
     A = np.column_stack(columns) * weight[:, None]
     coefficients, *_ = np.linalg.lstsq(A, y * weight, rcond=None)
-    inverse = np.linalg.inv(A.T @ A)[1, 1]
-    known = 1.96 * np.sqrt(inverse) if noisy else 0.0
-    freedom = len(x) - A.shape[1]
-    if freedom < 1:
-        return float(coefficients[1]), float(known)
-    variance = float(np.sum((y * weight - A @ coefficients) ** 2)) / freedom
-    if noisy:  # residuals beyond the noise are model error: the interval grows with them
-        return float(coefficients[1]), float(known * np.sqrt(max(variance, 1.0)))
-    return float(coefficients[1]), float(stats.t.ppf(0.975, freedom) * np.sqrt(variance * inverse))
+    freedom = len(y) - A.shape[1]
+    variance = float(np.sum((y * weight - A @ coefficients) ** 2)) / freedom if freedom else 0.0
+    return float(coefficients[1]), float(np.linalg.inv(A.T @ A)[1, 1]), variance, freedom

@@ -1,4 +1,4 @@
-"""Pictures of Datasets, also of files loaded years later: one for a run, one for a ladder."""
+"""Pictures of Datasets, also of files loaded years later: one for each kind of result."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn.plotting_ensembles import ensemble_panels, panels_of_kind, random_ladder_panels
 
 # Okabe and Ito's palette: told apart by all common kinds of colour vision
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -14,11 +15,12 @@ GREY = "#666666"
 SHOWN = 8  # parameters drawn in colour; the others stay grey
 
 
-def plot(ds: xr.Dataset, ax: Any = None) -> Any:
+def plot(ds: xr.Dataset, ax: Any = None, *, kind: str | None = None) -> Any:
     """Draw the figure that suits a Dataset and return it.
 
-    A run: loss, gradient norm and parameters over t. A ladder: the error against eta with its fitted and expected
-    slope, and the error over t.
+    A run: loss, gradient norm and parameters over t. An ensemble: fans (mean, quantiles, a few members, the exact law
+    where it is known) and the law at the end. A ladder: the error against eta with its fitted and expected slope, and
+    the error over t; with error bars where it is random.
 
     Parameters
     ----------
@@ -26,6 +28,8 @@ def plot(ds: xr.Dataset, ax: Any = None) -> Any:
         Made by :func:`flowdyn.solve`, :func:`flowdyn.eta_limit` or loaded from a file.
     ax : matplotlib Axes, optional
         Draw the main panel into it: the loss of a run, the error of a ladder.
+    kind : {"fan", "histogram", "ellipse"}, optional
+        Panels of an ensemble; a choice of its own unless given.
 
     Examples
     --------
@@ -35,16 +39,16 @@ def plot(ds: xr.Dataset, ax: Any = None) -> Any:
     >>> [axes.get_ylabel() for axes in figure.axes][:1]
     ['loss L(w)']
     """
-    kind = getattr(ds, "attrs", {}).get("flowdyn_kind")
-    panels = PANELS.get(str(kind))
+    made = getattr(ds, "attrs", {}).get("flowdyn_kind")
+    panels = PANELS.get(str(made))
     if panels is None:
-        raise _check.fail("ds", f"must be a flowdyn result of kind {sorted(PANELS)}", kind)
+        raise _check.fail("ds", f"must be a flowdyn result of kind {sorted(PANELS)}", made)
+    draw = panels(ds) if kind is None else _named(ds, kind)
     if ax is not None:
-        panels(ds)[0](ds, ax)
+        draw[0](ds, ax)
         return ax.figure
     import matplotlib.pyplot as plt
 
-    draw = panels(ds)
     figure, axes = plt.subplots(1, len(draw), figsize=(4.6 * len(draw), 3.8), layout="constrained", squeeze=False)
     for panel, axis in zip(draw, axes[0], strict=True):
         panel(ds, axis)
@@ -52,7 +56,18 @@ def plot(ds: xr.Dataset, ax: Any = None) -> Any:
     return figure
 
 
+def _named(ds: xr.Dataset, kind: str) -> list[Callable]:
+    _check.choice("kind", kind, ("fan", "histogram", "ellipse"))
+    panels = panels_of_kind(kind, ds) if "realization" in ds.dims else []
+    if not panels:
+        rule = "an ensemble with two parameters" if kind == "ellipse" else "an ensemble with its parameters over t"
+        raise _check.fail("kind", f"= {kind!r} needs {rule}", dict(ds.sizes), "solve(..., realizations=N)")
+    return panels
+
+
 def _run_panels(ds: xr.Dataset) -> list[Callable]:
+    if "realization" in ds.dims:
+        return ensemble_panels(ds)
     panels = [_scalar(name) for name in ("loss", "grad_norm") if name in ds]
     return panels + ([_parameters] if _vectors(ds) else [])
 
@@ -61,7 +76,12 @@ def _ladder_panels(ds: xr.Dataset) -> list[Callable]:
     return [_error_against_eta, _error_over_time]
 
 
-PANELS = {"run": _run_panels, "ladder": _ladder_panels}
+PANELS = {
+    "run": _run_panels,
+    "ladder": _ladder_panels,
+    "weak ladder": random_ladder_panels,
+    "strong ladder": random_ladder_panels,
+}
 
 
 def _time_axis(ds: xr.Dataset, axis: Any) -> np.ndarray:

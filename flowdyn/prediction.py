@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from flowdyn import _check, comparison
-from flowdyn.convergence import solved_twice
 from flowdyn.integration import solve
 from flowdyn.methods.sharpness import sharpness
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.exact import Exact
 from flowdyn.solvers.scipy_ivp import Scipy
+from flowdyn.sup_ladder import solved_twice
 from flowdyn.systems import DiscreteSystem
 
 

@@ -2,11 +2,12 @@ r"""Random recursions as eta -> 0, beside their limits.
 
     weak:    |E g(x_eta(t)) - E g(X(t))|        strong:  (E sup_t ||x_eta(t) - X(t)||^2)^{1/2}
 
-Means of linear problems and quadratic g are propagated exactly; others are sampled until their standard error is a stated
-fraction of the gap, or a budget ends: then the verdict says "not resolved", and there is no slope.
+Means of linear problems and quadratic g are propagated exactly; others are sampled until their standard error is a
+stated fraction of the gap, or a budget ends: then the verdict says "not resolved", and there is no slope.
 """
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import bind
 from flowdyn.integration import solve
 from flowdyn.sampling_means import Functional, Tally, chunks, equation_values, path_values
 from flowdyn.solvers.euler_maruyama import EulerMaruyama
@@ -45,29 +45,35 @@ def scalar_observables(method: Any, observable: Any) -> dict[str, Callable]:
     """Named test functions of flat w: the loss unless the user names others."""
     problem = method.problem
     if observable is None:
-        return {"loss": problem.loss}
+        return {"loss": _loss}
     given = dict(observable) if isinstance(observable, Mapping) else {"g": observable}
-    out = {}
+    out: dict[str, Callable] = {}
     for name, function in given.items():
         if not isinstance(name, str) or not callable(function):
             raise _check.fail("observable", "must be a function g(w), or a mapping of names to such", name)
-        out[name] = _Of(problem, function)
-        shape = jax.eval_shape(out[name], jax.ShapeDtypeStruct((problem.size,), jnp.float64)).shape
-        if shape not in ((), (1,)):
-            raise _check.fail("observable", f"{name!r} must return one number", f"shape {shape}")
+        value = jax.eval_shape(
+            lambda w, g=function: g(problem.unravel(w)), jax.ShapeDtypeStruct((problem.size,), float)
+        )
+        if getattr(value, "shape", ()) not in ((), (1,)):
+            raise _check.fail("observable", f"{name!r} must return one number", f"shape {value.shape}")
+        out[name] = _Of(function)
     if not out:
         raise _check.fail("observable", "must hold at least one function", observable)
     return out
 
 
+def _loss(problem: Any, w: Any) -> jax.Array:
+    return problem.loss(w)
+
+
 class _Of:
     """``g(unravel(w))`` as one number; equal where g is, so that it compiles once."""
 
-    def __init__(self, problem: Any, function: Callable):
-        self.problem, self.function = problem, function
+    def __init__(self, function: Callable):
+        self.function = function
 
-    def __call__(self, w: Any) -> jax.Array:
-        return jnp.asarray(self.function(self.problem.unravel(jnp.asarray(w)))).reshape(())
+    def __call__(self, problem: Any, w: Any) -> jax.Array:
+        return jnp.asarray(self.function(problem.unravel(jnp.asarray(w))), dtype=float).reshape(())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Of) and self.function == other.function
@@ -76,7 +82,7 @@ class _Of:
         return hash(self.function)
 
 
-def _quadratic_parts(functions: list[Callable], size: int) -> list[tuple] | None:
+def _quadratic_parts(functions: Sequence[Callable], size: int) -> list[tuple] | None:
     """Value, gradient and Hessian at 0 of each function if all are quadratic, seen at three random points."""
     points = np.random.default_rng(0).standard_normal((3, size))
     out = []
@@ -99,11 +105,14 @@ def _expectations(parts: list[tuple], mean: np.ndarray, cov: np.ndarray) -> np.n
 class WeakLadder:
     """The gap of means on each rung."""
 
-    def __init__(self, functions: list[Callable], w0: np.ndarray, seed: int, budget: int | None, resolution: float):
-        self.functions, self.w0, self.seed, self.resolution = functions, w0, seed, resolution
+    def __init__(
+        self, problem: Any, functions: list, w0: np.ndarray, seed: int, budget: int | None, resolution: float
+    ) -> None:
+        self.functions = [functools.partial(g, problem) for g in functions]
+        self.w0, self.seed, self.resolution = w0, seed, resolution
         self.budget, self.exact = budget or BUDGET, budget is None
         self.functional = Functional(functions)
-        self.quadratic = _quadratic_parts(functions, len(w0))
+        self.quadratic = _quadratic_parts(self.functions, len(w0))
 
     def gap(self, rung: RandomRecursion, limit: Any, steps: int, t: float) -> Gap:
         """Exact where it can be, else sampled."""
@@ -193,23 +202,10 @@ def _states(system: Any, w0: np.ndarray, times: np.ndarray, solver: Any, count: 
 
 def check_strong(method: RandomRecursion, order: int) -> None:
     """Refuse a strong error where recursion and limit have no noise in common."""
-    if order == 0:
-        return
-    why = Iteration(brownian_dt=1.0).refuses(method, np.zeros(method.problem.size))  # type: ignore[attr-defined]
-    if why or type(method).__name__ != "SGD":
+    if order > 0 and not method.shares_noise:
         raise _check.fail(
             "error",
             "cannot be 'strong' where recursion and limit share no noise",
             f"{type(method).__name__} on {type(method.problem).__name__}",  # type: ignore[attr-defined]
             "use error='weak', or SGD on Quadratic(A, noise)",
         )
-
-
-def _mean(system: Any, w: Any) -> jax.Array:
-    return system.mean_step(0, w)
-
-
-def check_unbiased(method: RandomRecursion, w0: np.ndarray) -> None:
-    """The control variate rests on mean_step: it must be finite at the start."""
-    if not np.isfinite(np.asarray(bind(_mean, method)(w0))).all():
-        raise _check.fail("w0", "must have a finite step", w0)

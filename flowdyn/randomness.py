@@ -2,9 +2,9 @@
 
     bits = Threefry-2x32-20(key = seed, counter = (member, step))        Salmon, Moraes, Dror and Shaw (2011)
 
-A member's noise depends on nothing but seed, member and step: not on the number of members, nor on how they are cut into
-blocks. One call gives 64 bits; where a step needs fewer, G = floor(64 / bits) steps share a call (counter step // G);
-where it needs more, further calls take further keys (lanes) derived from the seed.
+A member's noise depends on nothing but seed, member and step: not on the number of members, nor on how they are cut
+into blocks. One call gives 64 bits; where a step needs fewer, G = floor(64 / bits) steps share a call (counter
+step // G); where it needs more, further calls take further keys (lanes) derived from the seed.
 """
 
 from typing import Any, NamedTuple

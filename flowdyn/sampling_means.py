@@ -2,11 +2,12 @@
 
     d_i = g(x_i) - sum_l c_l g(X_i^l),   error = mean d,   standard error = std d / sqrt(N)
 
-x is the recursion, X^l its equation by Euler-Maruyama at the steps h/2, h/4, h/8 on one Brownian path, c = (1, -6, 8)/3:
-the first two terms of the scheme's own weak error cancel (Talay and Tubaro 1990).
+x is the recursion, X^l its equation by Euler-Maruyama at the steps h/2, h/4, h/8 on one Brownian path,
+c = (1, -6, 8)/3: the first two terms of the scheme's own weak error cancel (Talay and Tubaro 1990).
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,14 +29,14 @@ FIRST_CHUNK, LAST_CHUNK = 2048, 65536
 
 
 class Functional:
-    """The observables of a controlled state as one kernel, equal where the functions are."""
+    """Observables g(problem, w) of a controlled state as one kernel, equal where the functions are."""
 
     def __init__(self, functions: Sequence[Callable]):
         self.functions = tuple(functions)
 
     def __call__(self, system: Any, state: Any) -> jax.Array:
-        values = [controlled_value(lambda w, f=f: jnp.asarray(f(w), dtype=float).reshape(()), state) for f in self.functions]
-        return jnp.stack(values)
+        """Values (F,) at one controlled state."""
+        return jnp.stack([controlled_value(functools.partial(g, system.problem), state) for g in self.functions])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Functional) and self.functions == other.functions
@@ -54,10 +55,12 @@ class Tally:
 
     @classmethod
     def of(cls, rows: np.ndarray) -> "Tally":
+        """Of one chunk (N, F)."""
         mean = rows.mean(axis=0)
         return cls(len(rows), mean, ((rows - mean) ** 2).sum(axis=0))
 
     def merge(self, other: "Tally") -> "Tally":
+        """Of both together."""
         total = self.count + other.count
         shift = other.mean - self.mean
         squares = self.squares + other.squares + shift**2 * self.count * other.count / total
@@ -65,11 +68,18 @@ class Tally:
 
     @property
     def standard_error(self) -> np.ndarray:
+        """Of the mean."""
         return np.sqrt(self.squares / max(self.count - 1, 1) / self.count)
 
 
 def path_values(
-    recursion: RandomRecursion, w0: np.ndarray, steps: int, functional: Functional, seed: int, members: range, refine: int
+    recursion: RandomRecursion,
+    w0: np.ndarray,
+    steps: int,
+    functional: Functional,
+    seed: int,
+    members: range,
+    refine: int,
 ) -> np.ndarray:
     """Controlled values (N, F) of members after `steps` steps."""
     system = Controlled(recursion)
@@ -94,7 +104,7 @@ def equation_values(
     """Extrapolated values (N, F) of the equation, and the change from the next coarser extrapolation."""
     m = equation.noise_dim(w0)
     finest = LEVELS[-1][0]
-    best, coarser = 0.0, 0.0
+    best = coarser = np.zeros(1)
     for substeps, weight in LEVELS:
         scheme = EulerScheme(equation, eta / substeps, m)
         values = path_values(scheme, w0, steps * substeps, functional, seed, members, finest // substeps)

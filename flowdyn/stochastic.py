@@ -121,6 +121,11 @@ class RandomRecursion(RandomSystem, Recursion):
         """Expectation of the next state over the draw."""
 
     @property
+    def shares_noise(self) -> bool:
+        """Whether the numbers drawn are the normalised Brownian increments of the limits of order 1 and up."""
+        return False
+
+    @property
     def epoch(self) -> int:
         """Steps that share one memory; 0 if there is none."""
         return 0

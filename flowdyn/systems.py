@@ -84,7 +84,7 @@ class System(eqx.Module):
 
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse a system that is not what it says at this state."""
-        return None
+        return
 
 
 class ODESystem(System):

@@ -1,7 +1,7 @@
 """SGD with fresh noise on its labels, section 9.5:  L(w) = scale sum_i (f_i(w) - y_i)^2,  n scale = c.
 
-    w_{k+1} = w_k - eta (1/B) sum_j 2 c (r_{i_j} - eps_j) grad f_{i_j},   eps_j ~ N(0, sigma^2) or +-sigma    LabelNoiseSGD
-    dX = -grad L dt + sqrt(eta/B) [ G(X) dW + 2 c sigma / sqrt(n) sum_i grad f_i dW'_i ]                LabelNoiseEquation
+    w_{k+1} = w_k - eta (1/B) sum_j 2 c (r_{i_j} - eps_j) grad f_{i_j},  eps_j ~ N(0, sigma^2) or +-sigma
+    dX = -grad L dt + sqrt(eta/B) [ G(X) dW + 2 c sigma / sqrt(n) sum_i grad f_i dW'_i ]
 
 Near interpolation the sampling noise G vanishes and the label noise remains: 2n Brownian motions in all.
 """
@@ -17,7 +17,7 @@ from flowdyn import _check
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.modified_equation import ModifiedEquation, checked_order
 from flowdyn.methods.sampling import check_batch
-from flowdyn.problems.base import Problem, Vector
+from flowdyn.problems.base import Vector
 from flowdyn.problems.inputs import leaf
 from flowdyn.problems.regression import Regression
 from flowdyn.randomness import Ask, Draw, below
@@ -84,7 +84,8 @@ class LabelNoiseEquation(ModifiedEquation):
     def diffusion(self, t: Vector, state: Vector) -> jax.Array:
         """Columns of the samples, then of the labels."""
         p: Any = self.problem
-        return self.strength * jnp.concatenate([p.noise_factor(state), self.label_strength * p.jacobian(state).T], axis=1)
+        labels = self.label_strength * p.jacobian(state).T
+        return self.strength * jnp.concatenate([p.noise_factor(state), labels], axis=1)
 
     def kick(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
         """Both noises by one gradient each."""

@@ -30,9 +30,9 @@ class ModifiedEquation(OnProblem, SDESystem):
     eta: jax.Array
     batch_size: int = eqx.field(static=True)
     order: int = eqx.field(static=True)
-    calculus: ClassVar[str] = "ito"
+    calculus: ClassVar[str] = "ito"  # type: ignore[misc]
 
-    @property
+    @property  # type: ignore[misc]
     def noise(self) -> str:  # type: ignore[override]
         """Additive where the problem defines Gaussian noise, else general."""
         return "general" if self.problem.gaussian_factor is None else "additive"
@@ -68,7 +68,8 @@ class ModifiedEquation(OnProblem, SDESystem):
 class StochasticModifiedEquation(ModifiedEquation):
     r"""Stochastic modified equation of SGD, of weak order 1 or 2 in eta.
 
-    .. math:: dX = -\nabla\big(L + [p{=}2]\tfrac{\eta}{4}\|\nabla L\|^2\big)\,dt + \sqrt{\eta s}\,G(X)\,dW, \qquad GG^\top = \Sigma
+    .. math:: dX = -\nabla\big(L + [p{=}2]\tfrac{\eta}{4}\|\nabla L\|^2\big)\,dt + \sqrt{\eta s}\,G(X)\,dW,
+              \qquad GG^\top = \Sigma
 
     Parameters
     ----------
@@ -110,9 +111,7 @@ class StochasticModifiedEquation(ModifiedEquation):
         n = None if problem.gaussian_factor is not None else problem.sample_count
         self.batch_size, self.sampling = check_batch(batch_size, n, sampling)
         if sampling == "reshuffle":
-            raise _check.fail(
-                "sampling", "must be 'with' or 'without': reshuffled steps are not independent", sampling
-            )
+            raise _check.fail("sampling", "must be 'with' or 'without': reshuffled steps are not independent", sampling)
 
     @property
     def share(self) -> float:

@@ -48,8 +48,8 @@ class OrnsteinUhlenbeck(SDESystem):
     center: jax.Array
     force: jax.Array
     factor: jax.Array
-    calculus: ClassVar[str] = "ito"
-    noise: ClassVar[str] = "additive"
+    calculus: ClassVar[str] = "ito"  # type: ignore[misc]
+    noise: ClassVar[str] = "additive"  # type: ignore[misc]
     summary: ClassVar[str] = "Ornstein-Uhlenbeck process dX = (b - A (X - c)) dt + D^(1/2) dW"
 
     def __init__(self, A: Any, D: Any, center: Any = None, force: Any = None):
@@ -89,7 +89,7 @@ class OrnsteinUhlenbeck(SDESystem):
         return matvec(self.factor, increment)
 
     def noise_dim(self, state: np.ndarray) -> int:
-        """d."""
+        """D."""
         return self.A.shape[0]
 
     def law(self) -> Law:

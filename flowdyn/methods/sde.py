@@ -79,7 +79,9 @@ class SDE(SDESystem):
             raise _check.fail("g", f"must return shape ({size},) for diagonal noise", f"shape {shape}")
         if self.noise != "diagonal" and (len(shape) != 2 or shape[0] != size):
             raise _check.fail(
-                "g", f"must return shape ({size}, m), one column a Brownian motion", f"shape {shape}",
+                "g",
+                f"must return shape ({size}, m), one column a Brownian motion",
+                f"shape {shape}",
                 'or say noise="diagonal" for one entry a component',
             )
         return value
@@ -137,4 +139,6 @@ class SDE(SDESystem):
                 change[i] = 0.0
             if change.max(initial=0.0) > 0:
                 rule = "must not depend on x" if self.noise == "additive" else "must depend in entry i on x_i alone"
-                raise _check.fail("noise", f"= {self.noise!r} says that g {rule}", f"a change with x[{i}]", 'say noise="general"')
+                raise _check.fail(
+                    "noise", f"= {self.noise!r} says that g {rule}", f"a change with x[{i}]", 'say noise="general"'
+                )

@@ -49,11 +49,12 @@ class _Sampled(OnProblem, RandomRecursion):
     batch_size: int = eqx.field(static=True)
     references: ClassVar[str] = "Li, Tai and E (2017, 2019)"
 
-    def gradient(self, state: Vector, index: jax.Array | None, numbers: jax.Array) -> jax.Array:
+    def gradient(self, state: Vector, index: Any, numbers: jax.Array) -> jax.Array:
         """Mean gradient of the samples in `index`, or the gradient with Gaussian noise."""
         factor = self.problem.gaussian_factor
         if factor is not None:
-            return self.problem.grad(state) + matvec(factor, numbers) / np.sqrt(self.batch_size)
+            # minus: the step then adds the same multiple of the numbers as the equation's increment
+            return self.problem.grad(state) - matvec(factor, numbers) / np.sqrt(self.batch_size)
         return jax.grad(lambda w: jnp.mean(self.problem.batch_losses(w, index)))(jnp.asarray(state))
 
     def warn_before(self, w0: np.ndarray) -> str | None:
@@ -107,6 +108,11 @@ class SGD(_Sampled):
         self.eta = as_schedule("eta", eta)
         n = None if self.is_gaussian else problem.sample_count
         self.batch_size, self.sampling = check_batch(batch_size, n, sampling)
+
+    @property
+    def shares_noise(self) -> bool:
+        """The Gaussian noise of a Quadratic is the increment of its equation's Brownian motion."""
+        return self.is_gaussian
 
     @property
     def share(self) -> float:
@@ -178,7 +184,8 @@ class SGD(_Sampled):
 class SVAG(_Sampled):
     r"""Stochastic variance amplified gradient: SGD of step eta / l with the noise of step eta.
 
-    .. math:: w_{k+1} = w_k - \frac{\eta}{l}\Big[\tfrac{1+\sqrt{2l-1}}2 g_k + \tfrac{1-\sqrt{2l-1}}2 g'_k\Big], \qquad t = \eta k / l
+    .. math:: w_{k+1} = w_k - \frac{\eta}{l}\Big[\tfrac{1+\sqrt{2l-1}}2 g_k + \tfrac{1-\sqrt{2l-1}}2 g'_k\Big],
+              \qquad t = \eta k / l
 
     Parameters
     ----------

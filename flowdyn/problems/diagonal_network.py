@@ -3,8 +3,6 @@
 w' = -2 (Xt^T r) ⊙ w,  Xt = [X, -X],  r = X theta - y;   invariant along the flow:  w+ ⊙ w- = const   (9.114)
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np

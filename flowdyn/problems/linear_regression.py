@@ -5,8 +5,6 @@ The Hessian X^T X is constant, so the gradient flow and gradient descent are kno
     w(t) = w0 + X^+ (I - exp(-X X^T t)) (y - X w0),   and exp(-lam t) -> (1 - eta lam)^k for the recursion.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -3,8 +3,6 @@
 grad L = (1/n) sum_i <w ⊙ w - theta*, x_i> x_i ⊙ w   (9.46),  where y_i = <theta*, x_i>
 """
 
-from typing import Any
-
 import jax
 import numpy as np
 

@@ -1,8 +1,8 @@
 """SDEs by diffrax with adaptive steps, always stepping onto the save times.
 
 diffrax's adaptive solvers solve Stratonovich equations; an Ito equation is handed over with its correction drift
-(:meth:`SDESystem.drift_as`), or to Ito-Milstein under step doubling. Interpolated saves would halve the variance between
-steps, so every save time is a step.
+(:meth:`SDESystem.drift_as`), or to Ito-Milstein under step doubling. Interpolated saves would halve the variance
+between steps, so every save time is a step.
 """
 
 import dataclasses
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
@@ -47,7 +46,7 @@ def _path(system: SDESystem, plan: _Plan, numbers: tuple, y0: jax.Array, key: ja
     if plan.method == "ItoMilstein" and plan.adaptive:
         solver = dfx.HalfSolver(solver)
     path = dfx.VirtualBrownianTree(t0, ts[-1], tol, (plan.m,), key, levy_area=dfx.SpaceTimeLevyArea)
-    terms = dfx.MultiTerm(
+    terms: Any = dfx.MultiTerm(
         dfx.ODETerm(lambda t, y, args: system.drift_as(calculus, t, y)),
         dfx.ControlTerm(lambda t, y, args: system.diffusion(t, y), path),
     )
@@ -71,7 +70,9 @@ def _path(system: SDESystem, plan: _Plan, numbers: tuple, y0: jax.Array, key: ja
     return solution.ys, solution.result == dfx.RESULTS.max_steps_reached, solution.stats["num_steps"]
 
 
-def _paths(system: SDESystem, plan: _Plan, numbers: tuple, states: jax.Array, seed: jax.Array, members: jax.Array) -> tuple:
+def _paths(
+    system: SDESystem, plan: _Plan, numbers: tuple, states: jax.Array, seed: jax.Array, members: jax.Array
+) -> tuple:
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(members)
     return jax.vmap(lambda y0, key: _path(system, plan, numbers, y0, key))(states, keys)
 

@@ -3,8 +3,8 @@
     state_{n+1} = step(n, t_n, h, state_n, draw(seed, member, n))        n = first .. last - 1 on each leg
 
 A leg ends at a save time. Blocks bound the memory; their size does not depend on the number of members where the step
-holds contractions (a matrix product's last bit changes with the size of the batch), so that a member is the same bits in
-any ensemble.
+holds contractions (a matrix product's last bit changes with the size of the batch), so that a member is the same bits
+in any ensemble.
 """
 
 import dataclasses
@@ -217,12 +217,16 @@ class _Drive:
         call = bind(_advance, self.task.system, plan, self.epoch)
         legs, j, n = self.legs, 0, int(self.legs.first[0])
         while j < len(legs.last) and n <= self.end:
-            index, low, high = [], [], []
+            index: list[int] = []
+            low: list[int] = []
+            high: list[int] = []
             budget = min(self.piece, self.end - n)
             begun, before = time.monotonic(), n
             while len(index) < self.rows and j < len(legs.last) and (budget > 0 or legs.last[j] == n):
                 take = min(int(legs.last[j]) - n, budget)
-                index.append(j), low.append(n), high.append(n + take)
+                index.append(j)
+                low.append(n)
+                high.append(n + take)
                 n, budget = n + take, budget - take
                 j += int(n == legs.last[j])
             if not index:

@@ -1,6 +1,6 @@
-"""What stochastic schemes of fixed step share: steps that land on every save time, and Brownian paths that can be shared.
+"""What stochastic schemes of fixed step have in common: steps that land on every save time, and shared Brownian paths.
 
-    Between two saves a run of ceil(span / dt) equal steps is taken, so that the variance at a save time is right.
+Between two saves a run of ceil(span / dt) equal steps is taken, so that the variance at a save time is right.
 """
 
 import dataclasses

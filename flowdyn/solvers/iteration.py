@@ -101,7 +101,7 @@ class Iteration(Solver):
         """Recursions only."""
         if not isinstance(system, Recursion):
             return f"it runs recursions, and this is {system.kind}"
-        if self.brownian_dt is not None and not (isinstance(system, RandomRecursion) and _is_gaussian(system)):
+        if self.brownian_dt is not None and not (isinstance(system, RandomRecursion) and system.shares_noise):
             return "`brownian_dt` is for recursions whose noise is Gaussian, e.g. SGD on Quadratic(A, noise)"
         return None
 
@@ -136,10 +136,6 @@ class Iteration(Solver):
                 "flowdyn.predict, whose cost does not grow with 1/eta"
             )
         return _Run(task).result()
-
-
-def _is_gaussian(system: RandomRecursion) -> bool:
-    return system.ask.words == 0 and system.ask.numbers > 0 and system.ask.kind == "float64" and not system.epoch
 
 
 class _Run:

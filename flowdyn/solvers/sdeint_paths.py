@@ -110,7 +110,8 @@ class Sdeint(FixedStep):
             if task.out_of_time() or (task.max_steps is not None and spent > task.max_steps):
                 code = STATUSES.index("max_seconds" if task.out_of_time() else "max_steps")
                 break
-            new = state if last == first else self._leg(f, g, state, (int(first), int(last), t, h), task, member, m, refine)
+            leg = (int(first), int(last), t, h)
+            new = state if last == first else self._leg(f, g, state, leg, task, member, m, refine)
             if is_bad(new[None])[0]:
                 code, stopped = STATUSES.index(blame(new, state)), int(last)
                 break

@@ -1,4 +1,4 @@
-"""What label noise adds to the loss, section 9.5:  L + lam tr H,   lam = eta sigma^2 / (4 B)   for L = 1/(2n) sum r_i^2"""
+"""What label noise adds to the loss, section 9.5:  L + lam tr H,  lam = eta sigma^2 / (4B)  for L = 1/(2n) sum r_i^2"""
 
 from typing import Any
 
@@ -13,7 +13,8 @@ def label_noise_penalty(
     r"""Regulariser that label-noise SGD adds to the loss near interpolation.
 
     .. math:: \text{trace: } \frac{c\,\eta\sigma^2}{2B} \operatorname{tr} H, \qquad
-              \text{logdet: } -\frac{c\,\sigma^2}{B} \operatorname{tr}\log(I - \tfrac{\eta}{2} H), \qquad L = \frac{c}{n}\sum r_i^2
+              \text{logdet: } -\frac{c\,\sigma^2}{B} \operatorname{tr}\log(I - \tfrac{\eta}{2} H),
+              \qquad L = \frac{c}{n}\sum r_i^2
 
     Parameters
     ----------
