@@ -10,8 +10,10 @@ import warnings
 from typing import Any
 
 from flowdyn import _check
+from flowdyn.cli_inputs import add_method, add_problem, method_of, problem_of
 
 PROGRAM = "flowdyn"
+RANDOM_STEPS = 40  # of the largest step size, where a random ladder is given no time
 
 
 def _numbers(text: str) -> list[float]:
@@ -29,24 +31,28 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
-    ladder = commands.add_parser("eta-limit", help="run gradient descent at several eta beside its flow, fit the order")
-    _add_problem(ladder)
+    ladder = commands.add_parser("eta-limit", help="run a method at several eta beside its limit, fit the order")
+    add_problem(ladder)
+    ladder.add_argument("--method", default="GradientDescent", help="GradientDescent (default), SGD, ...")
+    add_method(ladder)
     ladder.add_argument("--etas", type=_numbers, help="step sizes, e.g. 0.04,0.02,0.01 (default: six halvings)")
     ladder.add_argument(
-        "--order", type=int, default=0, help="order of the limit: 0 the flow, p its modified flow (default 0)"
+        "--order", type=int, help="order of the limit: 0 the flow, p its modified flow or equation (default 0; SGD: 1)"
     )
+    ladder.add_argument("--error", help="sup (default); for random methods weak (default) or strong")
     ladder.add_argument("--steps", type=int, help="steps of the largest eta, in place of --t")
     _add_output(ladder)
     ladder.set_defaults(run=_eta_limit)
 
     single = commands.add_parser("solve", help="run one method or flow")
-    _add_problem(single)
+    add_problem(single)
     single.add_argument(
-        "--method", default="GradientFlow", help="GradientFlow (default), GradientDescent, ModifiedFlow"
+        "--method", default="GradientFlow", help="GradientFlow (default), GradientDescent, ModifiedFlow, SGD, ..."
     )
-    single.add_argument("--eta", type=float, help="step size of GradientDescent and ModifiedFlow")
-    single.add_argument("--order", type=int, default=1, help="order of ModifiedFlow (default 1)")
-    single.add_argument("--steps", type=int, help="steps of GradientDescent, in place of --t")
+    single.add_argument("--eta", type=float, help="step size, for the methods that have one")
+    single.add_argument("--order", type=int, help="order of ModifiedFlow or of a stochastic equation (default 1)")
+    single.add_argument("--steps", type=int, help="steps of a recursion, in place of --t")
+    add_method(single)
     single.add_argument("--saves", type=int, default=101, help="times kept (default 101)")
     _add_output(single)
     single.set_defaults(run=_solve)
@@ -61,22 +67,6 @@ def parser() -> argparse.ArgumentParser:
     picture.add_argument("--overwrite", action="store_true", help="replace an existing picture")
     picture.set_defaults(run=_plot)
     return top
-
-
-def _add_problem(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "data", nargs="?", metavar="DATA", help=".csv or .nc table (default: an embedded sparse problem)"
-    )
-    command.add_argument(
-        "--problem", help="LinearRegression (default with DATA), SquaredRegression, DiagonalNetwork, ..."
-    )
-    command.add_argument("--target", metavar="COLUMN", help="column of DATA to predict")
-    command.add_argument("--standardize", action="store_true", help="give every column mean 0 and standard deviation 1")
-    command.add_argument(
-        "--alpha", type=float, help="scale of the initialisation, where the problem has one (default 0.1)"
-    )
-    command.add_argument("--t", type=float, help="training time (default: 20 over the largest curvature at the start)")
-    command.add_argument("--seed", type=int, default=0, help="seed of the embedded problem (default 0)")
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:
@@ -131,31 +121,6 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
-def _problem(options: argparse.Namespace) -> tuple[Any, Any]:
-    """The problem and its start."""
-    import inspect
-
-    from flowdyn import examples, problems
-    from flowdyn.problems.regression import TableProblem
-    from flowdyn.registry import look_up
-
-    if options.data is None:
-        for name in ("problem", "target", "standardize"):
-            if getattr(options, name):
-                raise _check.fail(f"--{name}", "needs DATA", getattr(options, name), "give a .csv or .nc file first")
-        problem = examples.sparse_network(_check.integer("--seed", options.seed, minimum=0))
-    else:
-        cls = look_up("--problem", options.problem or "LinearRegression", problems.__name__, problems.REGISTRY)
-        if not issubclass(cls, TableProblem):
-            raise _check.fail("--problem", "must be one that a table of X and y defines", options.problem)
-        problem = cls.from_file(options.data, target=options.target, standardize=options.standardize)
-    if "alpha" in inspect.signature(problem.init).parameters:
-        return problem, problem.init(0.1 if options.alpha is None else options.alpha)
-    if options.alpha is not None:
-        raise _check.fail("--alpha", f"is not an option of {type(problem).__name__}, which starts at 0", options.alpha)
-    return problem, problem.init()
-
-
 def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse outputs that cannot be written before anything is computed."""
     from flowdyn.storage import writable
@@ -190,56 +155,69 @@ def _eta_limit(options: argparse.Namespace) -> None:
     import numpy as np
 
     import flowdyn as fd
-    from flowdyn.convergence import RUNGS
+    from flowdyn.convergence import RANDOM_RUNGS, RUNGS
     from flowdyn.pilot import default_time, stable_eta
 
     _check_outputs(options)
-    problem, w0 = _problem(options)
+    problem, w0 = problem_of(options)
     if options.t is not None and options.steps is not None:
         raise _check.fail("--steps", "excludes --t", options.steps)
+    order, options.order = options.order, None  # of the limit, not of the method
+    random = method_of(options, problem, eta=1.0).is_random
     t = options.t if options.steps is None and options.t is not None else default_time(problem, w0)
     etas = options.etas
     if etas is None:
-        etas = (stable_eta(problem, w0, _check.real("--t", t, positive=True)) / 2.0 ** np.arange(RUNGS)).tolist()
+        largest = stable_eta(problem, w0, _check.real("--t", t, positive=True))
+        if random:  # one sample's curvature is up to n times that of the mean
+            largest *= min(1.0, ((options.batch_size or 1) / (problem.sample_count or 1)) ** 0.5)
+        etas = (largest / 2.0 ** np.arange(RANDOM_RUNGS if random else RUNGS)).tolist()
+    if random and options.t is None:
+        t = RANDOM_STEPS * max(etas)  # sampled means are dear
     if options.steps is not None:
         t = _check.integer("--steps", options.steps, minimum=1) * max(etas)
-    method = fd.GradientDescent(problem, eta=max(etas))
-    ladder = fd.eta_limit(method, w0, t, etas, order=options.order, seed=options.seed)
-    print(f"{ladder.attrs['title']} ({type(problem).__name__}, up to t = {float(ladder.t[-1]):g})")
-    print(f"{'eta':>12} {'steps':>9} {'sup error':>12}")
-    for i in range(ladder.sizes["eta"]):
-        row = ladder.isel(eta=i)
-        print(f"{float(row.eta):12.6g} {int(row.k[-1]):9d} {float(row.sup_error):12.4e}")
-    low, high = ladder.order_interval.values
-    print(
-        f"order {float(ladder.order):.4f}, 95 % interval [{low:.4f}, {high:.4f}], "
-        f"expected {float(ladder.order_expected):g}"
-    )
+    method = method_of(options, problem, eta=max(etas))
+    more = {"order": order, "error": options.error, "realizations": options.realizations, "seed": options.seed}
+    ladder = fd.eta_limit(method, w0, t, etas, **more)
+    print(f"{ladder.attrs['title']} ({type(problem).__name__}, up to t = {float(ladder.t.max()):g})")
+    for line in _ladder_lines(ladder):
+        print(line)
     if ladder.attrs["verdict"] != "resolved":
         print(ladder.attrs["verdict"])
     _write(ladder, options)
 
 
+def _ladder_lines(ladder: Any) -> list[str]:
+    """The table of a ladder and its fitted order."""
+    weak = "observable" in ladder.dims
+    what = f"{ladder.attrs['flowdyn_kind'].split()[0]} error" if weak else "sup error"
+    lines = [f"{'eta':>12} {'steps':>9} {what:>12}" + (f" {'std. error':>12}" if weak else "")]
+    for i in range(ladder.sizes["eta"]):
+        row = ladder.isel(eta=i)
+        steps = int(row.k.max())
+        if weak:
+            numbers = f"{float(row.error[0]):12.4e} {float(row.standard_error[0]):12.4e}"
+        else:
+            numbers = f"{float(row.sup_error):12.4e}"
+        lines.append(f"{float(row.eta):12.6g} {steps:9d} {numbers}")
+    first = ladder.isel(observable=0) if weak else ladder
+    low, high = first.order_interval.values
+    expected = float(ladder.order_expected)
+    lines.append(f"order {float(first.order):.4f}, 95 % interval [{low:.4f}, {high:.4f}], expected {expected:g}")
+    return lines
+
+
 def _solve(options: argparse.Namespace) -> None:
     import flowdyn as fd
-    from flowdyn import methods
     from flowdyn.pilot import default_time
-    from flowdyn.registry import look_up
 
     _check_outputs(options)
-    cls = look_up("--method", options.method, methods.__name__, methods.REGISTRY)
-    problem, w0 = _problem(options)
-    arguments = {"GradientFlow": [], "GradientDescent": ["eta"], "ModifiedFlow": ["eta", "order"]}.get(options.method)
-    if arguments is None:
-        raise _check.fail("--method", "must be GradientFlow, GradientDescent or ModifiedFlow here", options.method)
-    if "eta" in arguments and options.eta is None:
-        raise _check.fail("--eta", f"must be given for {options.method}", None)
-    if "eta" not in arguments and options.eta is not None:
-        raise _check.fail("--eta", f"is not an option of {options.method}", options.eta)
-    system = cls(problem, **{name: getattr(options, name) for name in arguments})
+    problem, w0 = problem_of(options)
+    system = method_of(options, problem)
     t = options.t if options.t is not None or options.steps is not None else default_time(problem, w0)
-    run = fd.solve(system, w0, t, steps=options.steps, saves=options.saves, seed=options.seed)
-    end, loss, norm = (float(values[-1]) for values in (run.t, run.loss, run.grad_norm))
+    more = {"saves": options.saves, "seed": options.seed, "realizations": options.realizations}
+    run = fd.solve(system, w0, t, steps=options.steps, **more)
+    last = run.isel(t=-1).mean("realization") if "realization" in run.dims else run.isel(t=-1)
+    end, loss, norm = float(run.t[-1]), float(last.loss), float(last.grad_norm)
     print(f"{run.attrs['title']}: t = {end:g}, loss = {loss:.6g}, grad_norm = {norm:.3g}")
     _write(run, options)
 

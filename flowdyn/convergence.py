@@ -16,6 +16,7 @@ from flowdyn.sup_ladder import sup_ladder
 from flowdyn.systems import DiscreteSystem, Recursion
 
 RUNGS = 6
+RANDOM_RUNGS = 4  # sampling a rung costs more than running it once
 
 
 def eta_limit(
@@ -47,7 +48,8 @@ def eta_limit(
     t : float
         End time on the clock; rounded down to a common multiple of all time steps.
     etas : array_like (m,), optional
-        Step sizes, at least 3; the method's eta and five halvings of its time step unless given.
+        Step sizes, at least 3; the method's eta and five halvings of its time step (three for random methods)
+        unless given.
     order : int, optional
         Order p of the limit: 0 the gradient flow, p >= 1 the modified flow or (SGD, p = 1 or 2) stochastic equation.
         0 unless given, 1 for random methods.
@@ -126,7 +128,8 @@ def _rungs(method: Any, etas: Any) -> tuple[list[Recursion], np.ndarray]:
         )
     eta = method.constant_eta("a ladder over eta")
     if etas is None:
-        etas = eta * 2.0 ** (-np.arange(RUNGS) / method.step_power)
+        count = RANDOM_RUNGS if method.is_random else RUNGS
+        etas = eta * 2.0 ** (-np.arange(count) / method.step_power)
     values = _check.real_array("etas", etas, ndim=1)
     if len(values) < 3:
         raise _check.fail("etas", "must hold at least 3 step sizes to fit an order", values)

@@ -49,7 +49,9 @@ def plot(ds: xr.Dataset, ax: Any = None, *, kind: str | None = None) -> Any:
         return ax.figure
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(draw), figsize=(4.6 * len(draw), 3.8), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(draw), figsize=(max(4.6 * len(draw), 6.2), 3.8), layout="constrained", squeeze=False
+    )
     for panel, axis in zip(draw, axes[0], strict=True):
         panel(ds, axis)
     figure.suptitle(str(ds.attrs.get("title", "")), fontsize=11)

@@ -107,7 +107,8 @@ def _histogram(name: str, index: int | None) -> Callable:
             axis.plot(x, density, color=RED, linewidth=1.8, label="normal law, exact moments")
         axis.set_xlabel(f"{_title(ds, name, index)} at t = {float(ds.t[-1]):g}")
         axis.set_ylabel("density")
-        axis.legend(fontsize=8, frameon=False)
+        axis.set_ylim(0, 1.25 * axis.get_ylim()[1])  # room for the legend
+        axis.legend(fontsize=8, frameon=False, loc="upper right")
 
     return draw
 
@@ -170,6 +171,8 @@ def _gaps(ds: xr.Dataset, axis: Any) -> None:
             )
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.minorticks_off()
+    axis.set_xticks(h, [f"{x:.3g}" for x in h])
     same = np.allclose(h, ds.eta.values)
     axis.set_xlabel(r"step size $\eta$" if same else "time step h of the clock")
     axis.set_ylabel("root-mean-square distance" if strong else r"$|E\,g(w_\eta) - E\,g(X)|$,  bars 95 %")

@@ -130,7 +130,7 @@ def _dataset(
     limit = "its gradient flow" if order == 0 else f"its stochastic equation of order {order}"
     attrs = dataset.provenance(
         f"{kind} ladder",
-        f"{name} as eta -> 0, beside {limit}: {kind} error",
+        f"{name} beside {limit}: {kind} error as eta -> 0",
         f"{method.summary}, on a ladder of step sizes, beside {limit}",
         method.references or method.problem.citation or "none",
         flowdyn_system=spec,

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flowdyn.normal_quantile import normal_quantile
+
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 BITS = {"float64": 64, "float32": 32, "three-point": 32, "rademacher": 1}  # bits that one number takes
 MAX_COUNTER = 2**32
@@ -108,8 +110,7 @@ def normal32(word: jax.Array) -> jax.Array:
 def normal64(high: jax.Array, low: jax.Array) -> jax.Array:
     """Standard normals from 64 bits each, in double precision."""
     bits = (high.astype(jnp.uint64) << jnp.uint64(32)) | low.astype(jnp.uint64)
-    centre = ((bits.astype(jnp.int64) >> 12).astype(jnp.float64) + 0.5) * 2.0**-51
-    return np.sqrt(2) * jax.lax.erf_inv(centre)
+    return normal_quantile(((bits.astype(jnp.int64) >> 12).astype(jnp.float64) + 0.5) * 2.0**-52)
 
 
 def three_point(word: jax.Array) -> jax.Array:

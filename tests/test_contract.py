@@ -121,7 +121,7 @@ def _imports(path):
 
 
 FLOORS = [
-    ["_check", "registry", "progress", "theory"],
+    ["_check", "registry", "progress", "theory", "normal_quantile"],
     ["tables", "compiled", "randomness", "problems", "schedules"],
     ["systems"],
     ["stochastic"],
@@ -133,6 +133,7 @@ FLOORS = [
     ["random_ladders", "sup_ladder"],
     ["random_limit", "prediction"],
     ["convergence", "pilot", "examples"],
+    ["cli_inputs"],
     ["cli"],
 ]
 FREE = {"comparison", "plotting", "plotting_ensembles", "ladders"}  # Datasets or arrays only

@@ -191,7 +191,8 @@ class _Drive:
 
     def __init__(self, task: Task, plan: Plan, legs: Legs, epoch: int, keys: tuple, size: int):
         self.task, self.plan, self.legs, self.epoch, self.keys, self.size = task, plan, legs, epoch, keys, size
-        self.rows = int(np.clip(2**21 // (size * max(task.state0.size, 1)), 1, 64))
+        fits = int(np.clip(2**21 // (size * max(task.state0.size, 1)), 1, 64))
+        self.rows = min(fits, 1 << (len(legs.last) - 1).bit_length())  # few shapes, and no room for rows never saved
         self.limits = np.zeros(0) if task.stop is None else task.stop.thresholds
         self.piece = FIRST_PIECE
         self.end = int(legs.last[-1]) if task.max_steps is None else task.k0 + task.max_steps

@@ -1,0 +1,135 @@
+"""Weak and strong ladders: orders by exact moments, by sampling, and the refusal to fit noise."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import flowdyn as fd
+
+# f = (x - gamma)^2 - 1, gamma = +-1: the gradient of the mean is 2x, the noise +-2
+TOY = fd.problems.LinearRegression([[1.0], [1.0]], [1.0, -1.0])
+OBSERVABLES = {"x": lambda w: w[0], "x2": lambda w: w[0] ** 2}
+
+
+@pytest.mark.parametrize(("order", "expected"), [(0, 1), (1, 1), (2, 2)])
+def test_weak_order_by_exact_moments(order, expected):
+    ladder = fd.eta_limit(
+        fd.SGD(TOY, 0.05), [3.0], t=1.0, etas=0.1 / 2.0 ** np.arange(7), order=order, observable=OBSERVABLES
+    )
+    assert (ladder.members == 0).all() and float(ladder.order_expected) == expected
+    assert (np.abs(ladder.order - expected) < 0.03).all()
+    eta = ladder.eta.values
+    # by hand: (1 - 2 eta)^(1/eta) against exp(-2) or exp(-(2 + 2 eta))
+    truth = 3 * ((1 - 2 * eta) ** (1 / eta) - np.exp(-(2 + (2 * eta if order == 2 else 0))))
+    assert np.allclose(ladder.error.sel(observable="x"), truth, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(("order", "expected"), [(1, 1), (2, 2)])
+def test_weak_order_by_sampling(order, expected):
+    ladder = fd.eta_limit(
+        fd.SGD(TOY, 0.1), [3.0], t=1.0, etas=[0.2, 0.1, 0.05, 0.025], order=order, observable=OBSERVABLES,
+        realizations=2**21, resolution=0.05,
+    )  # fmt: skip
+    assert ladder.attrs["verdict"] == "resolved" and (ladder.members > 0).all()
+    exact = fd.eta_limit(
+        fd.SGD(TOY, 0.1), [3.0], t=1.0, etas=[0.2, 0.1, 0.05, 0.025], order=order, observable=OBSERVABLES
+    )
+    assert (np.abs(ladder.error - exact.error) < 4.5 * ladder.standard_error + 1e-12).all()
+    low, high = ladder.order_interval.sel(observable="x").values
+    assert low - 0.02 < expected < high + 0.02 and high - low < 0.4
+
+
+NET = fd.problems.CustomRegression(
+    lambda w, x: jnp.tanh(x @ w),
+    [0.5, -0.2, 0.9],
+    np.array([0.3, 0.3]),
+    data=np.array([[1.0, 0.5], [-0.3, 1.0], [0.8, -1.0]]),
+)
+
+
+def toy_losses(w, d):
+    """Not quadratic: a product fitted to three targets, with a quartic penalty."""
+    return (w[0] ** 2 * w[1] - d) ** 2 / 2 + 0.05 * jnp.sum(w**4)
+
+
+def test_weak_order_of_a_nonlinear_problem_by_sampling():
+    targets = np.array([0.5, 1.0, 1.5])
+    p = fd.problems.CustomProblem(
+        lambda w, d: jnp.mean(toy_losses(w, d)), np.array([1.0, 0.3]), data=targets, sample_losses=toy_losses
+    )
+    ladder = fd.eta_limit(
+        fd.SGD(p, 0.1), p.init(), t=1.0, etas=[0.1, 0.05, 0.025, 0.0125], realizations=2**14,
+        observable={"w1": lambda w: w[1]},
+    )  # fmt: skip
+    assert ladder.attrs["verdict"] == "resolved"
+    low, high = ladder.order_interval.values[0]
+    assert low < 1.0 < high and high - low < 0.4
+    # an independent mean of the coarsest rung, without the control variate
+    run = fd.solve(fd.SGD(p, 0.1), p.init(), t=[1.0], realizations=40_000, seed=99)
+    plain = run.w.values[:, -1, 1]
+    assert abs(plain.mean() - float(ladder["mean"][0, 0])) < 4.5 * plain.std() / 200
+
+
+def test_noise_is_never_fitted():
+    ladder = fd.eta_limit(fd.SGD(NET, 0.1), NET.init(), t=1.0, realizations=200, etas=[0.1, 0.05, 0.025, 0.0125])
+    assert ladder.attrs["verdict"].startswith("not resolved") and np.isnan(ladder.order).all()
+
+
+def test_a_rung_is_the_same_whatever_runs_beside_it():
+    make = lambda etas: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], t=1.0, etas=etas, order=1, realizations=5000)  # noqa: E731
+    long, short = make([0.2, 0.1, 0.05, 0.025]), make([0.1, 0.05, 0.025])
+    assert np.array_equal(long.error[1:], short.error)
+
+
+def test_strong_order_on_shared_noise():
+    p = fd.problems.Quadratic([[2.0, 0.5], [0.5, 1.0]], noise=[[1.0, 0.2], [0.2, 0.5]])
+    etas = 0.05 / 2.0 ** np.arange(4)
+    ladder = fd.eta_limit(fd.SGD(p, 0.05), [1.0, -1.0], t=0.5, etas=etas, error="strong", saves=11, realizations=300)
+    assert abs(float(ladder.order[0]) - 1) < 0.1 and float(ladder.order_expected) == 1
+    flow = fd.eta_limit(
+        fd.SGD(p, 0.05), [1.0, -1.0], t=0.5, etas=etas, error="strong", saves=11, order=0, realizations=2000
+    )
+    assert abs(float(flow.order[0]) - 0.5) < 0.1 and float(flow.order_expected) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, error="strong"), "share no noise"),
+        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, error="sup"), "`error` must be one of"),
+        (lambda: fd.eta_limit(fd.GradientDescent(TOY, 0.1), [3.0], 1.0, error="weak"), "must be 'sup'"),
+        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, order=3), "must be 1 or 2"),
+        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, observable=lambda w: jnp.zeros(3)), "one number"),
+        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1, sampling="reshuffle"), [3.0], 1.0), "not independent"),
+        (lambda: fd.eta_limit(fd.SGD(TOY, fd.schedules.PowerDecay(0.1)), [3.0], 1.0), "must be one number"),
+        (lambda: fd.predict(fd.SGD(TOY, 0.1), [3.0], 1.0), "deterministic recursion"),
+    ],
+)
+def test_wrong_science_is_refused(call, message):
+    with pytest.raises(fd.ArgumentError, match=message):
+        call()
+
+
+def test_weak_error_of_two_datasets():
+    sgd = fd.SGD(fd.problems.Quadratic(1.0, noise=1.0), eta=0.25)
+    a = fd.solve(sgd, [1.0], t=1.0, realizations=20_000, seed=1)
+    b = fd.solve(sgd.limit(1), [1.0], t=a.t.values, realizations=20_000, seed=2)
+    gap = fd.comparison.weak_error(a, b, lambda ds: ds.w.isel(param=0))
+    truth = 0.75 ** np.arange(5) - np.exp(-a.t.values)
+    assert (np.abs(gap.error - truth) <= 4.5 * gap.standard_error + 1e-15).all()
+    with pytest.raises(fd.ArgumentError, match="same times"):
+        fd.comparison.weak_error(a, b.isel(t=slice(0, 3)), "loss")
+
+
+@pytest.mark.parametrize("kind", ["weak", "strong", "fan", "histogram", "ellipse"])
+def test_pictures(kind, tmp_path):
+    if kind in ("weak", "strong"):
+        p = fd.problems.Quadratic(1.0, noise=1.0)
+        ds = fd.eta_limit(fd.SGD(p, 0.1), [1.0], t=0.4, error=kind, realizations=200, saves=3)
+        fd.save(ds, tmp_path / "l.nc")
+        ds, kind = fd.load(tmp_path / "l.nc"), None
+    else:
+        p = fd.problems.Quadratic(np.eye(2), noise=np.eye(2))
+        ds = fd.solve(fd.SGD(p, 0.1), [1.0, 1.0], t=1.0, realizations=50)
+    figure = fd.plot(ds, kind=kind)
+    assert all(axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)

@@ -1,0 +1,106 @@
+"""Strong and weak orders of the stochastic schemes, each measured on at least four step sizes."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import flowdyn as fd
+
+CELL = 2.0**-9
+DRIFT, NOISE = -1.0, 0.8
+
+
+def gbm(calculus):
+    return fd.SDE(lambda t, x: DRIFT * x, lambda t, x: NOISE * x, calculus=calculus, noise="diagonal")
+
+
+def brownian(count, seed):
+    """W(1) of the shared paths."""
+    sde = fd.SDE(lambda t, x: 0 * x, lambda t, x: 1 + 0 * x, noise="diagonal")
+    solver = fd.solvers.EulerMaruyama(dt=CELL, brownian_dt=CELL)
+    return fd.solve(sde, [0.0], t=[1.0], solver=solver, realizations=count, seed=seed).w.values.ravel()
+
+
+SCHEMES = {
+    "EulerMaruyama": (lambda dt: fd.solvers.EulerMaruyama(dt, CELL), "ito", 2000),
+    "Milstein": (lambda dt: fd.solvers.Milstein(dt, CELL), "ito", 2000),
+    "Heun": (lambda dt: fd.solvers.Heun(dt, CELL), "stratonovich", 2000),
+    "itoEuler": (lambda dt: fd.solvers.Sdeint("itoEuler", dt, CELL), "ito", 150),
+    "itoSRI2": (lambda dt: fd.solvers.Sdeint("itoSRI2", dt, CELL), "ito", 150),
+    "stratHeun": (lambda dt: fd.solvers.Sdeint("stratHeun", dt, CELL), "stratonovich", 150),
+    "stratSRS2": (lambda dt: fd.solvers.Sdeint("stratSRS2", dt, CELL), "stratonovich", 150),
+}
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_strong_order_on_multiplicative_noise(name):
+    make, calculus, count = SCHEMES[name]
+    steps = 2.0 ** -np.arange(3, 8)
+    rate = DRIFT - (NOISE**2 / 2 if calculus == "ito" else 0.0)
+    truth = np.exp(rate + NOISE * brownian(count, 6))
+    errors = []
+    for dt in steps:
+        x = fd.solve(gbm(calculus), [1.0], t=[1.0], solver=make(dt), realizations=count, seed=6).w.values.ravel()
+        errors.append(np.sqrt(np.mean((x - truth) ** 2)))
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    declared = make(steps[0]).strong["diagonal"]
+    assert abs(slope - declared) < (0.1 if count > 1000 else 0.2), (slope, errors)
+
+
+@pytest.mark.parametrize("name", ["EulerMaruyama", "Heun", "itoSRI2"])
+def test_strong_order_on_additive_noise(name):
+    # a nonlinear drift: the additive schemes have order 1; truth from Heun on the cells themselves
+    make, calculus, count = SCHEMES[name]
+    count = min(count, 500)
+    sde = fd.SDE(lambda t, x: -x - jnp.sin(2 * x), lambda t, x: jnp.ones((1, 1)), calculus=calculus, noise="additive")
+    truth = fd.solve(sde, [1.0], t=[1.0], solver=fd.solvers.Heun(CELL, CELL), realizations=count, seed=7).w.values
+    steps = 2.0 ** -np.arange(2, 6)
+    errors = []
+    for dt in steps:
+        x = fd.solve(sde, [1.0], t=[1.0], solver=make(dt), realizations=count, seed=7).w.values
+        errors.append(np.sqrt(np.mean((x - truth) ** 2)))
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert slope > make(0.25).strong["additive"] - 0.1, (slope, errors)
+    if name == "EulerMaruyama":
+        assert slope < 1.15
+
+
+@pytest.mark.parametrize("increments", ["gaussian", "rademacher", "three-point"])
+def test_weak_order_of_the_increments(increments):
+    count, steps = 2**21, 2.0 ** -np.arange(2, 6)
+    sde = fd.SDE(lambda t, x: -x, lambda t, x: 0.4 * jnp.sqrt(1 + x**2), noise="diagonal")
+    errors, noise = [], []
+    for dt in steps:
+        solver = fd.solvers.EulerMaruyama(dt, increments=increments, precision="float32")
+        x = fd.solve(sde, [1.0], t=[1.0], solver=solver, realizations=count, seed=8, max_bytes=2**32).w.values.ravel()
+        errors.append(abs(x.mean() - np.exp(-1)))  # E X follows the drift alone
+        noise.append(x.std() / np.sqrt(count))
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    uncertainty = 2 * noise[-1] / errors[-1]
+    assert abs(slope - 1) < 0.1 + uncertainty and uncertainty < 0.2
+
+
+def test_stratonovich_correction_of_general_noise():
+    # two-dimensional, non-diagonal: 1/2 sum_j (D g_j) g_j by hand for g = [[x1, x0], [0, x1 x0]]
+    sde = fd.SDE(
+        lambda t, x: jnp.zeros(2), lambda t, x: jnp.stack([jnp.stack([x[1], x[0]]), jnp.stack([0 * x[0], x[0] * x[1]])])
+    )
+    x = jnp.array([0.7, -1.3])
+    a, b = float(x[0]), float(x[1])
+    # column 1: g = (b, 0), D g g = (0, 0); column 2: g = (a, ab), D g = [[1, 0], [b, a]], D g g = (a, ab + a a b)
+    expected = -0.5 * np.array([a, a * b + a * a * b])
+    assert np.allclose(sde.drift_as("stratonovich", 0.0, x), expected, atol=1e-15)
+    assert np.allclose(sde.drift_as("ito", 0.0, x), 0)
+
+
+def test_shared_paths_are_needed_for_a_strong_error():
+    ou = fd.OrnsteinUhlenbeck(1.0, 1.0)
+    one = fd.solve(ou, [1.0], t=1.0, saves=3, realizations=5, solver=fd.solvers.EulerMaruyama(0.1, 0.05))
+    for other in (
+        fd.solve(ou, [1.0], t=one.t.values, realizations=5),
+        fd.solve(ou, [1.0], t=1.0, saves=3, realizations=5, solver=fd.solvers.EulerMaruyama(0.1, 0.05), seed=1),
+        fd.solve(ou, [1.0], t=1.0, saves=3, realizations=5, solver=fd.solvers.EulerMaruyama(0.1, 0.025)),
+    ):
+        with pytest.raises(fd.ArgumentError, match="share their Brownian paths"):
+            fd.comparison.strong_error(one, other)
+    assert float(fd.comparison.strong_error(one, one).max()) == 0.0
