@@ -106,6 +106,11 @@ def weak_error(a: xr.Dataset, b: xr.Dataset, g: str | Callable) -> xr.Dataset:
     >>> bool((abs(gap.error) < 6 * gap.standard_error + 0.05).all())
     True
     """
+    for ds in (a, b):
+        if isinstance(g, str) and g not in ds:
+            raise _check.fail(
+                "g", "must name a variable of both runs", g, f"they have {sorted(map(str, ds.data_vars))}"
+            )
     values = [ds[g] if isinstance(g, str) else g(ds) for ds in (a, b)]
     if not any("realization" in v.dims for v in values):
         raise _check.fail("a", "or `b` must be an ensemble", [dict(ds.sizes) for ds in (a, b)], "solve(realizations=N)")

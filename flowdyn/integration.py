@@ -125,7 +125,7 @@ def solve(
         "saves": saves,
         "stop": {name: list(rule) for name, rule in stop.items()} if stop else None,
         "realizations": realizations,
-        "seed": _check.integer("seed", seed, minimum=0),
+        "seed": checked_seed(seed),
         "observe": sorted(observe or {}),
         "observe_only": bool(observe_only),
         "on_divergence": on_divergence,
@@ -160,6 +160,13 @@ def solve(
     ds = label(system, chosen, observer, grid, outcome, start, dim, task, options)
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed is the 64-bit key of the random numbers: a larger one would lose its head without a word."""
+    if _check.integer("seed", seed, minimum=0) >= 2**63:
+        raise _check.fail("seed", "must be below 2**63", seed)
+    return int(seed)
 
 
 def _is_open(t: Any) -> bool:

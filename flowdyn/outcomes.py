@@ -57,7 +57,7 @@ def of_blocks(blocks: Iterable[Block], grid: Grid, observer: Observer, task: Tas
         for name, part in observables(observer, block.states).items():
             values[name][chosen] = part
         codes[chosen], final = block.codes, block.final
-        t_stop[chosen] = _times(task, grid, block)
+        t_stop[chosen] = block.t_stop
     outcome = Outcome(grid.t, grid.k, states, values, codes, t_stop, {"members": count}, _endings(codes, t_stop, task))
     if count == 1 and codes[0] == STATUSES.index("stopped") and not observe_only:
         return _cut(outcome, final, observer, task)
@@ -75,20 +75,6 @@ def _cut(outcome: Outcome, final: np.ndarray, observer: Observer, task: Task) ->
     return dataclasses.replace(
         outcome, t=np.append(outcome.t[kept], end), k=k, states=states, values=observables(observer, states)
     )
-
-
-def _times(task: Task, grid: Grid, block: Block) -> np.ndarray:
-    """Clock at which members were stopped or lost; an equation's steps are located by the save they lie before."""
-    known = block.stopped >= 0
-    out = np.full(len(known), np.nan)
-    if isinstance(task.system, Recursion):
-        out[known] = task.system.clock(block.stopped[known])
-        return out
-    assert grid.t is not None
-    reached = np.isfinite(block.states).all(axis=2).sum(axis=1)
-    lost = known | (block.codes != 0)
-    out[lost] = grid.t[np.minimum(reached[lost], len(grid.t) - 1)]
-    return out
 
 
 def _endings(codes: np.ndarray, t_stop: np.ndarray, task: Task) -> list[str]:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from flowdyn import _check, dataset
+from flowdyn import dataset
 from flowdyn.compiled import float64_is_on
 from flowdyn.dataset import Piece
+from flowdyn.integration import checked_seed
 from flowdyn.ladders import RESOLVED, OrderFit, common_steps, fit_order
 from flowdyn.progress import meter
 from flowdyn.random_ladders import ALLOWED, Gap, WeakLadder, scalar_observables, strong_gaps
@@ -40,7 +41,7 @@ def random_ladder(
 ) -> Any:
     """Weak or strong ladder."""
     began = time.monotonic()
-    _check.integer("seed", seed, minimum=0)
+    checked_seed(seed)
     limits = [rung.limit(order) for rung in rungs]
     start = method.ravel(w0)
     ks = common_steps(h, t, 2 if kind == "weak" else saves)

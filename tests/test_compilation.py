@@ -38,6 +38,24 @@ def test_the_recursion_of_a_ladder_compiles_once(compilations):
     assert ladder(6) == 0  # more rungs, other step sizes and step numbers: nothing new
 
 
+def test_a_random_ladder_compiles_once(compilations):
+    def losses(w, c):
+        return (w[0] ** 2 - c) ** 2
+
+    p = fd.problems.CustomProblem(
+        lambda w, c: jnp.mean(losses(w, c)), np.ones(1), data=np.array([1.0, 2.0, 3.0]), sample_losses=losses
+    )
+    observable = {"w": lambda w: w[0]}
+
+    def ladder(etas):
+        before = len(compilations)
+        fd.eta_limit(fd.SGD(p, 0.01), [1.0], t=0.08, etas=etas, observable=observable, realizations=300)
+        return len(compilations) - before
+
+    assert ladder([0.02, 0.01, 0.005]) > 0
+    assert ladder([0.04, 0.02, 0.01, 0.005, 0.0025]) == 0
+
+
 def test_a_sweep_over_alpha_and_data_compiles_once(compilations, sparse):
     X, y = sparse
 

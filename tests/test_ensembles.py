@@ -104,6 +104,7 @@ def test_stopped_members_are_nan_afterwards():
     assert int(alone.status) == 1 and float(alone.w[-1, 0]) > 1.0
 
 
+@pytest.mark.filterwarnings("ignore:`eta` = 0.05 is above the stability threshold")
 def test_divergence_is_told_or_kept():
     # f_i = c_i w^4: members that draw the steep sample early are beyond its threshold, others are not
     p = fd.problems.CustomProblem(

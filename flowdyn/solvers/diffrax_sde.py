@@ -136,7 +136,9 @@ class DiffraxSDE(Solver):
         """Blocks of members, each one vmapped program."""
         assert isinstance(task.system, SDESystem) and task.t is not None
         if task.stop is not None or task.max_seconds is not None:
-            raise _check.fail("stop", "and `max_seconds` are not supported by DiffraxSDE", None, "use EulerMaruyama")
+            name = "stop" if task.stop is not None else "max_seconds"
+            value = task.max_seconds if task.stop is None else task.stop.describe
+            raise _check.fail(name, "is not supported by DiffraxSDE", value, "use EulerMaruyama or Heun")
         ts = task.t[task.t > task.t0]
         steps = self._steps(task.t0, ts)
         span = np.diff(steps if self.dt is not None else ts, prepend=task.t0 if self.dt is None else steps[0] - 1)
@@ -171,13 +173,13 @@ class DiffraxSDE(Solver):
         states = np.full((len(rows), len(task.t), rows.shape[-1]), np.nan)
         skip = len(task.t) - rows.shape[1]
         states[:, :skip], states[:, skip:] = starts[:, None], rows
-        codes = np.zeros(len(rows), dtype=np.int8)
+        codes, t_stop = np.zeros(len(rows), dtype=np.int8), np.full(len(rows), np.nan)
         for i in np.flatnonzero(is_bad(states).any(axis=1)):
             save = int(np.argmax(is_bad(states[i])))
             last = states[i, save - 1] if save else starts[i]
             codes[i] = STATUSES.index("max_steps" if exhausted[i] else blame(states[i, save], last))
-            states[i, save:] = np.nan
-        return Block(first, states, states[:, -1], codes, np.full(len(rows), -1))
+            states[i, save:], t_stop[i] = np.nan, task.t[save]
+        return Block(first, states, states[:, -1], codes, t_stop)
 
 
 def _padded(states: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from flowdyn import _check, randomness
 from flowdyn.compiled import CACHE_SIZE, bind, join, split
 from flowdyn.randomness import Ask
 from flowdyn.solvers.base import HUGE, STATUSES, Task, blame, is_bad
+from flowdyn.systems import Recursion
 
 PIECE_SECONDS = 0.5
 FIRST_PIECE = 512  # steps of the first call, whose time is mostly compilation
@@ -64,7 +65,7 @@ class Block:
     states: np.ndarray  # (b, T, S)
     final: np.ndarray  # (b, S), where each member was left
     codes: np.ndarray  # (b,), indices into STATUSES
-    stopped: np.ndarray  # (b,), step number of a stop or of the first bad state, -1 if none
+    t_stop: np.ndarray  # (b,), time of a stop or of the first bad state, NaN if none
 
 
 def _begin(system: Any, keys: jax.Array, members: jax.Array, n: jax.Array) -> Any:
@@ -261,13 +262,28 @@ class _Drive:
         codes = np.zeros(count, dtype=np.int8)
         if reached < len(self.legs.last):
             codes[:] = STATUSES.index("max_seconds" if out_of_time else "max_steps")
+            spent = self.legs.last[reached - 1] if out_of_time and reached else self.end
+            ended = np.where(stopped < 0, spent, stopped)
+        else:
+            ended = stopped
         codes[stopped >= 0] = STATUSES.index("stopped")
         after = (stopped >= 0)[:, None] & (self.legs.last[None] > stopped[:, None])
         states[after] = np.nan
         bad = is_bad(states) & ~after & (np.arange(states.shape[1]) < reached)
         if bad.any():
-            self._blame(first, states, bad, codes, stopped)
-        return Block(first, states, np.asarray(carry[0])[:count], codes, stopped)
+            self._blame(first, states, bad, codes, ended)
+        return Block(first, states, np.asarray(carry[0])[:count], codes, self._clock(ended))
+
+    def _clock(self, n: np.ndarray) -> np.ndarray:
+        """Time of the steps `n`, NaN where they are -1."""
+        t = np.full(len(n), np.nan)
+        known = n >= 0
+        if isinstance(self.task.system, Recursion):
+            t[known] = self.task.system.clock(n[known])
+        else:
+            leg = np.searchsorted(self.legs.last, n[known])
+            t[known] = self.legs.t[leg] + (n[known] - self.legs.first[leg]) * self.legs.h[leg]
+        return t
 
     def _blame(self, first: int, states: np.ndarray, bad: np.ndarray, codes: np.ndarray, stopped: np.ndarray) -> None:
         """Run the block once more to find the step at which each lost member went wrong; empty its later rows."""

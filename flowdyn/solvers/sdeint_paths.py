@@ -104,19 +104,19 @@ class Sdeint(FixedStep):
         legs = self.legs(task)
         refine = 1 if self.brownian_dt is None else round((self.dt or 0) / self.brownian_dt)
         rows = np.full((1, len(legs.last), state.size), np.nan)
-        code, stopped, spent = STATUSES.index("reached_end"), -1, 0
+        code, t_stop, spent = STATUSES.index("reached_end"), np.nan, 0
         for j, (first, last, t, h) in enumerate(zip(legs.first, legs.last, legs.t, legs.h, strict=True)):
             spent += int(last - first)
             if task.out_of_time() or (task.max_steps is not None and spent > task.max_steps):
-                code = STATUSES.index("max_seconds" if task.out_of_time() else "max_steps")
+                code, t_stop = STATUSES.index("max_seconds" if task.out_of_time() else "max_steps"), t
                 break
             leg = (int(first), int(last), t, h)
             new = state if last == first else self._leg(f, g, state, leg, task, member, m, refine)
             if is_bad(new[None])[0]:
-                code, stopped = STATUSES.index(blame(new, state)), int(last)
+                code, t_stop = STATUSES.index(blame(new, state)), t + (last - first) * h
                 break
             rows[0, j] = state = new
-        return Block(member, rows, state[None], np.array([code], dtype=np.int8), np.array([stopped]))
+        return Block(member, rows, state[None], np.array([code], dtype=np.int8), np.array([t_stop]))
 
     def _leg(
         self, f: Callable, g: Callable, state: np.ndarray, leg: tuple, task: Task, member: int, m: int, refine: int
