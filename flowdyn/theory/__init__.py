@@ -11,6 +11,15 @@ REGISTRY = {
     "linear_sde_mean_cov": "linear_moments",
     "LinearNoise": "linear_moments",
     "label_noise_penalty": "label_noise",
+    "minimum_norm": "interpolation",
+    "basis_pursuit": "interpolation",
+    "recovery_exponent": "interpolation",
+    "Q_alpha": "implicit_bias",
+    "Q_alpha_gradient": "implicit_bias",
+    "q_alpha_minimizer": "implicit_bias",
+    "kkt_residual": "implicit_bias",
+    "max_margin": "margin",
+    "rip_constant": "isometry",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

@@ -1,0 +1,153 @@
+"""Where the flow of the diagonal network ends, for every initialisation (Theorem 9.18).
+
+    Q(theta) = sum_i c_i q(theta_i / c_i) - theta_i rho_i,    q(z) = 2 - sqrt(4 + z^2) + z arcsinh(z/2)    (9.99)
+    c = |a b|, rho = log |a / b|,  w+(0) = a, w-(0) = b;      grad Q = arcsinh(theta / (2c)) - rho
+    min Q  s.t.  X theta = y:      theta = a^2 e^s - b^2 e^{-s},  s = X^T v,  v minimises sum a^2 e^s + b^2 e^{-s} - y.v
+
+Found by Newton's method on the dual, without any flow.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from flowdyn import _check
+from flowdyn.theory.interpolation import _system
+
+MAX_ITERATIONS = 500
+LONGEST = 2.0  # largest change of an exponent in one step
+
+
+class QMinimizer(NamedTuple):
+    """Minimiser (d,), multiplier v (n,) with grad Q = X^T v, feasibility ||X theta - y||, Newton steps."""
+
+    theta: np.ndarray
+    dual: np.ndarray
+    residual: float
+    iterations: int
+
+
+class KKT(NamedTuple):
+    """How far a state is from optimal: ||X theta - y||, and the relative part of grad Q off the row span of X."""
+
+    feasibility: float
+    stationarity: float
+
+
+def _start(alpha: Any, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors a and b from a scale, or from a pair of vectors."""
+    if isinstance(alpha, tuple | list) and len(alpha) == 2:
+        a, b = (np.abs(_check.real_array("alpha", part, shape=(d,))) for part in alpha)
+        if ((a == 0) | (b == 0)).any():
+            raise _check.fail("alpha", "must have no zero entries", alpha, "leave out coordinates that never move")
+        return a, b
+    scale = _check.real("alpha", alpha, positive=True)
+    return np.full(d, scale), np.full(d, scale)
+
+
+def q(z: Any) -> np.ndarray:
+    """``2 - sqrt(4 + z^2) + z arcsinh(z/2)``, without cancellation for small z."""
+    z = np.asarray(z, dtype=float)
+    return z * np.arcsinh(z / 2) - z * (z / (2 + np.hypot(2, z)))
+
+
+def Q_alpha(theta: Any, alpha: Any) -> float:
+    r"""Value of the implicit regulariser, :math:`\sum_i c_i q(\theta_i/c_i) - \theta_i \rho_i` (9.99).
+
+    Parameters
+    ----------
+    theta : array_like, shape (d,)
+        Linear predictor.
+    alpha : float or pair of array_like (d,)
+        Scale of the initialisation alpha * 1, or its two halves (a, b).
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> round(theory.Q_alpha([1.0], 1.0), 10)
+    0.2451438476
+    """
+    theta = _check.real_array("theta", theta, ndim=1)
+    a, b = _start(alpha, len(theta))
+    return float(np.sum(a * b * q(theta / (a * b)) - theta * np.log(a / b)))
+
+
+def Q_alpha_gradient(theta: Any, alpha: Any) -> np.ndarray:
+    """``arcsinh(theta / (2c)) - log(a/b)``, shape (d,)."""
+    theta = _check.real_array("theta", theta, ndim=1)
+    a, b = _start(alpha, len(theta))
+    return np.arcsinh(theta / (2 * a * b)) - np.log(a / b)
+
+
+def kkt_residual(X: Any, y: Any, theta: Any, alpha: Any) -> KKT:
+    """Residuals of the optimality conditions (9.129) at any theta.
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> best = theory.q_alpha_minimizer([[1.0, 0.5]], [1.0], alpha=0.1)
+    >>> bool(max(theory.kkt_residual([[1.0, 0.5]], [1.0], best.theta, 0.1)) < 1e-12)
+    True
+    """
+    X, y = _system(X, y)
+    theta = _check.real_array("theta", theta, shape=(X.shape[1],))
+    gradient = Q_alpha_gradient(theta, alpha)
+    v = np.linalg.lstsq(X.T, gradient, rcond=None)[0]
+    off = float(np.linalg.norm(gradient - X.T @ v)) / max(float(np.linalg.norm(gradient)), 1e-300)
+    return KKT(float(np.linalg.norm(X @ theta - y)), off)
+
+
+def q_alpha_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
+    r"""Interpolant that minimises Q: where the flow of the diagonal network ends (Theorem 9.18).
+
+    .. math:: \arg\min Q_\alpha(\theta) \ \text{s.t.}\ X\theta = y
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Data matrix of full row rank.
+    y : array_like, shape (n,)
+        Targets.
+    alpha : float or pair of array_like (d,)
+        Scale of the initialisation alpha * 1, or its two halves (a, b); signs do not matter.
+
+    Raises
+    ------
+    RunError
+        If Newton's method does not converge (X not of full row rank, say).
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> theory.q_alpha_minimizer([[1.0, 0.5]], [1.0], alpha=1e-3).theta.round(3).tolist()
+    [1.0, 0.001]
+    """
+    X, y = _system(X, y)
+    a, b = _start(alpha, X.shape[1])
+    c, rho = a * b, np.log(a / b)
+    v, best, stuck = np.zeros(len(y)), np.inf, 0
+    answer = (np.zeros(X.shape[1]), v)
+    scale = max(float(np.linalg.norm(y)), 1e-300)
+    for iteration in range(MAX_ITERATIONS):
+        s = X.T @ v + rho
+        theta, weight = 2 * c * np.sinh(s), 2 * c * np.cosh(s)  # a^2 e^s - b^2 e^{-s} cancels where alpha is large
+        gap = X @ theta - y
+        norm = float(np.linalg.norm(gap))
+        if norm < best:
+            best, answer, stuck = norm, (theta, v), 0
+        else:
+            stuck += 1
+        small = best <= 1e-9 * scale
+        if norm <= 1e-15 * scale or (small and stuck >= 3):
+            return QMinimizer(*answer, best, iteration)
+        # H = X W X^T = R^T R by QR of W^{1/2} X^T, which squares no condition number
+        R = scipy.linalg.qr(np.sqrt(weight)[:, None] * X.T, mode="r")[0][: len(y)]
+        if np.abs(np.diag(R)).min() <= 1e-14 * np.abs(np.diag(R)).max() * 1e-6:
+            break
+        step = -scipy.linalg.solve_triangular(R, scipy.linalg.solve_triangular(R, gap, trans="T"))
+        # the dual grows like an exponential: its Newton step is trusted over a change of LONGEST in the exponents
+        v = v + step * min(1.0, LONGEST / max(np.abs(X.T @ step).max(), 1e-300))
+    raise _check.RunError(
+        f"Newton's method for min Q stopped at ||X theta - y|| = {best:.3g}; `X` must have full row rank"
+    )

@@ -1,0 +1,171 @@
+"""Interpolants that training ends at, each with a certificate (sections 9.1-9.3).
+
+minimum norm          min ||theta||_2   s.t.  X theta = y                       theta = X^+ y
+basis pursuit         min ||theta||_1   s.t.  X theta = y   (theta >= 0)        a linear programme and its dual
+recovery exponent     m = min_v max_{j not in S} (X^T v)_j   s.t.  X_S^T v = 1    squared error ~ alpha^{4 (1 - m)}
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import linprog
+
+from flowdyn import _check
+
+
+class MinimumNorm(NamedTuple):
+    """Solution (d,), its residual ||X theta - y||, its part off the row span, and the rank of X."""
+
+    theta: np.ndarray
+    residual: float
+    off_span: float
+    rank: int
+
+
+class BasisPursuit(NamedTuple):
+    """Solution (d,), its value, dual certificate v (n,), duality gap, and whether the solution is proved unique.
+
+    `margin` is the largest |X_j . v| off the support for the best certificate: below 1 the solution is unique.
+    """
+
+    theta: np.ndarray
+    value: float
+    dual: np.ndarray
+    gap: float
+    margin: float
+    is_unique: bool
+
+
+def _system(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    matrix, target = _check.real_array("X", X, ndim=2), _check.real_array("y", y, ndim=1)
+    if len(matrix) != len(target):
+        raise _check.fail(
+            "y", f"must have one entry for each of the {len(matrix)} rows of `X`", f"shape {target.shape}"
+        )
+    return matrix, target
+
+
+def minimum_norm(X: Any, y: Any) -> MinimumNorm:
+    r"""Least-squares solution of minimum Euclidean norm, :math:`X^+ y` (Corollary 9.2).
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Data matrix; any rank.
+    y : array_like, shape (n,)
+        Targets.
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> theory.minimum_norm([[1.0, 2.0]], [5.0]).theta.round(12).tolist()
+    [1.0, 2.0]
+    """
+    X, y = _system(X, y)
+    U, s, Vt = np.linalg.svd(X, full_matrices=False)
+    kept = s > max(X.shape) * np.finfo(float).eps * s.max(initial=0.0)
+    theta = Vt[kept].T @ ((U[:, kept].T @ y) / s[kept])
+    off = np.linalg.norm(theta - Vt[kept].T @ (Vt[kept] @ theta))
+    return MinimumNorm(theta, float(np.linalg.norm(X @ theta - y)), float(off), int(kept.sum()))
+
+
+def basis_pursuit(X: Any, y: Any, *, nonnegative: bool = False) -> BasisPursuit:
+    r"""Interpolant of minimum l1 norm, by a linear programme.
+
+    .. math:: \min \|\theta\|_1 \ \text{s.t.}\ X\theta = y \ (\theta \ge 0)
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Data matrix.
+    y : array_like, shape (n,)
+        Targets, in the range of X.
+    nonnegative : bool
+        Whether theta must be nonnegative (the squared parametrisation of section 9.2).
+
+    Raises
+    ------
+    ArgumentError
+        If no (nonnegative) interpolant exists.
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> found = theory.basis_pursuit([[1.0, 2.0]], [4.0])
+    >>> found.theta.round(12).tolist(), found.is_unique
+    ([0.0, 2.0], True)
+    """
+    X, y = _system(X, y)
+    d = X.shape[1]
+    A = X if nonnegative else np.hstack([X, -X])
+    solved = linprog(np.ones(A.shape[1]), A_eq=A, b_eq=y, bounds=(0, None), method="highs")
+    if solved.status == 2:
+        what = "a nonnegative interpolant" if nonnegative else "an interpolant"
+        raise _check.fail("y", f"must have {what} X theta = y", y)
+    if solved.status != 0:
+        raise _check.RunError(f"the linear programme of basis pursuit failed: {solved.message}")
+    theta = solved.x if nonnegative else solved.x[:d] - solved.x[d:]
+    support = np.abs(theta) > 1e-9 * max(np.abs(theta).max(), 1e-300)
+    theta = np.where(support, theta, 0.0)
+    if support.any():  # the vertex to rounding: the columns of the support solve the equations
+        theta[support] = np.linalg.lstsq(X[:, support], y, rcond=None)[0]
+    dual, margin = _certificate(X, np.sign(theta), support, nonnegative)
+    injective = not support.any() or np.linalg.matrix_rank(X[:, support]) == support.sum()
+    if not margin <= 1 + 1e-9:  # should not happen for a solution; the programme's own dual is a certificate anyhow
+        dual = np.asarray(solved.eqlin.marginals)
+    value = float(np.abs(theta).sum())
+    return BasisPursuit(theta, value, dual, abs(value - float(y @ dual)), margin, bool(injective and margin < 1 - 1e-9))
+
+
+def _certificate(X: np.ndarray, signs: np.ndarray, support: np.ndarray, one_sided: bool) -> tuple[np.ndarray, float]:
+    """Vector v with X_S^T v = signs that is smallest off the support, and how large it is there."""
+    n = len(X)
+    off = X[:, ~support].T
+    rows = off if one_sided else np.vstack([off, -off])
+    if not len(rows):
+        return np.linalg.lstsq(X.T, signs, rcond=None)[0], -np.inf if one_sided else 0.0
+    bound = np.hstack([rows, -np.ones((len(rows), 1))])
+    equal = np.hstack([X[:, support].T, np.zeros((support.sum(), 1))])
+    solved = linprog(
+        np.append(np.zeros(n), 1.0),
+        A_ub=bound,
+        b_ub=np.zeros(len(rows)),
+        A_eq=equal if support.any() else None,
+        b_eq=signs[support] if support.any() else None,
+        bounds=(None, None),
+        method="highs",
+    )
+    if solved.status == 3:  # as negative as one likes: any v on the support will do
+        return np.linalg.lstsq(X[:, support].T, signs[support], rcond=None)[0], -np.inf
+    if solved.status != 0:
+        return np.full(n, np.nan), np.inf
+    return solved.x[:n], float(solved.x[n])
+
+
+def recovery_exponent(X: Any, support: Any) -> float:
+    r"""Exponent m of the recovery rate of section 9.2: squared error ~ alpha^{4 (1 - m)} for m > 0.
+
+    .. math:: m = \min_v \max_{j \notin S} (X^\top v)_j \ \text{s.t.}\ X_S^\top v = 1
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Data matrix.
+    support : array_like of int
+        S, the positions of the nonzero entries of the truth.
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> theory.recovery_exponent([[1.0, 0.5]], [0])
+    0.5
+    """
+    X = _check.real_array("X", X, ndim=2)
+    inside = np.zeros(X.shape[1], dtype=bool)
+    inside[np.asarray(support, dtype=int)] = True
+    if inside.all() or not inside.any():
+        raise _check.fail("support", "must be a proper part of the columns of `X`", support)
+    _, margin = _certificate(X, np.ones(X.shape[1]), inside, True)
+    if margin == np.inf:
+        raise _check.fail("support", "must have independent columns of `X`", support)
+    return margin

@@ -1,0 +1,72 @@
+"""The maximum margin of separable data, section 9.4, by convex programming.
+
+gbar = max_{||w|| = 1} min_i z_i . w = min { ||Z^T mu|| : mu >= 0, sum mu = 1 },    z_i = y_i x_i,   w* = Z^T mu / gbar
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import linprog, nnls
+
+from flowdyn import _check
+
+
+class MaxMargin(NamedTuple):
+    """Margin, unit direction (d,), dual weights mu (n,), support vectors, gap between dual and primal margin."""
+
+    margin: float
+    direction: np.ndarray
+    dual: np.ndarray
+    support: np.ndarray
+    gap: float
+
+
+def max_margin(X: Any, y: Any) -> MaxMargin:
+    r"""Maximum-margin direction through the origin, with its dual certificate (Theorem 9.25).
+
+    .. math:: \bar\gamma = \max_{\|w\|=1} \min_i y_i \langle w, x_i \rangle
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Data matrix.
+    y : array_like, shape (n,)
+        Classes, -1 or +1.
+
+    Raises
+    ------
+    ArgumentError
+        If the data are not linearly separable through the origin (decided by a linear programme).
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> best = theory.max_margin([[2.0, 0.0], [0.0, 2.0]], [1, 1])
+    >>> round(best.margin, 12), best.direction.round(6).tolist()  # sqrt(2)
+    (1.414213562373, [0.707107, 0.707107])
+    """
+    X, y = _check.real_array("X", X, ndim=2), _check.real_array("y", y, ndim=1)
+    if len(X) != len(y) or not np.isin(y, (-1, 1)).all():
+        raise _check.fail("y", "must hold one class -1 or +1 for each row of `X`", y)
+    Z = y[:, None] * X
+    feasible = linprog(np.zeros(X.shape[1]), A_ub=-Z, b_ub=-np.ones(len(Z)), bounds=(None, None), method="highs")
+    if feasible.status == 2:
+        raise _check.ArgumentError(
+            "`X` and `y` must be linearly separable through the origin, got data for which the linear programme "
+            "y_i <w, x_i> >= 1 is infeasible; the flow has no maximum-margin limit there"
+        )
+    if feasible.status != 0:
+        raise _check.RunError(f"the linear programme of separability failed: {feasible.message}")
+    # ||s Z^T mu||^2 + (s - 1)^2 over s >= 0 is least where ||Z^T mu|| is: one nonnegative least-squares problem
+    size = np.linalg.norm(Z, axis=1).max()
+    weights, _ = nnls(
+        np.vstack([Z.T / size, np.ones(len(Z))]), np.append(np.zeros(X.shape[1]), 1.0), maxiter=50 * len(Z)
+    )
+    mu = weights / weights.sum()
+    support = np.flatnonzero(mu > 1e-10)
+    w = np.linalg.lstsq(Z[support], np.ones(len(support)), rcond=None)[0]  # minimum norm with margin 1 on the support
+    if (Z @ w).min() < 1 - 1e-7:
+        w = Z.T @ mu
+    direction = w / np.linalg.norm(w)
+    margin = float((Z @ direction).min())
+    return MaxMargin(margin, direction, mu, support, float(np.linalg.norm(Z.T @ mu)) - margin)
