@@ -23,6 +23,9 @@ _NAMES = {
     **dict.fromkeys(["Nesterov", "NesterovFlow", "ODE", "SDE"], "methods"),
     **dict.fromkeys(["SGD", "SVAG", "StochasticModifiedEquation", "OrnsteinUhlenbeck"], "methods"),
     **dict.fromkeys(["LabelNoiseSGD", "LabelNoiseEquation"], "methods"),
+    **dict.fromkeys(
+        ["DualFlow", "KernelFlow", "LabelNoiseFlow", "NormalizedFlow", "NormalizedGradientDescent"], "methods"
+    ),
     "linearize": "methods.ornstein_uhlenbeck",
     # running and comparing
     "solve": "integration",

@@ -50,6 +50,8 @@ def label(
     if grid.requested is not None and len(grid.requested) != len(outcome.t):
         parts.append(Piece("t_requested", ("t_request",), grid.requested, {"long_name": "times asked for"}))
     ds = dataset.build(parts, coords, system.coords, _attributes(system, solver, outcome, task, options, spec))
+    if "log_t" in ds:
+        ds = ds.set_coords("log_t")
     if start.is_restart:
         ds.attrs |= {"t_initial": start.t0} | ({"k_initial": start.k0} if outcome.k is not None else {})
     return ds

@@ -16,7 +16,7 @@ from flowdyn.problems.base import Variable
 from flowdyn.solvers.base import Stop
 from flowdyn.systems import System
 
-RESERVED = ("t", "k", "eta", "realization", "start", "status", "t_stop", "log_t")
+RESERVED = ("t", "k", "eta", "realization", "start", "status", "t_stop")
 
 
 def _own(system: System, state: jax.Array) -> dict[str, jax.Array]:

@@ -45,12 +45,12 @@ def _restart(system: System, piece: Any) -> Start:
     found, t, k = dataset.restart(piece, variables, len(own))
     if "realization" in piece.dims:
         states = _members(system, found, variables, own)
+    elif len(found) == len(variables):
+        states = np.concatenate([np.ravel(found[v.name]) for v in variables])
     else:
         states = np.array(
             system.lift(system.ravel({v.name: found[v.name] for v in own} if len(own) > 1 else found[own[0].name]))
         )
-        if len(found) == len(variables):
-            states = np.concatenate([np.ravel(found[v.name]) for v in variables])
     if t is None:
         return Start(states)
     if not isinstance(system, Recursion):

@@ -40,6 +40,9 @@ def start(problem):
     return 0.3 + 0.1 * np.cos(np.arange(problem.size))
 
 
+DUAL = fd.problems.DiagonalNetwork([[2.0]], [1.0])
+VALLEY = fd.problems.SquaredRegression([[1.0, 2.0]], [1.5])  # interpolated by (1, -1/2)
+SEPARABLE = fd.problems.LinearClassifier([[2.0, 0.3], [0.2, 1.0]], [1, 1])
 REGRESSION = fd.problems.SquaredRegression([[1.0, 2.0], [0.5, -1.0], [0.3, 0.3]], [1.0, 0.2, 0.4])
 
 SYSTEMS = {
@@ -51,6 +54,11 @@ SYSTEMS = {
     "Nesterov": lambda p: fd.Nesterov(p, eta=1e-4),
     "NesterovFlow": lambda p: fd.NesterovFlow(p),
     "ODE": lambda p: fd.ODE(lambda t, y: -y),
+    "KernelFlow": lambda p: fd.KernelFlow(DUAL, [1.2, -0.5]),
+    "LabelNoiseFlow": lambda p: fd.LabelNoiseFlow(VALLEY, sigma=1.0),
+    "DualFlow": lambda p: fd.DualFlow(DUAL, [1.0, -0.5]),
+    "NormalizedFlow": lambda p: fd.NormalizedFlow(SEPARABLE),
+    "NormalizedGradientDescent": lambda p: fd.NormalizedGradientDescent(SEPARABLE, eta=0.01),
     "SGD": lambda p: fd.SGD(p, eta=0.01),
     "SVAG": lambda p: fd.SVAG(p, eta=0.01, l=2),
     "StochasticModifiedEquation": lambda p: fd.StochasticModifiedEquation(p, eta=0.01),
@@ -63,6 +71,8 @@ SYSTEMS = {
 
 def start_of(system):
     """A generic start for a system."""
+    if isinstance(system, fd.DualFlow | fd.LabelNoiseFlow):
+        return [1.0, -0.5]
     return start(system.problem) if isinstance(system, OnProblem) else np.array([0.3, 0.4])
 
 

@@ -28,13 +28,15 @@ from flowdyn.systems import OnProblem, System
 _SOURCE = "Blanc, Gupta, Valiant and Valiant (2020); HaoChen, Wei, Lee and Ma (2021); Damian, Ma and Lee (2021)"
 
 
-def _regression(problem: Any) -> Regression:
+def checked_regression(problem: Any) -> Regression:
+    """Refuse a problem without targets."""
     if not isinstance(problem, Regression):
         raise _check.fail("problem", "must be a regression: label noise is added to targets", type(problem).__name__)
     return problem
 
 
-def _sigma(sigma: Any) -> jax.Array:
+def checked_sigma(sigma: Any) -> jax.Array:
+    """Standard deviation of the label noise as an array leaf."""
     if not isinstance(sigma, jax.core.Tracer):
         _check.real("sigma", sigma, nonnegative=True)
     return leaf("sigma", sigma, ndim=0)
@@ -70,8 +72,8 @@ class LabelNoiseEquation(ModifiedEquation):
     references: ClassVar[str] = _SOURCE
 
     def __init__(self, problem: Regression, eta: Any, sigma: Any, batch_size: int = 1, order: int = 1):
-        self.problem = _regression(problem)
-        self.eta, self.sigma = leaf("eta", eta, ndim=0, positive=True), _sigma(sigma)
+        self.problem = checked_regression(problem)
+        self.eta, self.sigma = leaf("eta", eta, ndim=0, positive=True), checked_sigma(sigma)
         self.batch_size, _ = check_batch(batch_size, problem.sample_count, "with")
         self.order = checked_order(order)
 
@@ -140,8 +142,8 @@ class LabelNoiseSGD(OnProblem, RandomRecursion):
     references: ClassVar[str] = _SOURCE
 
     def __init__(self, problem: Regression, eta: Any, sigma: Any, batch_size: int = 1, noise: str = "gaussian"):
-        self.problem = _regression(problem)
-        self.eta, self.sigma = as_schedule("eta", eta), _sigma(sigma)
+        self.problem = checked_regression(problem)
+        self.eta, self.sigma = as_schedule("eta", eta), checked_sigma(sigma)
         self.batch_size, _ = check_batch(batch_size, problem.sample_count, "with")
         self.noise = _check.choice("noise", noise, ("gaussian", "sign"))
 

@@ -71,6 +71,11 @@ class Regression(Problem):
         J = self.jacobian(w)
         return 2 * self.scale * J.T @ J
 
+    def kernel_distance(self, w: Vector, w0: Vector) -> jax.Array:
+        """``||K(w) - K(w0)|| / ||K(w0)||`` in the Frobenius norm: 0 in the kernel regime."""
+        K0 = self.tangent_kernel(w0)
+        return jnp.linalg.norm(self.tangent_kernel(w) - K0) / jnp.linalg.norm(K0)
+
     def tangent_kernel(self, w: Vector) -> jax.Array:
         """``J J^T`` of shape (n, n)."""
         J = self.jacobian(w)

@@ -19,6 +19,7 @@ REGISTRY = {
     "q_alpha_minimizer": "implicit_bias",
     "kkt_residual": "implicit_bias",
     "max_margin": "margin",
+    "margin_bound": "margin",
     "rip_constant": "isometry",
 }
 __all__ = list(REGISTRY)

@@ -70,3 +70,29 @@ def max_margin(X: Any, y: Any) -> MaxMargin:
     direction = w / np.linalg.norm(w)
     margin = float((Z @ direction).min())
     return MaxMargin(margin, direction, mu, support, float(np.linalg.norm(Z.T @ mu)) - margin)
+
+
+def margin_bound(norm: Any, n: int, loss: str = "exponential") -> np.ndarray:
+    r"""Bound on the gap between the maximum margin and the smooth margin along the flow from the origin.
+
+    .. math:: 0 \le \bar\gamma - \tilde\gamma(w) \le \log(n) / \|w\| \quad\text{(logistic: } \log(2^n - 1) / \|w\|)
+
+    Parameters
+    ----------
+    norm : array_like
+        ||w||, positive.
+    n : int
+        Samples.
+    loss : {"exponential", "logistic"}
+        Loss of the classifier; the logistic smooth margin is -log(e^L - 1) / ||w||.
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> round(float(theory.margin_bound(10.0, 2)), 6)
+    0.069315
+    """
+    _check.choice("loss", loss, ("exponential", "logistic"))
+    n = _check.integer("n", n, minimum=1)
+    top = np.log(n) if loss == "exponential" else n * np.log(2) + np.log1p(-(2.0**-n))
+    return top / _check.real_array("norm", norm)

@@ -1,0 +1,171 @@
+"""Training of a linear classifier on the clock ds = L dt (exponential loss) or ds = G dt (logistic), section 9.4.
+
+    w_s = Z^T p,   p_i = share of sample i in L (or in G = sum sigmoid(-m_i)),   m = Z w                NormalizedFlow
+    u = log(1 + t),   u_s = exp(-log L - u)
+    w_{k+1} = w_k - eta grad L / L,   u_{k+1} = u_k + log(1 + exp(log eta - log L - u_k))               the recursion
+
+||w|| grows like log t: on this clock it grows like s, and times far beyond overflow (log t = 1e7) are reached.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from flowdyn import _check
+from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.linear_classifier import LinearClassifier
+from flowdyn.schedules import Schedule, as_schedule
+from flowdyn.systems import DiscreteSystem, ODESystem, OnProblem
+
+LARGEST = 700.0  # of an exponent: trial steps of a solver would overflow
+FLAT = 30.0  # beyond it exp(-m) and log(1 + exp(-m)) are equal to rounding
+
+
+def _classifier(problem: Any) -> LinearClassifier:
+    if not isinstance(problem, LinearClassifier):
+        raise _check.fail("problem", "must be a LinearClassifier", type(problem).__name__)
+    return problem
+
+
+class _OnLogTime(OnProblem):
+    """State [w, u], u = log(1 + t)."""
+
+    problem: LinearClassifier
+    references: ClassVar[str] = "Lyu and Li (2020); section 9.4, Theorem 9.25"
+
+    def log_rate(self, w: Vector) -> tuple[jax.Array, jax.Array]:
+        """Log of the clock's rate (L or G), and the shares p (n,)."""
+        margins = self.problem.margins(w)
+        logs = -margins if self.problem.kind == "exponential" else -jax.nn.softplus(margins)
+        return jax.nn.logsumexp(logs), jax.nn.softmax(logs)
+
+    def direction(self, w: Vector) -> tuple[jax.Array, jax.Array]:
+        """``-grad L`` over the rate, and the log of the rate."""
+        log_rate, shares = self.log_rate(w)
+        return (shares * self.problem.y) @ self.problem.X, log_rate
+
+    def layout(self, size: int) -> tuple[Variable, ...]:
+        """Weights, then the logarithmic time."""
+        return (*self.problem.variables, Variable("u", (), (), "u = log(1 + t), t the time of the gradient flow"))
+
+    def lift(self, w0: Vector) -> jax.Array:
+        """At t = 0."""
+        return jnp.append(jnp.asarray(w0), 0.0)
+
+    def project(self, state: Vector) -> jax.Array:
+        """The weights."""
+        return state[:-1]
+
+    @property
+    def observable_variables(self) -> tuple[Variable, ...]:
+        """Quantities that neither overflow nor vanish."""
+        texts = {
+            "log_t": "log t of the gradient flow",
+            "log_loss": "log L(w)",
+            "norm": "Euclidean norm of w",
+            "margin": "margin min_i y_i <w, x_i> / ||w||",
+            "smooth_margin": "smooth margin",
+        }
+        return tuple(Variable(name, (), (), text) for name, text in texts.items())
+
+    def observables(self, state: Vector) -> dict[str, jax.Array]:
+        """``log t``, ``log L``, norm, margin, and -log L / ||w|| (logistic: -log(e^L - 1) / ||w||); 0 at the origin."""
+        w, u = state[:-1], state[-1]
+        margins = self.problem.margins(w)
+        square = jnp.sum(w * w)
+        norm = jnp.sqrt(square)
+        each = -margins
+        if self.problem.kind == "logistic":
+            small = jnp.minimum(margins, FLAT)
+            each = jnp.where(margins > FLAT, -margins, jnp.log(jax.nn.softplus(-small)))
+        log_loss = jax.nn.logsumexp(each)
+        smooth = -log_loss
+        if self.problem.kind == "logistic":
+            bounded = jnp.clip(log_loss, -FLAT, 5.0)
+            smooth = jnp.where(log_loss < -FLAT, -log_loss, -jnp.log(jnp.expm1(jnp.exp(bounded))))
+        inverse = jnp.where(square > 0, 1 / jnp.where(square > 0, norm, 1.0), 0.0)
+        log_t = u + jnp.log(-jnp.expm1(-u))
+        return {
+            "log_t": log_t,
+            "log_loss": log_loss,
+            "norm": norm,
+            "margin": jnp.min(margins) * inverse,
+            "smooth_margin": smooth * inverse,
+        }
+
+
+class NormalizedFlow(_OnLogTime, ODESystem):
+    r"""Gradient flow of a linear classifier on the clock ds = L dt.
+
+    .. math:: w_s = -\nabla L / L, \qquad \frac{d}{ds}\log(1+t) = \exp(-\log L - \log(1+t))
+
+    Parameters
+    ----------
+    problem : LinearClassifier
+        Exponential loss, or logistic with G = sum sigmoid(-m_i) in place of L.
+
+    Notes
+    -----
+    The path of w is that of the gradient flow; `t` in the Dataset is s, and `log_t` the logarithm of the flow's own
+    time. Stop by it: ``stop={"log_t": (">", 1e6)}``. Source: section 9.4, Theorem 9.25.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.LinearClassifier([[2.0, 0.0], [0.0, 1.0]], [1, 1])
+    >>> run = fd.solve(fd.NormalizedFlow(p), p.init(), t=float("inf"), stop={"log_t": (">", 1e5)})
+    >>> round(float(run.margin.isel(t=-1)), 3)  # 2 / sqrt(5)
+    0.894
+    """
+
+    problem: LinearClassifier = eqx.field(converter=_classifier)
+    summary: ClassVar[str] = "gradient flow of a linear classifier on the clock ds = L dt"
+
+    def drift(self, t: Vector, state: Vector) -> jax.Array:
+        """``[-grad L / L, exp(-log L - u)]``."""
+        direction, log_rate = self.direction(state[:-1])
+        return jnp.append(direction, jnp.exp(jnp.minimum(-log_rate - state[-1], LARGEST)))
+
+
+class NormalizedGradientDescent(_OnLogTime, DiscreteSystem):
+    r"""Gradient descent whose step is divided by the loss, the recursion of the normalised clock.
+
+    .. math:: w_{k+1} = w_k - \eta_k \nabla L(w_k) / L(w_k)
+
+    Parameters
+    ----------
+    problem : LinearClassifier
+        Exponential loss, or logistic with G in place of L.
+    eta : float or Schedule
+        Step in s, positive.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.LinearClassifier([[2.0, 0.0], [0.0, 1.0]], [1, 1])
+    >>> run = fd.solve(fd.NormalizedGradientDescent(p, eta=0.1), p.init(), steps=20_000)
+    >>> round(float(run.margin.isel(t=-1)), 3)
+    0.894
+    """
+
+    problem: LinearClassifier
+    eta: Schedule
+    summary: ClassVar[str] = "gradient descent divided by the loss"
+
+    def __init__(self, problem: LinearClassifier, eta: Any):
+        self.problem, self.eta = _classifier(problem), as_schedule("eta", eta)
+
+    def step(self, k: jax.Array, state: Vector) -> jax.Array:
+        """One step of w and of u."""
+        direction, log_rate = self.direction(state[:-1])
+        eta, u = self.eta(k), state[-1]
+        later = u + jax.nn.softplus(jnp.log(eta) - log_rate - u)
+        return jnp.append(state[:-1] + eta * direction, later)
+
+    def limit(self, order: int = 0) -> NormalizedFlow:
+        """The flow on the same clock."""
+        if _check.integer("order", order, minimum=0) > 0:
+            raise _check.fail("order", "must be 0 for NormalizedGradientDescent", order)
+        return NormalizedFlow(self.problem)
