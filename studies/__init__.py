@@ -1,0 +1,14 @@
+"""One question of the chapter a file: run, claims, figure.  ``python -m studies`` runs them all."""
+
+NAMES = (
+    "minimum_norm",
+    "population_recovery",
+    "initialization_scale",
+    "invariant",
+    "kernel_regime",
+    "max_margin",
+    "sgd_quadratic_1d",
+    "sgd_quadratic",
+    "label_noise",
+    "eta_to_zero",
+)

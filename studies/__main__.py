@@ -1,0 +1,66 @@
+"""``python -m studies [NAME ...] [--quick] [--out DIR]``: exit status 0 if every claim holds, 1 if one fails, 2 for usage."""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import matplotlib as mpl
+
+from studies import NAMES
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run studies and return the exit status."""
+    parser = argparse.ArgumentParser("python -m studies", description="The theorems of the chapter, run and checked.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"studies to run (default: all of {', '.join(NAMES)})")
+    parser.add_argument("--quick", action="store_true", help="smaller ensembles and ladders: minutes in place of tens")
+    parser.add_argument(
+        "--out", type=Path, default=Path("studies-out"), help="folder to write to (default studies-out)"
+    )
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no study is called {', '.join(unknown)}; choose from {', '.join(NAMES)}")
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    import xarray as xr
+
+    from flowdyn.dataset import provenance
+    from studies.page import write_page
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    outcomes, seconds = {}, {}
+    for name in options.names or NAMES:
+        print(f"{name} ...", flush=True, file=sys.stderr)
+        began = time.monotonic()
+        outcome = importlib.import_module(f"studies.{name}").study(quick=options.quick)
+        seconds[name] = time.monotonic() - began
+        outcomes[name] = outcome
+        tree = xr.DataTree.from_dict({key: _plain(run) for key, run in outcome.runs.items()})
+        tree.attrs = {
+            "title": f"study {name}",
+            "claims": json.dumps([c._asdict() | {"holds": c.holds} for c in outcome.claims]),
+        }
+        tree.to_netcdf(options.out / f"{name}.nc", engine="netcdf4")
+        outcome.figure.savefig(options.out / f"{name}.png", dpi=150)
+        plt.close("all")
+        for claim in outcome.claims:
+            print(f"  {'  '.join(claim.cells())}")
+    versions = json.loads(provenance("study", "", "", "")["flowdyn_versions"])
+    write_page(options.out / "index.html", outcomes, seconds, versions)
+    claims = [claim for outcome in outcomes.values() for claim in outcome.claims]
+    failed = sum(not claim.holds for claim in claims)
+    print(f"{len(claims) - failed} of {len(claims)} claims hold; {options.out / 'index.html'}")
+    return 1 if failed else 0
+
+
+def _plain(run):
+    """A Dataset that NetCDF takes as it is: text labels of a dimension would need a name of their own."""
+    return run.drop_vars([name for name, c in run.coords.items() if c.dtype.kind in "OU"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""A claim is data: what, expected, measured, tolerance, where in the chapter; its verdict follows from them.
+
+equal:  |measured - expected| <= tolerance,     at most:  measured <= expected,     at least:  measured >= expected
+"""
+
+from typing import Any, NamedTuple
+
+
+class Claim(NamedTuple):
+    """One line of a study's table."""
+
+    what: str
+    expected: float
+    measured: float
+    tolerance: float
+    where: str
+    kind: str  # "equal", "at most", "at least"
+
+    @property
+    def holds(self) -> bool:
+        """Verdict; a measurement that is not a number holds nothing."""
+        if self.kind == "equal":
+            return bool(abs(self.measured - self.expected) <= self.tolerance)
+        return bool(self.measured <= self.expected if self.kind == "at most" else self.measured >= self.expected)
+
+    def cells(self) -> list[str]:
+        """The claim as text, for the table and the page."""
+        sign = {"equal": f"{self.expected:.10g} ± {self.tolerance:.2g}"}.get(
+            self.kind, f"{self.kind} {self.expected:.4g}"
+        )
+        return [self.what, sign, f"{self.measured:.10g}", self.where, "holds" if self.holds else "FAILS"]
+
+
+class Outcome(NamedTuple):
+    """What a study gives back: what is asked, its claims, its figure, and the runs to keep."""
+
+    question: str
+    claims: list[Claim]
+    figure: Any
+    runs: dict[str, Any]
+
+
+def equal(what: str, expected: float, measured: Any, tolerance: float, where: str) -> Claim:
+    """Claim of a value."""
+    return Claim(what, float(expected), float(measured), tolerance, where, "equal")
+
+
+def at_most(what: str, bound: float, measured: Any, where: str) -> Claim:
+    """Claim of an upper bound."""
+    return Claim(what, float(bound), float(measured), 0.0, where, "at most")
+
+
+def at_least(what: str, bound: float, measured: Any, where: str) -> Claim:
+    """Claim of a lower bound."""
+    return Claim(what, float(bound), float(measured), 0.0, where, "at least")

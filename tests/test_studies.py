@@ -1,0 +1,45 @@
+"""The runner of the studies: verdicts, exit status, page."""
+
+import json
+import sys
+import types
+
+import pytest
+import xarray as xr
+
+import flowdyn as fd
+from studies.__main__ import main
+from studies.claims import Outcome, at_least, at_most, equal
+
+
+def test_verdicts():
+    assert equal("x", 1.0, 1.05, 0.1, "").holds and not equal("x", 1.0, 1.2, 0.1, "").holds
+    assert at_most("x", 1.0, 1.0, "").holds and not at_most("x", 1.0, 1.1, "").holds
+    assert at_least("x", 1.0, 1.0, "").holds and not at_least("x", 1.0, 0.9, "").holds
+    nan = float("nan")
+    assert not any(
+        c.holds for c in (equal("x", 1.0, nan, 0.1, ""), at_most("x", 1, nan, ""), at_least("x", 1, nan, ""))
+    )
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_page_file_and_exit_status(holds, tmp_path, monkeypatch, capsys):
+    def study(quick):
+        run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+        claim = equal("a <b> claim", 0.367879, run.w[-1, 0], 1e-5 if holds else 1e-9, "section 9.5")
+        return Outcome("what <i>if</i>?", [claim], fd.plot(run), {"run": run})
+
+    monkeypatch.setitem(sys.modules, "studies.minimum_norm", types.SimpleNamespace(study=study))
+    status = main(["minimum_norm", "--quick", "--out", str(tmp_path)])
+    assert status == (0 if holds else 1)
+    page = (tmp_path / "index.html").read_text()
+    assert "a &lt;b&gt; claim" in page and "what &lt;i&gt;if" in page and "data:image/png;base64" in page
+    assert ("holds" if holds else "FAILS") in capsys.readouterr().out
+    with xr.open_datatree(tmp_path / "minimum_norm.nc", engine="netcdf4") as tree:
+        assert "w" in tree["run"] and json.loads(tree.attrs["claims"])[0]["holds"] is holds
+
+
+def test_unknown_study_is_usage(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["maximum_norm"])
+    assert stop.value.code == 2 and "no study is called maximum_norm" in capsys.readouterr().err
