@@ -19,8 +19,9 @@ from flowdyn import _check
 from flowdyn.compiled import map_rows
 from flowdyn.controls import Controlled, EulerScheme, controlled_start, controlled_value
 from flowdyn.solvers.base import Task
-from flowdyn.solvers.ensembles import Legs, Plan, run_ensemble
+from flowdyn.solvers.ensembles import run_ensemble
 from flowdyn.solvers.iteration import random_step
+from flowdyn.solvers.plans import Legs, Plan
 from flowdyn.stochastic import RandomRecursion, SDESystem
 
 LEVELS = ((2, 1 / 3), (4, -6 / 3), (8, 8 / 3))  # substeps of the recursion's step, and weight

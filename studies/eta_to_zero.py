@@ -7,6 +7,7 @@ import numpy as np
 
 import flowdyn as fd
 from studies.claims import Outcome, at_most, equal
+from studies.drawing import ticks_at
 
 
 def loss(w):
@@ -30,6 +31,7 @@ def study(quick: bool = False) -> Outcome:
         runs[f"order_{order}"] = ladder
     axes[0].set(xlabel=r"step size $\eta$", ylabel=r"$\sup_t \|w_\eta(t) - w(t)\|$")
     axes[0].legend(frameon=False, fontsize=8)
+    ticks_at(axes[0], etas, "{:.2g}")
     # prediction at a tiny eta, against the closed form of a quadratic: (1 - eta lam)^(t/eta)
     q = fd.problems.CustomProblem(lambda w: 0.5 * w[0] ** 2 + w[1] ** 2, np.array([1.0, 1.0]))
     far = fd.predict(fd.GradientDescent(q, 1e-8), q.init(), t=1.0)

@@ -6,6 +6,7 @@ import numpy as np
 import flowdyn as fd
 from flowdyn import theory
 from studies.claims import Outcome, at_most, equal
+from studies.drawing import ticks_at
 
 
 def study(quick: bool = False) -> Outcome:
@@ -44,10 +45,11 @@ def study(quick: bool = False) -> Outcome:
     axes[0].axhline(least.value, color="#D55E00", linestyle="--", label="basis pursuit (linear programme)")
     axes[0].axhline(np.abs(flat.theta).sum(), color="#666666", linestyle=":", label=r"$X^+y$")
     axes[0].set(xlabel=r"scale of the initialisation $\alpha$", ylabel=r"$\ell_1$ norm")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(0.0, 0.4))
     axes[1].loglog(scales, gaps, "o-", label=r"$\|\theta_\alpha - X^+y\|$")
     axes[1].loglog(scales, gaps[-1] * (scales / scales[-1]) ** -4.0, "--", color="#D55E00", label="slope -4")
     axes[1].set(xlabel=r"$\alpha$", ylabel="distance")
     axes[1].legend(frameon=False, fontsize=8)
+    ticks_at(axes[1], scales)
     question = "Where does the flow of a diagonal network end, and how does the scale of its start choose between sparse and flat?"
     return Outcome(question, claims, figure, runs)

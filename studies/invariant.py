@@ -5,6 +5,7 @@ import numpy as np
 
 import flowdyn as fd
 from studies.claims import Outcome, at_most, equal
+from studies.drawing import ticks_at
 
 
 def study(quick: bool = False) -> Outcome:
@@ -32,6 +33,7 @@ def study(quick: bool = False) -> Outcome:
     axes[1].loglog(etas, drifts[-1] * etas / etas[-1], "--", color="#D55E00", label="slope 1")
     axes[1].set(xlabel=r"step size $\eta$", ylabel="drift of the invariant")
     axes[1].legend(frameon=False, fontsize=8)
+    ticks_at(axes[1], etas)
     slope = np.log(drifts[-2] / drifts[-1]) / np.log(2)
     claims = [
         at_most("relative drift along the flow of the weights, rtol 1e-12", 1e-9, np.abs((primal.w_plus * primal.w_minus) / alpha**2 - 1).max(), "9.114"),

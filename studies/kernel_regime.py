@@ -5,6 +5,7 @@ import numpy as np
 
 import flowdyn as fd
 from studies.claims import Outcome, equal
+from studies.drawing import ticks_at
 
 
 def study(quick: bool = False) -> Outcome:
@@ -34,6 +35,7 @@ def study(quick: bool = False) -> Outcome:
     axes[1].loglog(alphas, gaps[-1] * (alphas / alphas[-1]) ** -4.0, "--", color="#D55E00", label="slope -4")
     axes[1].set(xlabel=r"$\alpha$", ylabel="gap")
     axes[1].legend(frameon=False, fontsize=8)
+    ticks_at(axes[1], alphas)
     sigma = [np.linalg.svd(np.asarray(p.jacobian(p.init(a))), compute_uv=False)[-1] for a in alphas]
     smallest = np.linalg.svd(X, compute_uv=False)[-1]
     claims = [

@@ -17,7 +17,7 @@ REGISTRY = {
     "NormalizedGradientDescent": "normalized",
     "ODE": "ode",
     "SGD": "sgd",
-    "SVAG": "sgd",
+    "SVAG": "svag",
     "StochasticModifiedEquation": "modified_equation",
     "LabelNoiseSGD": "label_noise",
     "LabelNoiseEquation": "label_noise",

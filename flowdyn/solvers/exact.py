@@ -11,7 +11,8 @@ from flowdyn import _check
 from flowdyn.compiled import matvec
 from flowdyn.randomness import Ask
 from flowdyn.solvers.base import Result, Solver, Task, blame, is_bad
-from flowdyn.solvers.ensembles import Block, Legs, Plan, run_ensemble
+from flowdyn.solvers.ensembles import Block, run_ensemble
+from flowdyn.solvers.plans import Legs, Plan
 from flowdyn.stochastic import SDESystem
 from flowdyn.systems import Recursion, System
 from flowdyn.theory.moments import root, transition

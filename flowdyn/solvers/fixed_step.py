@@ -13,7 +13,8 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.randomness import Ask
 from flowdyn.solvers.base import Solver, Task
-from flowdyn.solvers.ensembles import Block, Legs, Plan, run_ensemble
+from flowdyn.solvers.ensembles import Block, run_ensemble
+from flowdyn.solvers.plans import Legs, Plan
 from flowdyn.stochastic import SDESystem
 from flowdyn.systems import System
 

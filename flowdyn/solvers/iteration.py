@@ -16,7 +16,8 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.compiled import bind
 from flowdyn.solvers.base import HUGE, Result, Solver, Task, Thinned, blame, is_bad
-from flowdyn.solvers.ensembles import Block, Legs, Plan, run_ensemble
+from flowdyn.solvers.ensembles import Block, run_ensemble
+from flowdyn.solvers.plans import Legs, Plan
 from flowdyn.stochastic import RandomRecursion
 from flowdyn.systems import DiscreteSystem, Recursion, System
 
