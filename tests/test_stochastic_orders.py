@@ -65,6 +65,25 @@ def test_strong_order_on_additive_noise(name):
         assert slope < 1.15
 
 
+@pytest.mark.parametrize("name", ["EulerMaruyama", "Heun"])
+def test_strong_order_on_noise_that_does_not_commute(name):
+    make, calculus, _ = SCHEMES[name]
+    cell = 2.0**-13
+
+    def g(t, x):
+        return 0.6 * jnp.stack([jnp.stack([1 + 0 * x[0], x[1]]), jnp.stack([x[0], 1 + 0 * x[0]])])
+
+    sde = fd.SDE(lambda t, x: -x, g, calculus=calculus)
+    solver = fd.solvers.EulerMaruyama if name == "EulerMaruyama" else fd.solvers.Heun
+    truth = fd.solve(sde, [1.0, 0.5], t=[1.0], solver=solver(cell, cell), realizations=1000, seed=9).w.values
+    steps, errors = 2.0 ** -np.arange(4, 9), []
+    for dt in steps:
+        x = fd.solve(sde, [1.0, 0.5], t=[1.0], solver=solver(dt, cell), realizations=1000, seed=9).w.values
+        errors.append(np.sqrt(np.mean(np.sum((x - truth) ** 2, axis=-1))))
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert abs(slope - make(0.5).strong["general"]) < 0.12, (slope, errors)
+
+
 @pytest.mark.parametrize("increments", ["gaussian", "rademacher", "three-point"])
 def test_weak_order_of_the_increments(increments):
     count, steps = 2**21, 2.0 ** -np.arange(2, 6)

@@ -20,12 +20,13 @@ from flowdyn.solvers.fixed_step import FixedStep
 from flowdyn.stochastic import SDESystem
 from flowdyn.systems import System
 
-# sdeint's name -> calculus and strong order of each noise kind (stratKP2iS has order 1/2 only and is left out)
+# sdeint's name -> calculus and strong order of each noise kind (stratKP2iS has order 1/2 only and is left out); where the
+# noise does not commute, SRI2 and SRS2 draw their areas apart from the increments: order 1/2 on a shared path
 METHODS: dict[str, tuple[str, dict[str, float]]] = {
     "itoEuler": ("ito", {"additive": 1.0, "diagonal": 0.5, "general": 0.5}),
-    "itoSRI2": ("ito", {"additive": 1.0, "diagonal": 1.0, "general": 1.0}),
+    "itoSRI2": ("ito", {"additive": 1.0, "diagonal": 1.0, "general": 0.5}),
     "stratHeun": ("stratonovich", {"additive": 1.0, "diagonal": 1.0, "general": 0.5}),
-    "stratSRS2": ("stratonovich", {"additive": 1.0, "diagonal": 1.0, "general": 1.0}),
+    "stratSRS2": ("stratonovich", {"additive": 1.0, "diagonal": 1.0, "general": 0.5}),
 }
 
 
@@ -44,7 +45,8 @@ class Sdeint(FixedStep):
     Parameters
     ----------
     method : str
-        itoSRI2 and stratSRS2 have strong order 1 for any noise; their cost grows with the square of its dimension.
+        itoSRI2 and stratSRS2 have strong order 1 for noise that commutes; their cost grows with the square of its
+        dimension.
     dt, brownian_dt : float, optional
         As for EulerMaruyama; dt is a thousandth of the time span unless given.
 
