@@ -20,7 +20,7 @@ from flowdyn.solvers.fixed_step import FixedStep
 from flowdyn.stochastic import SDESystem
 from flowdyn.systems import System
 
-# sdeint's name -> calculus and strong order of each noise kind. stratKP2iS has order 1/2 only and is left out; where the
+# name -> calculus and strong order of each noise kind. stratKP2iS has order 1/2 only and is left out; where the
 # noise does not commute, SRI2 and SRS2 draw their areas apart from the increments: order 1/2 on a shared path
 METHODS: dict[str, tuple[str, dict[str, float]]] = {
     "itoEuler": ("ito", {"additive": 1.0, "diagonal": 0.5, "general": 0.5}),
