@@ -16,7 +16,7 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 if "jax" in sys.modules and os.environ["JAX_ENABLE_X64"] != "0":
     sys.modules["jax"].config.update("jax_enable_x64", True)
 
-_MODULES = ("problems", "methods", "solvers", "schedules", "comparison", "theory")
+_MODULES = ("problems", "methods", "solvers", "schedules", "observables", "comparison", "theory")
 _NAMES = {
     # dynamics
     **dict.fromkeys(["GradientDescent", "GradientFlow", "ModifiedFlow", "HeavyBall", "HeavyBallFlow"], "methods"),

@@ -12,6 +12,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.compiled import bind, map_rows
+from flowdyn.observables import Observable
 from flowdyn.problems.base import Variable
 from flowdyn.solvers.base import Stop
 from flowdyn.systems import System
@@ -23,10 +24,15 @@ def _own(system: System, state: jax.Array) -> dict[str, jax.Array]:
     return system.observables(state)
 
 
+def _value(system: System, function: Callable, state: Any) -> Any:
+    """Flat parameters for our own observables, the user's view of them for a user's function."""
+    return function(system.project(state) if isinstance(function, Observable) else system.user_view(state))
+
+
 def _margin(system: System, spec: tuple, state: jax.Array, thresholds: jax.Array) -> jax.Array:
     """Traced margin; `spec` is a tuple of (observable name or user function, sign)."""
     own = system.observables(state)
-    values = [own[what] if isinstance(what, str) else what(system.user_view(state)) for what, _ in spec]
+    values = [own[what] if isinstance(what, str) else _value(system, what, state) for what, _ in spec]
     signs = jnp.array([sign for _, sign in spec])
     return jnp.max(signs * (jnp.stack([jnp.asarray(v, dtype=float).reshape(()) for v in values]) - thresholds))
 
@@ -50,7 +56,10 @@ class Observer:
         self.variables = (*own, *(self._layout(name) for name in self.functions))
 
     def _layout(self, name: str) -> Variable:
-        value = self._user_rows(self.functions[name], self.state0[None])[0]
+        function = self.functions[name]
+        value = self._user_rows(function, self.state0[None])[0]
+        if isinstance(function, Observable):
+            return function.variable(name, value)
         if value.dtype.kind not in "biuf":
             raise _check.fail(f"observe[{name!r}]", "must return real numbers", value)
         dims = tuple(f"{name}_dim_{axis}" for axis in range(value.ndim))
@@ -58,7 +67,7 @@ class Observer:
 
     def _user_rows(self, function: Callable, states: np.ndarray) -> np.ndarray:
         if not self.traceable:
-            return np.array([np.asarray(function(self.system.user_view(state))) for state in states])
+            return np.array([np.asarray(_value(self.system, function, state)) for state in states])
         try:
             return map_rows(_Viewed(function), self.system, states)
         except jax.errors.JAXTypeError as error:
@@ -95,20 +104,20 @@ class Observer:
         else:
 
             def margin(state: np.ndarray) -> float:
-                values = [float(what(self.system.user_view(state))) for what, _ in spec]  # type: ignore[operator]
+                values = [float(_value(self.system, what, state)) for what, _ in spec]  # type: ignore[arg-type]
                 return max(s * (v - limit) for (_, s), v, limit in zip(spec, values, limits, strict=True))
 
         return Stop(margin, _margin, tuple(spec), limits, " or ".join(words))
 
 
 class _Viewed:
-    """``function(user_view(state))`` as a kernel that compares by the user's function, so that it compiles once."""
+    """A function of the state as a kernel that compares by the user's function, so that it compiles once."""
 
     def __init__(self, function: Callable):
         self.function = function
 
     def __call__(self, system: System, state: jax.Array) -> Any:
-        return jnp.asarray(self.function(system.user_view(state)))
+        return jnp.asarray(_value(system, self.function, state))
 
     def __eq__(self, other: object) -> bool:
         # identity: a bound method of a module compares and hashes its arrays, which cannot be hashed

@@ -124,7 +124,7 @@ def _imports(path):
 FLOORS = [
     ["_check", "registry", "progress", "theory", "normal_quantile"],
     ["tables", "compiled", "randomness", "problems", "schedules"],
-    ["systems"],
+    ["systems", "observables"],
     ["stochastic"],
     ["controls"],
     ["methods"],

@@ -150,3 +150,21 @@ def test_float32_is_warned_of():
 
     with jax.enable_x64(False), pytest.warns(fd.FlowdynWarning, match="float32"):
         fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+
+
+@pytest.mark.parametrize("method", ["LSODA", "RK45", "DOP853", "Radau", "BDF"])
+@pytest.mark.parametrize("budget", [{"max_steps": 40}, {"max_seconds": 0.3}])
+def test_open_end_out_of_budget_ends_at_the_state_it_reached(method, budget):
+    """w' = cos t from 0: the last row is sin t at its own time, not the start."""
+    run = fd.solve(
+        fd.ODE(lambda t, w: jnp.cos(t) * jnp.ones_like(w)),
+        [0.0],
+        t=np.inf,
+        stop={"x": (">", 10.0)},
+        observe={"x": lambda w: w[0]},
+        solver=fd.solvers.Scipy(method, rtol=1e-9, atol=1e-9),
+        on_divergence="keep",
+        **budget,
+    )
+    assert int(run.status) in (4, 5) and float(run.t[-1]) > 0
+    assert np.allclose(run.x, np.sin(run.t), atol=1e-4)

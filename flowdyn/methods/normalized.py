@@ -20,7 +20,6 @@ from flowdyn.schedules import Schedule, as_schedule
 from flowdyn.systems import DiscreteSystem, ODESystem, OnProblem
 
 LARGEST = 700.0  # of an exponent: trial steps of a solver would overflow
-FLAT = 30.0  # beyond it exp(-m) and log(1 + exp(-m)) are equal to rounding
 
 
 def _classifier(problem: Any) -> LinearClassifier:
@@ -73,26 +72,13 @@ class _OnLogTime(OnProblem):
     def observables(self, state: Vector) -> dict[str, jax.Array]:
         """``log t``, ``log L``, norm, margin, and -log L / ||w|| (logistic: -log(e^L - 1) / ||w||); 0 at the origin."""
         w, u = state[:-1], state[-1]
-        margins = self.problem.margins(w)
-        square = jnp.sum(w * w)
-        norm = jnp.sqrt(square)
-        each = -margins
-        if self.problem.kind == "logistic":
-            small = jnp.minimum(margins, FLAT)
-            each = jnp.where(margins > FLAT, -margins, jnp.log(jax.nn.softplus(-small)))
-        log_loss = jax.nn.logsumexp(each)
-        smooth = -log_loss
-        if self.problem.kind == "logistic":
-            bounded = jnp.clip(log_loss, -FLAT, 5.0)
-            smooth = jnp.where(log_loss < -FLAT, -log_loss, -jnp.log(jnp.expm1(jnp.exp(bounded))))
-        inverse = jnp.where(square > 0, 1 / jnp.where(square > 0, norm, 1.0), 0.0)
         log_t = u + jnp.log(-jnp.expm1(-u))
         return {
             "log_t": log_t,
-            "log_loss": log_loss,
-            "norm": norm,
-            "margin": jnp.min(margins) * inverse,
-            "smooth_margin": smooth * inverse,
+            "log_loss": self.problem.log_loss(w),
+            "norm": jnp.linalg.norm(w),
+            "margin": self.problem.margin(w),
+            "smooth_margin": self.problem.smooth_margin(w),
         }
 
 

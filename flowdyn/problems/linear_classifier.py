@@ -12,7 +12,13 @@ from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import TableProblem
 
+FLAT = 30.0  # beyond it exp(-m) and log(1 + exp(-m)) are equal to rounding
 LOSSES = {"exponential": lambda m: jnp.exp(-m), "logistic": lambda m: jax.nn.softplus(-m)}
+
+
+def _inverse_norm(w: Vector) -> jax.Array:
+    square = jnp.sum(jnp.asarray(w) ** 2)
+    return jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
 class LinearClassifier(TableProblem):
@@ -52,6 +58,28 @@ class LinearClassifier(TableProblem):
     def margins(self, w: Vector) -> jax.Array:
         """``y_i <w, x_i>`` of shape (n,)."""
         return self.y * (self.X @ jnp.asarray(w))
+
+    def margin(self, w: Vector) -> jax.Array:
+        """``min_i m_i / ||w||``, 0 at the origin."""
+        return jnp.min(self.margins(w)) * _inverse_norm(w)
+
+    def log_loss(self, w: Vector) -> jax.Array:
+        """``log L(w)``, which neither overflows nor vanishes."""
+        margins = self.margins(w)
+        each = -margins
+        if self.kind == "logistic":
+            small = jnp.minimum(margins, FLAT)
+            each = jnp.where(margins > FLAT, -margins, jnp.log(jax.nn.softplus(-small)))
+        return jax.nn.logsumexp(each)
+
+    def smooth_margin(self, w: Vector) -> jax.Array:
+        """``-log L / ||w||`` (logistic: ``-log(e^L - 1) / ||w||``), a lower bound of the margin; 0 at the origin."""
+        log_loss = self.log_loss(w)
+        smooth = -log_loss
+        if self.kind == "logistic":
+            bounded = jnp.clip(log_loss, -FLAT, 5.0)
+            smooth = jnp.where(log_loss < -FLAT, -log_loss, -jnp.log(jnp.expm1(jnp.exp(bounded))))
+        return smooth * _inverse_norm(w)
 
     def sample_losses(self, w: Vector) -> jax.Array:
         """``n * l(m_i)`` of shape (n,): their mean is the loss."""

@@ -170,28 +170,26 @@ class _Run:
 
     def step(self, stepper: integrate.OdeSolver) -> Result | None:
         """One step; a Result when the run is over."""
-        task, t_old, y_old = self.task, stepper.t, stepper.y
+        task, t_old, y_old = self.task, stepper.t, stepper.y.copy()  # LSODA may write over its own
         try:
             stepper.step()
         except _GiveUpError:
             if task.max_seconds is not None and task.out_of_time():
-                return self.finish(stepper, "max_seconds", t_old)
-            return self.finish(stepper, "nonfinite", t_old, message="drift is not finite")
+                return self.finish(stepper, "max_seconds", t_old, y_old)
+            return self.finish(stepper, "nonfinite", t_old, y_old, "drift is not finite")
         except ValueError as error:  # implicit steppers factorise a matrix that is not finite
-            return self.finish(stepper, "nonfinite", t_old, message=str(error))
+            return self.finish(stepper, "nonfinite", t_old, y_old, str(error))
         self.steps += 1
         if not np.abs(stepper.y).max() <= HUGE:
-            return self.finish(stepper, blame(stepper.y, y_old), t_old)
+            return self.finish(stepper, blame(stepper.y, y_old), t_old, y_old)
         if stepper.status == "failed":
             return self.finish(
-                stepper, self.why_stuck(y_old), t_old, message="the step size fell below the spacing of t"
+                stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell below the spacing of t"
             )
         # LSODA creeps towards a singularity for ever instead of failing
         self.stuck = self.stuck + 1 if stepper.t - t_old <= 8 * np.spacing(stepper.t) else 0
         if self.stuck > PATIENCE:
-            return self.finish(
-                stepper, self.why_stuck(stepper.y), t_old, message="the step size fell to the spacing of t"
-            )
+            return self.finish(stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell to the spacing of t")
         dense = None
         if task.stop is not None and task.stop.margin(stepper.y) >= 0:
             dense = stepper.dense_output()

@@ -21,6 +21,10 @@ REGISTRY = {
     "max_margin": "margin",
     "margin_bound": "margin",
     "rip_constant": "isometry",
+    "inner_product_distortion": "recovery",
+    "sup_distortion": "recovery",
+    "lemma_window": "recovery",
+    "recovery_bounds": "recovery",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

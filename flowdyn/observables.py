@@ -1,0 +1,224 @@
+r"""Observables of the theorems, ready for ``observe=`` and ``stop=``.
+
+signal and noise  w = r e_j + zeta,  M = X^T X / n:   grad L = m ⊙ w,   m = (r^2 - 1) e_j - u + v         (9.45)-(9.53)
+                  u = (r^2 - 1)(I - M) e_j,   v = M (zeta ⊙ zeta)
+margins           min_i m_i / ||w||,   -log L / ||w||,   m_i = y_i <w, x_i>                                (9.4)
+invariant         w+ ⊙ w-                                                                                 (9.114)
+span residual     ||(I - X^+ X) theta||                                                                    (Thm 9.3)
+sharpness         lambda_max(grad^2 L(w)), times eta: gradient descent is stable below 2
+kernel distance   ||K(w) - K(w0)|| / ||K(w0)||,  K = J J^T                                                 (9.107)
+
+Each function returns a mapping of names to observables; join several with ``|``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.sparse.linalg import lobpcg_standard
+
+from flowdyn import _check
+from flowdyn.problems.base import Problem, Variable, Vector
+from flowdyn.problems.diagonal_network import DiagonalNetwork
+from flowdyn.problems.linear_classifier import LinearClassifier
+from flowdyn.problems.linear_regression import LinearRegression
+from flowdyn.problems.regression import Regression
+from flowdyn.problems.squared_regression import SquaredRegression
+
+DENSE = 200  # below this many parameters the whole Hessian is cheaper than an iteration of products
+
+
+class Observable:
+    """A labelled function of the flat parameters w (P,).
+
+    Parameters
+    ----------
+    function : callable
+        ``function(w)`` of flat w, written with jax.numpy.
+    long_name : str
+        What the file says about it.
+    dims : tuple of str
+        Dimensions of its value; none for a number.
+    """
+
+    def __init__(self, function: Callable[[Vector], Any], long_name: str, dims: tuple[str, ...] = ()):
+        self.function, self.long_name, self.dims = function, long_name, tuple(dims)
+
+    def __call__(self, w: Vector) -> jax.Array:
+        """Value at flat w."""
+        return jnp.asarray(self.function(w), dtype=float)
+
+    def variable(self, name: str, value: np.ndarray) -> Variable:
+        """Layout in a Dataset."""
+        if len(self.dims) != value.ndim:
+            raise _check.fail(f"observe[{name!r}]", f"must return an array over {self.dims}", f"shape {value.shape}")
+        return Variable(name, self.dims, value.shape, self.long_name)
+
+
+def _kind(problem: Any, kind: type) -> Any:
+    if not isinstance(problem, kind):
+        raise _check.fail("problem", f"must be a {kind.__name__}", type(problem).__name__)
+    return problem
+
+
+def signal_noise(problem: SquaredRegression, coordinate: int = 0) -> dict[str, Observable]:
+    r"""Signal and noise of section 9.2.4, for a truth that is the unit vector of one coordinate.
+
+    .. math:: w = r e_j + \zeta, \quad \nabla L = m \odot w, \quad m = (r^2 - 1) e_j - u + v
+
+    Parameters
+    ----------
+    problem : SquaredRegression
+        Targets y = X e_j.
+    coordinate : int
+        j, the position of the truth.
+
+    Returns
+    -------
+    dict
+        ``signal`` r, ``noise`` zeta, ``m``, ``u``, ``v`` over the features, and the norms ``noise_max``
+        (largest entry), ``noise_norm`` (Euclidean), ``u_max``, ``v_max``.
+
+    Notes
+    -----
+    Their bounds are :func:`flowdyn.theory.recovery_bounds`. Source: (9.45)-(9.57); v is misprinted there.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.SquaredRegression([[1.0, 0.5]], [1.0])
+    >>> seen = fd.observables.signal_noise(p)
+    >>> run = fd.solve(fd.GradientFlow(p), p.init(alpha=0.1), t=5.0, observe=seen)
+    >>> bool(run.signal[-1] > 0.8)
+    True
+    """
+    X = _kind(problem, SquaredRegression).X
+    d = X.shape[1]
+    if _check.integer("coordinate", coordinate, minimum=0) >= d:
+        raise _check.fail("coordinate", f"must be below the number of features {d}", coordinate)
+    gap = float(jnp.abs(problem.y - X[:, coordinate]).max())
+    if gap > 1e-9 * max(1.0, float(jnp.abs(X).max())):
+        raise _check.fail(
+            "problem", f"must have the targets X e_{coordinate}, the one-sparse truth", f"targets {gap:.3g} away"
+        )
+    unit = jnp.zeros(d).at[coordinate].set(1.0)
+
+    def product(vector: Vector) -> jax.Array:
+        return X.T @ (X @ vector) / X.shape[0]
+
+    def noise(w: Vector) -> jax.Array:
+        return w * (1 - unit)
+
+    def u(w: Vector) -> jax.Array:
+        return (w[coordinate] ** 2 - 1) * (unit - product(unit))
+
+    def v(w: Vector) -> jax.Array:
+        return product(noise(w) ** 2)
+
+    over = ("feature",)
+    return {
+        "signal": Observable(lambda w: w[coordinate], "signal r, the entry of w on the support"),
+        "noise": Observable(noise, "noise zeta, w off the support", over),
+        "m": Observable(lambda w: product(w * w - unit), "m of grad L = m * w", over),
+        "u": Observable(u, "u = (r^2 - 1)(I - M) e", over),
+        "v": Observable(v, "v = M (zeta * zeta)", over),
+        "noise_max": Observable(lambda w: jnp.abs(noise(w)).max(), "largest entry of the noise"),
+        "noise_norm": Observable(lambda w: jnp.linalg.norm(noise(w)), "Euclidean norm of the noise"),
+        "u_max": Observable(lambda w: jnp.abs(u(w)).max(), "largest entry of u"),
+        "v_max": Observable(lambda w: jnp.abs(v(w)).max(), "largest entry of v"),
+    }
+
+
+def margins(problem: LinearClassifier) -> dict[str, Observable]:
+    r"""Norm, margin and smooth margin of a linear classifier; 0 at the origin.
+
+    .. math:: \gamma(w) = \min_i y_i\langle w, x_i\rangle / \|w\|, \qquad \tilde\gamma(w) = -\log L(w) / \|w\|
+
+    Parameters
+    ----------
+    problem : LinearClassifier
+        With the logistic loss the smooth margin is -log(e^L - 1) / ||w||, for which the theorem's inequality holds.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.LinearClassifier([[2.0, 0.0], [0.0, 1.0]], [1, 1])
+    >>> run = fd.solve(fd.GradientDescent(p, 0.1), p.init(), steps=100, observe=fd.observables.margins(p))
+    >>> bool(run.smooth_margin[-1] <= run.margin[-1])
+    True
+    """
+    _kind(problem, LinearClassifier)
+
+    return {
+        "norm": Observable(jnp.linalg.norm, "Euclidean norm of w"),
+        "margin": Observable(problem.margin, "margin min_i y_i <w, x_i> / ||w||"),
+        "smooth_margin": Observable(problem.smooth_margin, "smooth margin"),
+    }
+
+
+def invariant(problem: DiagonalNetwork) -> dict[str, Observable]:
+    """``w+ ⊙ w-`` of a diagonal network, which its flow conserves (9.114)."""
+    _kind(problem, DiagonalNetwork)
+
+    def product(w: Vector) -> jax.Array:
+        w_plus, w_minus = jnp.split(w, 2)
+        return w_plus * w_minus
+
+    return {"invariant": Observable(product, "w+ * w-, conserved by the flow", ("feature",))}
+
+
+def span_residual(problem: LinearRegression | LinearClassifier) -> dict[str, Observable]:
+    """Norm of the part of w off the span of the rows of X, which no gradient of a linear model changes (Thm 9.3)."""
+    if not isinstance(problem, LinearRegression | LinearClassifier):
+        raise _check.fail("problem", "must be a LinearRegression or a LinearClassifier", type(problem).__name__)
+    X = np.asarray(problem.X)
+    _, s, rows = np.linalg.svd(X, full_matrices=False)
+    basis = jnp.asarray(rows[s > max(X.shape) * np.finfo(float).eps * s.max(initial=0.0)])
+    text = "norm of the part of w off the span of the data's rows"
+    return {"span_residual": Observable(lambda w: jnp.linalg.norm(w - basis.T @ (basis @ w)), text)}
+
+
+def kernel_distance(problem: Regression, w0: Any) -> dict[str, Observable]:
+    """Relative distance of the tangent kernel from the one at w0: 0 in the kernel regime (Remark 9.21)."""
+    start = jnp.asarray(_kind(problem, Regression).ravel(w0))
+    text = "relative distance of the tangent kernel from that of the start"
+    return {"kernel_distance": Observable(lambda w: problem.kernel_distance(w, start), text)}
+
+
+def sharpness(problem: Problem, eta: float | None = None) -> dict[str, Observable]:
+    r"""Sharpness :math:`\lambda_{\max}(\nabla^2 L(w))`, and eta times it: where it nears 2, no flow follows GD.
+
+    Parameters
+    ----------
+    problem : Problem
+        Any loss.
+    eta : float, optional
+        Step size; adds ``sharpness_eta``.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.Quadratic([[3.0, 0.0], [0.0, 1.0]])
+    >>> seen = fd.observables.sharpness(p, eta=0.5)
+    >>> run = fd.solve(fd.GradientDescent(p, 0.5), [1.0, 1.0], steps=2, observe=seen)
+    >>> float(run.sharpness_eta[-1].round(9))
+    1.5
+    """
+    _kind(problem, Problem)
+
+    def largest(w: Vector) -> jax.Array:
+        size = w.shape[0]
+        if size <= DENSE:
+            return jnp.linalg.eigvalsh(problem.hessian(w))[-1]
+        # a symmetric start would miss an antisymmetric direction: a fixed random one is orthogonal to none
+        first = jax.random.normal(jax.random.key(0), (size, 2))
+        return lobpcg_standard(jax.vmap(lambda v: problem.hvp(w, v), in_axes=1, out_axes=1), first, m=60)[0][0]
+
+    found = {"sharpness": Observable(largest, "largest eigenvalue of the Hessian of the loss")}
+    if eta is not None:
+        step = _check.real("eta", eta, positive=True)
+        text = "step size times the largest eigenvalue of the Hessian; gradient descent is stable below 2"
+        found["sharpness_eta"] = Observable(lambda w: step * largest(w), text)
+    return found
