@@ -13,7 +13,8 @@ from flowdyn import _check
 from flowdyn.cli_inputs import add_method, add_problem, method_of, problem_of
 
 PROGRAM = "flowdyn"
-RANDOM_STEPS = 40  # of the largest step size, where a random ladder is given no time
+RANDOM_STEPS = 20  # of the largest step size, where a random ladder is given no time
+RESOLUTION = 0.15  # standard error over gap of a sampled rung: half a minute on the embedded problem
 
 
 def _numbers(text: str) -> list[float]:
@@ -26,12 +27,12 @@ def _numbers(text: str) -> list[float]:
 def parser() -> argparse.ArgumentParser:
     """Build the argument parser."""
     top = argparse.ArgumentParser(
-        PROGRAM, description="Training dynamics and their limits as the step size goes to zero."
+        PROGRAM, description="Training dynamics and their limits as the step size goes to zero.", allow_abbrev=False
     )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
-    ladder = commands.add_parser("eta-limit", help="run a method at several eta beside its limit, fit the order")
+    ladder = commands.add_parser("eta-limit", help="run a method at several eta, fit the order", allow_abbrev=False)
     add_problem(ladder)
     ladder.add_argument("--method", default="GradientDescent", help="GradientDescent (default), SGD, ...")
     add_method(ladder)
@@ -41,10 +42,16 @@ def parser() -> argparse.ArgumentParser:
     )
     ladder.add_argument("--error", help="sup (default); for random methods weak (default) or strong")
     ladder.add_argument("--steps", type=int, help="steps of the largest eta, in place of --t")
+    ladder.add_argument(
+        "--resolution",
+        type=float,
+        default=RESOLUTION,
+        help=f"standard error over gap down to which means are sampled (default {RESOLUTION})",
+    )
     _add_output(ladder)
     ladder.set_defaults(run=_eta_limit)
 
-    single = commands.add_parser("solve", help="run one method or flow")
+    single = commands.add_parser("solve", help="run one method or flow", allow_abbrev=False)
     add_problem(single)
     single.add_argument(
         "--method", default="GradientFlow", help="GradientFlow (default), GradientDescent, ModifiedFlow, SGD, ..."
@@ -57,11 +64,11 @@ def parser() -> argparse.ArgumentParser:
     _add_output(single)
     single.set_defaults(run=_solve)
 
-    info = commands.add_parser("info", help="say what a file holds and how it was made")
+    info = commands.add_parser("info", help="say what a file holds and how it was made", allow_abbrev=False)
     info.add_argument("file", metavar="FILE")
     info.set_defaults(run=_info)
 
-    picture = commands.add_parser("plot", help="draw a file")
+    picture = commands.add_parser("plot", help="draw a file", allow_abbrev=False)
     picture.add_argument("file", metavar="FILE")
     picture.add_argument("-o", "--figure", required=True, metavar="FIG", help="picture to write (.png, .pdf, .svg)")
     picture.add_argument("--overwrite", action="store_true", help="replace an existing picture")
@@ -169,7 +176,7 @@ def _eta_limit(options: argparse.Namespace) -> None:
     if etas is None:
         largest = stable_eta(problem, w0, _check.real("--t", t, positive=True))
         if random:  # one sample's curvature is up to n times that of the mean
-            largest *= min(1.0, ((options.batch_size or 1) / (problem.sample_count or 1)) ** 0.5)
+            largest *= min(1.0, 3 * ((options.batch_size or 1) / (problem.sample_count or 1)) ** 0.5)
         etas = (largest / 2.0 ** np.arange(RANDOM_RUNGS if random else RUNGS)).tolist()
     if random and options.t is None:
         t = RANDOM_STEPS * max(etas)  # sampled means are dear
@@ -177,6 +184,8 @@ def _eta_limit(options: argparse.Namespace) -> None:
         t = _check.integer("--steps", options.steps, minimum=1) * max(etas)
     method = method_of(options, problem, eta=max(etas))
     more = {"order": order, "error": options.error, "realizations": options.realizations, "seed": options.seed}
+    if random:
+        more["resolution"] = options.resolution
     ladder = fd.eta_limit(method, w0, t, etas, **more)
     print(f"{ladder.attrs['title']} ({type(problem).__name__}, up to t = {float(ladder.t.max()):g})")
     for line in _ladder_lines(ladder):

@@ -20,6 +20,8 @@ def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     ArgumentError
         If the runs have different parameters or times (subtracting them would drop times without a word).
     """
+    _is_result("a", a)
+    _is_result("b", b)
     names = a.attrs.get("flowdyn_parameters", "").split()
     if not names or names != b.attrs.get("flowdyn_parameters", "").split():
         raise _check.fail("b", f"must have the parameters {names} of `a`", b.attrs.get("flowdyn_parameters"))
@@ -31,14 +33,30 @@ def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
             a[names].drop_vars("k", errors="ignore"), b[names].drop_vars("k", errors="ignore"), join="exact"
         )
     except ValueError:
-        raise _check.ArgumentError(
-            f"`a` and `b` must have the same times, got {a.sizes.get('t')} and {b.sizes.get('t')} that differ; "
-            "solve one at the times of the other: t=a.t.values"
-        ) from None
+        raise _apart(a, b) from None
     keep = {"t", "eta", "start", "realization"}
     squares = [((a[n] - b[n]) ** 2).sum([d for d in a[n].dims if d not in keep], skipna=False) for n in names]
     total = sum(squares[1:], squares[0]) ** 0.5
     return total.rename("error").assign_attrs(long_name="Euclidean distance of the parameters", units="1")
+
+
+def _apart(a: Any, b: Any) -> _check.ArgumentError:
+    """What keeps two results from being compared point by point."""
+    for dim in ("realization", "start", "eta"):
+        if dim in a.dims and dim in b.dims and not a[dim].equals(b[dim]):
+            return _check.ArgumentError(
+                f"`a` and `b` must have the same members along {dim!r}, got {a.sizes[dim]} and {b.sizes[dim]}; "
+                f"select those in common: .isel({dim}=slice(...))"
+            )
+    return _check.ArgumentError(
+        f"`a` and `b` must have the same times, got {a.sizes.get('t')} and {b.sizes.get('t')} that differ; "
+        "solve one at the times of the other: t=a.t.values"
+    )
+
+
+def _is_result(name: str, ds: Any) -> None:
+    if not isinstance(ds, xr.Dataset):
+        raise _check.fail(name, "must be an xarray Dataset made by solve", type(ds).__name__)
 
 
 def sup_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
@@ -75,11 +93,21 @@ def strong_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     >>> bool(fd.comparison.strong_error(fine, coarse).max() < 0.02)
     True
     """
+    _is_result("a", a)
+    _is_result("b", b)
     records = [ds.attrs.get("flowdyn_noise") for ds in (a, b)]
     if records[0] is None or records[0] != records[1]:
         raise _check.ArgumentError(
             f"`a` and `b` must share their Brownian paths, got {records[0]} and {records[1]}; solve both with the same "
             "seed and brownian_dt (or compare means: weak_error)"
+        )
+    if a.sizes.get("realization") != b.sizes.get("realization"):
+        raise (
+            _apart(a, b)
+            if "realization" in a.dims and "realization" in b.dims
+            else _check.fail(
+                "b", "must be an ensemble where `a` is one", dict(b.sizes), "solve both with the same `realizations`"
+            )
         )
     square = error(a, b) ** 2
     mean = square.mean("realization") if "realization" in square.dims else square
@@ -106,12 +134,18 @@ def weak_error(a: xr.Dataset, b: xr.Dataset, g: str | Callable) -> xr.Dataset:
     >>> bool((abs(gap.error) < 6 * gap.standard_error + 0.05).all())
     True
     """
-    for ds in (a, b):
+    for argument, ds in (("a", a), ("b", b)):
+        _is_result(argument, ds)
         if isinstance(g, str) and g not in ds:
             raise _check.fail(
                 "g", "must name a variable of both runs", g, f"they have {sorted(map(str, ds.data_vars))}"
             )
     values = [ds[g] if isinstance(g, str) else g(ds) for ds in (a, b)]
+    for v in values:
+        if not isinstance(v, xr.DataArray):
+            raise _check.fail("g", "must return a DataArray", type(v).__name__, "e.g. lambda ds: ds.w**2")
+        if v.sizes.get("realization", 2) < 2:
+            raise _check.fail("a", "and `b` must have at least 2 members for a standard error", v.sizes["realization"])
     if not any("realization" in v.dims for v in values):
         raise _check.fail("a", "or `b` must be an ensemble", [dict(ds.sizes) for ds in (a, b)], "solve(realizations=N)")
     means: list[xr.DataArray] = []

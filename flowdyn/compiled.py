@@ -89,6 +89,22 @@ def _rows(module: Any, function: Callable, rows: Any) -> Any:
     return jax.vmap(lambda row: function(module, row))(rows)
 
 
+BLOCK = 128  # rows of one block where the bits of a row must not depend on how many there are
+
+
+def _blocks(module: Any, function: Callable, blocks: Any) -> Any:
+    return jax.lax.map(lambda rows: _rows(module, function, rows), blocks)
+
+
+def map_blocks(function: Callable, module: Any, rows: np.ndarray) -> Any:
+    """As :func:`map_rows`, in blocks of one size: matrix products differ in the last bit with the number of rows."""
+    count, size = len(rows), rows.shape[-1]
+    padded = max(1, 1 << (-(-count // BLOCK) - 1).bit_length())
+    full = np.concatenate([rows, np.repeat(rows[-1:], padded * BLOCK - count, axis=0)])
+    out = bind(_blocks, module, function)(full.reshape(padded, BLOCK, size))
+    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[:count], out)
+
+
 def map_rows(function: Callable, module: Any, rows: np.ndarray) -> Any:
     """Apply `function(module, row)` to each row, compiled; rows are padded so that few shapes are ever compiled."""
     count = len(rows)

@@ -12,6 +12,7 @@ from scipy import stats
 from flowdyn import _check
 
 CURVED = 4.0  # drop of chi^2 (two standard deviations) from which a correction is believed
+WIDE = 0.5  # half an order either way: an interval that cannot tell one order from the next
 RESOLVED = 10.0  # an error counts if it stands this many times above its numerical floor
 
 
@@ -66,7 +67,11 @@ def fit_order(
     if used.sum() > 3:
         finer = x < x.max()
         deviation = float(np.hypot(deviation, slope - _slope(x[finer], y[finer], sigma[finer])[0]))
-    return OrderFit(slope, slope - deviation, slope + deviation, used, "resolved")
+    low, high = slope - deviation, slope + deviation
+    if deviation > WIDE:
+        verdict = f"not resolved: the rungs do not lie on one power of eta (95 % interval [{low:.2f}, {high:.2f}])"
+        return OrderFit(np.nan, np.nan, np.nan, used, verdict)
+    return OrderFit(slope, low, high, used, "resolved")
 
 
 def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:

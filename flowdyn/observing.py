@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import bind, map_rows
+from flowdyn.compiled import bind, map_blocks, map_rows
 from flowdyn.observables import Observable
 from flowdyn.problems.base import Variable
 from flowdyn.solvers.base import Stop
@@ -44,6 +44,8 @@ class Observer:
         self.system, self.state0 = system, state0
         self.functions = dict(observe or {})
         self.traceable = system.is_traceable(state0)
+        # a member's observables are the same bits in an ensemble of any size
+        self.map = map_blocks if system.is_random else map_rows
         own = system.observable_variables
         taken = {v.name for v in (*own, *system.layout(state0.size))} | set(RESERVED)
         for name, function in self.functions.items():
@@ -69,7 +71,7 @@ class Observer:
         if not self.traceable:
             return np.array([np.asarray(_value(self.system, function, state)) for state in states])
         try:
-            return map_rows(_Viewed(function), self.system, states)
+            return self.map(_Viewed(function), self.system, states)
         except jax.errors.JAXTypeError as error:
             raise _check.ArgumentError(
                 f"`observe` functions must be written with jax.numpy, got {str(error).splitlines()[0]}"
@@ -79,7 +81,7 @@ class Observer:
         """Values of all observables for states (R, S), one row each."""
         if not len(states):
             return {v.name: np.empty((0, *v.shape)) for v in self.variables}
-        own = map_rows(_own, self.system, states) if self.system.observable_variables else {}
+        own = self.map(_own, self.system, states) if self.system.observable_variables else {}
         return own | {name: self._user_rows(function, states) for name, function in self.functions.items()}
 
     def stop(self, rules: Mapping[str, Any] | None) -> Stop | None:

@@ -43,6 +43,8 @@ def plot(ds: xr.Dataset, ax: Any = None, *, kind: str | None = None) -> Any:
     panels = PANELS.get(str(made))
     if panels is None:
         raise _check.fail("ds", f"must be a flowdyn result of kind {sorted(PANELS)}", made)
+    if made != "weak ladder" and "t" not in ds.dims:
+        raise _check.fail("ds", "must have the dimension t to be drawn over time", dict(ds.sizes), "keep all its times")
     draw = panels(ds) if kind is None else _named(ds, kind)
     if ax is not None:
         draw[0](ds, ax)

@@ -8,6 +8,7 @@ import xarray as xr
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
 PATHS = 6  # single members drawn in a fan
+GROWN = 1e6  # growth of a member from which a linear axis would show it alone
 CLOUD = 2000  # members drawn as dots
 
 
@@ -17,11 +18,18 @@ def ensemble_panels(ds: xr.Dataset) -> list[Callable]:
     if not columns:  # observables alone were kept
         names = [str(n) for n, v in ds.data_vars.items() if v.dims == ("realization", "t")]
         return [_fan(name, None) for name in names[:3]]
-    spread = [float(np.nanvar(_member_rows(ds, *column)[:, -1])) for column in columns]
+    spread = [_spread(_member_rows(ds, *column)[:, -1]) for column in columns]
     ranked = [columns[i] for i in np.argsort(spread)[::-1][:2]]
     ranked.sort(key=columns.index)
     panels = [_fan(*column) for column in ranked]
     return [*panels, _plane(*ranked) if len(ranked) == 2 else _histogram(*ranked[0])]
+
+
+def _spread(values: np.ndarray) -> float:
+    """Variance of the finite members, scaled so that a diverged one does not overflow it."""
+    good = values[np.isfinite(values)]
+    scale = np.abs(good).max(initial=1.0)
+    return float(np.var(good / scale) * min(scale, 1e100) ** 2) if good.size else 0.0
 
 
 def panels_of_kind(kind: str, ds: xr.Dataset) -> list[Callable]:
@@ -73,7 +81,11 @@ def _exact(ds: xr.Dataset, name: str, index: int | None) -> tuple[np.ndarray, np
 
 def _fan(name: str, index: int | None) -> Callable:
     def draw(ds: xr.Dataset, axis: Any) -> None:
-        t, rows = ds.t.values, _member_rows(ds, name, index)
+        rows = _member_rows(ds, name, index)
+        alive = np.isfinite(rows).any(axis=0)  # of an ensemble that diverged, the part before
+        t, rows = ds.t.values[alive], rows[:, alive]
+        if np.nanmax(np.abs(rows)) > GROWN * (1 + np.nanmax(np.abs(rows[:, 0]))):
+            axis.set_yscale("symlog", linthresh=1.0)
         low, quarter, three, high = np.nanquantile(rows, [0.025, 0.25, 0.75, 0.975], axis=0)
         axis.fill_between(t, low, high, color=BLUE, alpha=0.18, linewidth=0, label="95 % of members")
         axis.fill_between(t, quarter, three, color=BLUE, alpha=0.30, linewidth=0, label="50 %")
@@ -82,7 +94,7 @@ def _fan(name: str, index: int | None) -> Callable:
         axis.plot(t, np.nanmean(rows, axis=0), color=BLUE, linewidth=2, label="mean")
         law = _exact(ds, name, index)
         if law is not None:
-            mean, deviation = law
+            mean, deviation = (part[alive] for part in law)
             axis.plot(t, mean, "--", color=RED, linewidth=1.5, label="exact mean, 95 %")
             for sign in (-1.96, 1.96):
                 axis.plot(t, mean + sign * deviation, ":", color=RED, linewidth=1.3)
@@ -98,6 +110,9 @@ def _histogram(name: str, index: int | None) -> Callable:
     def draw(ds: xr.Dataset, axis: Any) -> None:
         last = _member_rows(ds, name, index)[:, -1]
         last = last[np.isfinite(last)]
+        if not len(last):
+            axis.set_title("no member is finite at the end", fontsize=9)
+            return
         axis.hist(last, bins="auto", density=True, color=BLUE, alpha=0.45, label=f"{len(last):,} members")
         law = _exact(ds, name, index)
         if law is not None and law[1][-1] > 0:
@@ -117,6 +132,9 @@ def _plane(first: tuple[str, int | None], second: tuple[str, int | None]) -> Cal
     def draw(ds: xr.Dataset, axis: Any) -> None:
         points = np.stack([_member_rows(ds, *column)[:, -1] for column in (first, second)], axis=1)
         points = points[np.isfinite(points).all(axis=1)]
+        if not len(points):
+            axis.set_title("no member is finite at the end", fontsize=9)
+            return
         axis.plot(*points[:CLOUD].T, ".", color=GREY, markersize=2, alpha=0.5)
         if len(points) > 2:
             axis.plot(*_ellipse(points.mean(axis=0), np.cov(points.T)), color=BLUE, linewidth=2, label="95 %, members")
@@ -152,6 +170,9 @@ def _gaps(ds: xr.Dataset, axis: Any) -> None:
     for j, colour in zip(range(ds.sizes["observable"]), (BLUE, ORANGE, GREEN, RED), strict=False):
         gap, noise = np.abs(ds.error.values[:, j]), ds.standard_error.values[:, j]
         used = ds.used.values[:, j].astype(bool)
+        if not (gap > 0).any():  # nothing that a log axis could show
+            axis.plot([], [], "o", color=colour, label=f"{ds.observable.values[j]}: no gap on any rung")
+            continue
         order, interval = float(ds.order[j]), ds.order_interval.values[j]
         name = str(ds.observable.values[j])
         half = np.ptp(interval) / 2
@@ -170,7 +191,8 @@ def _gaps(ds: xr.Dataset, axis: Any) -> None:
                 span, expected, "--", color=GREY, linewidth=1.2, label=last and f"{last} {float(ds.order_expected):g}"
             )
     axis.set_xscale("log")
-    axis.set_yscale("log")
+    if (np.abs(ds.error.values) > 0).any():
+        axis.set_yscale("log")
     axis.minorticks_off()
     axis.set_xticks(h, [f"{x:.3g}" for x in h])
     same = np.allclose(h, ds.eta.values)

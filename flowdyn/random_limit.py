@@ -1,16 +1,18 @@
 """The Dataset of a random recursion on a ladder of step sizes, beside its limit; see :mod:`flowdyn.random_ladders`."""
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
 
 from flowdyn import dataset
+from flowdyn._check import FlowdynWarning
 from flowdyn.compiled import float64_is_on
 from flowdyn.dataset import Piece
 from flowdyn.integration import checked_seed
 from flowdyn.ladders import RESOLVED, OrderFit, common_steps, fit_order
-from flowdyn.progress import meter
+from flowdyn.progress import meter, part
 from flowdyn.random_ladders import ALLOWED, Gap, WeakLadder, scalar_observables, strong_gaps
 from flowdyn.specs import describe
 from flowdyn.stochastic import RandomRecursion
@@ -44,6 +46,9 @@ def random_ladder(
     checked_seed(seed)
     limits = [rung.limit(order) for rung in rungs]
     start = method.ravel(w0)
+    doubt = rungs[int(np.argmax(h))].warn_before(start)
+    if doubt:
+        warnings.warn(doubt, FlowdynWarning, stacklevel=3)
     ks = common_steps(h, t, 2 if kind == "weak" else saves)
     finest = int(np.argmin(h))
     times = rungs[finest].clock(ks[finest])
@@ -62,8 +67,9 @@ def random_ladder(
         gaps = []
         with meter(progress, "eta_limit") as report:
             for i, (rung, limit, k) in enumerate(zip(rungs, limits, ks, strict=True)):
-                gaps.append(ladder.gap(rung, limit, int(k[-1]), float(times[-1])))
-                report((i + 1) / len(rungs))
+                share = part(report, i / len(rungs), (i + 1) / len(rungs))
+                gaps.append(ladder.gap(rung, limit, int(k[-1]), float(times[-1]), share))
+                share(1.0)
     else:
         names = ["distance"]
         gaps, curves = strong_gaps(rungs, limits, start, times, seed, budget)

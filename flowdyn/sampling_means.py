@@ -92,10 +92,16 @@ def path_values(
     legs = Legs(np.array([0]), np.array([steps]), np.zeros(1), np.ones(1))
     plan = Plan(random_step, system.ask, refine)
     blocks = run_ensemble(task, plan, legs, system.epoch, system.epoch_words)
-    rows = np.concatenate([map_rows(functional, system, block.states[:, -1]) for block in blocks])
-    if not np.isfinite(rows).all():
-        lost = int((~np.isfinite(rows).all(axis=1)).sum())
-        raise _check.RunError(f"{lost} of {len(rows)} paths did not stay finite: means do not exist; use a smaller eta")
+    ends = np.concatenate([block.states[:, -1] for block in blocks])
+    lost = int((~np.isfinite(ends).all(axis=1)).sum())
+    if lost:
+        raise _check.RunError(f"{lost} of {len(ends)} paths did not stay finite: means do not exist; use a smaller eta")
+    rows = map_rows(functional, system, ends)
+    lost = int((~np.isfinite(rows).all(axis=1)).sum())
+    if lost:
+        raise _check.RunError(
+            f"`observable` or its gradient is not finite on {lost} of {len(rows)} finite paths: its mean is not known"
+        )
     return rows
 
 

@@ -123,7 +123,7 @@ def _imports(path):
 
 FLOORS = [
     ["_check", "registry", "progress", "theory", "normal_quantile"],
-    ["tables", "compiled", "randomness", "problems", "schedules"],
+    ["tables", "compiled", "degree", "randomness", "problems", "schedules"],
     ["systems", "observables"],
     ["stochastic"],
     ["controls"],

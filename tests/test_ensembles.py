@@ -1,5 +1,7 @@
 """Ensembles: a member depends on seed, member and step alone; stops, divergence, restarts, budgets."""
 
+import io
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -213,3 +215,47 @@ def test_refused_in_words(call, message):
     with pytest.raises(fd.ArgumentError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [3, 111])
+def test_observables_of_a_member_are_the_same_bits_in_any_ensemble(count):
+    g = np.random.default_rng(0)
+    p = fd.problems.LinearRegression(g.standard_normal((20, 3)), g.standard_normal(20))
+    sgd, seen = fd.SGD(p, 0.002), {"n": lambda w: jnp.sum(w**2)}
+    few, many = (
+        fd.solve(sgd, np.zeros(3), steps=20, realizations=n, observe=seen, progress=n == count) for n in (count, 700)
+    )
+    for name in ("w", "loss", "grad_norm", "n"):
+        assert np.array_equal(few[name], many[name][:count])
+
+
+def test_comparisons_refuse_what_they_cannot_compare():
+    sgd = fd.SGD(fd.problems.Quadratic(1.0, noise=1.0), 0.1)
+    many, one = (fd.solve(sgd, [1.0], t=1.0, realizations=n) for n in (20, 1))
+    for call, words in (
+        (lambda: fd.comparison.weak_error(many, 3, "w"), "`b` must be an xarray Dataset"),
+        (lambda: fd.comparison.weak_error(many, many, lambda ds: ds.w.values), "`g` must return a DataArray"),
+        (lambda: fd.comparison.weak_error(many, one, "w"), "at least 2 members"),
+        (lambda: fd.theory.sgd_mean_cov(1.0, 1.0, 0.1, 1.0, [2.7]), "increasing whole step numbers"),
+        (lambda: fd.theory.sgd_mean_cov(1.0, 1.0, 3.0, 1.0, [2000]), "beyond the range of float64"),
+        (lambda: fd.plot(many.isel(t=-1)), "`ds` must have the dimension t"),
+    ):
+        with pytest.raises(fd.FlowdynError, match=words):
+            call()
+    scheme = fd.solvers.EulerMaruyama(0.1, brownian_dt=0.1)
+    ou = fd.OrnsteinUhlenbeck(1.0, 1.0)
+    a, b, c = (fd.solve(ou, [1.0], t=1.0, saves=3, realizations=n, solver=scheme) for n in (20, 30, None))
+    with pytest.raises(fd.ArgumentError, match="same members along 'realization', got 20 and 30"):
+        fd.comparison.strong_error(a, b)
+    with pytest.raises(fd.ArgumentError, match="must be an ensemble where `a` is one"):
+        fd.comparison.strong_error(a, c)
+
+
+def test_a_diverged_ensemble_and_a_ladder_without_gaps_are_drawn_without_warnings():
+    sgd = fd.SGD(fd.problems.Quadratic(1.0, noise=1.0), 3.0)
+    with pytest.warns(fd.FlowdynWarning, match="2/lambda_max"):
+        run = fd.solve(sgd, [1.0], steps=3000, realizations=5, on_divergence="keep")
+    fd.plot(run).savefig(io.BytesIO())
+    step = {"g": lambda w: jnp.where(w[0] > 5.0, 1.0, 0.0)}
+    ladder = fd.eta_limit(sgd.with_eta(0.1), [20.0], 1.0, observable=step, realizations=200)
+    fd.plot(ladder).savefig(io.BytesIO())

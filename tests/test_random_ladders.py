@@ -1,10 +1,12 @@
 """Weak and strong ladders: orders by exact moments, by sampling, and the refusal to fit noise."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import flowdyn as fd
+from flowdyn.degree import polynomial_degree
 
 # f = (x - gamma)^2 - 1, gamma = +-1: the gradient of the mean is 2x, the noise +-2
 TOY = fd.problems.LinearRegression([[1.0], [1.0]], [1.0, -1.0])
@@ -133,3 +135,79 @@ def test_pictures(kind, tmp_path):
         ds = fd.solve(fd.SGD(p, 0.1), [1.0, 1.0], t=1.0, realizations=50)
     figure = fd.plot(ds, kind=kind)
     assert all(axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)
+
+
+HUBER = {"huber": lambda w: jnp.where(jnp.abs(w[0]) < 3.0, 0.5 * w[0] ** 2, 3 * jnp.abs(w[0]) - 4.5)}
+GAUSS = fd.SGD(fd.problems.Quadratic(1.0, noise=1.0), eta=0.1)
+
+
+@pytest.mark.parametrize("realizations", [None, 4000])
+def test_a_function_that_is_quadratic_near_zero_only_is_not_taken_for_one(realizations):
+    """From w0 = 20 the end lies far on Huber's linear branch: E g = 3 E X - 4.5 = 60/e - 4.5."""
+    ladder = fd.eta_limit(GAUSS, [20.0], 1.0, observable=HUBER, realizations=realizations)
+    assert (ladder.members > 0).all()
+    assert np.allclose(ladder.mean_limit, 60 / np.e - 4.5, atol=0.05)
+    assert np.allclose(ladder["mean"][:, 0], 60 * (1 - ladder.eta) ** (1 / ladder.eta) - 4.5, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("g", "degree"),
+    [
+        (lambda w: w[-1], 1),
+        (lambda w: w @ w + 3, 2),
+        (lambda w: jnp.var(w) + jnp.mean(w) ** 2, 2),
+        (lambda w: jnp.sum(w[0] ** 2.0 / 7), 2),
+        (lambda w: jnp.vdot(w, w) * w[0], 3),
+        (lambda w: jax.grad(lambda v: jnp.sum(v**3))(w).sum(), 2),
+        (lambda w: jnp.stack(jnp.split(w, 2)).sum(), 1),
+        (lambda w: jnp.exp(2.0), 0),
+        (lambda w: jnp.abs(w).sum(), np.inf),
+        (lambda w: jnp.where(w[0] > 5.0, 1.0, 0.0), np.inf),
+        (lambda w: jnp.maximum(w[0], 0.0), np.inf),
+        (lambda w: 1 / w[0], np.inf),
+        (lambda w: w[0].astype(int) * 1.0, np.inf),
+        (lambda w: w[jnp.argmax(w)], np.inf),
+    ],
+)
+def test_degree_is_read_off_the_operations(g, degree):
+    assert polynomial_degree(g, jax.ShapeDtypeStruct((4,), float)) == degree
+
+
+@pytest.mark.parametrize(("start", "order", "slope"), [(3.0, 1, 1.0), (3.0, 2, 1.5), (0.0, 1, 1.5), (0.0, 2, 1.5)])
+def test_strong_orders_of_shared_noise(start, order, slope):
+    """Means part at eta^p (none from the minimum), shared noise at eta^(3/2): it acts at once in SGD, decays in X."""
+    ladder = fd.eta_limit(GAUSS, [start], 1.0, order=order, error="strong")
+    assert ladder.verdict == "resolved" and float(ladder.order[0]) == pytest.approx(slope, abs=0.07)
+    assert float(ladder.order_expected) == (1.0 if order == 1 else 1.5)
+
+
+def test_slopes_that_change_along_the_ladder_are_not_resolved():
+    X = np.array([[2**0.5], [2**0.5]])
+    sgd = fd.SGD(fd.problems.LinearRegression(X, [2**0.5, -(2**0.5)]), 0.1)
+    ladder = fd.eta_limit(sgd, [3.0], 1.0, observable={"w": lambda w: w[0], "w2": lambda w: w[0] ** 2})
+    assert np.isfinite(ladder.order[0]) and np.isnan(ladder.order[1])
+    assert "w2: not resolved: the rungs do not lie on one power of eta" in ladder.verdict
+
+
+def test_an_unstable_ladder_warns_and_has_no_order():
+    with pytest.warns(fd.FlowdynWarning, match="2/lambda_max"):
+        ladder = fd.eta_limit(GAUSS.with_eta(3.0), [3.0], 6.0)
+    assert ladder.verdict.startswith("not resolved")
+
+
+def test_a_hopeless_rung_ends_early():
+    """A gap of 1e-6 beside noise of 1: a few thousand members show that half a million will not do."""
+    ladder = fd.eta_limit(GAUSS, [0.0], 1.0, order=2, observable=lambda w: jnp.sin(w[0]), realizations=500_000)
+    assert ladder.verdict.startswith("not resolved") and int(ladder.members.max()) < 100_000
+
+
+@pytest.mark.parametrize(
+    ("g", "words"),
+    [
+        (lambda w: float(np.sin(w[0])), "`observable` functions must be written with jax.numpy"),
+        (lambda w: jnp.log(w[0] - 50.0), "`observable` or its gradient is not finite on 2000 of 2000 finite paths"),
+    ],
+)
+def test_observables_that_cannot_be_averaged_are_refused(g, words):
+    with pytest.raises(fd.FlowdynError, match=words):
+        fd.eta_limit(GAUSS, [3.0], 1.0, observable=g, realizations=2000)

@@ -166,10 +166,15 @@ class SGD(Sampled):
         return StochasticModifiedEquation(self.problem, eta, self.batch_size, order, self.sampling)
 
     def expected_order(self, order: int = 0, error: str = "weak") -> float:
-        """Weak order 1 for orders 0 and 1, 2 for 2; strong order 1/2 to the flow, 1 where Gaussian noise is shared."""
-        if error == "weak":
+        """Weak order max(p, 1); strong order 1/2, 1, 3/2 for p = 0, 1, 2, as without noise where there is none.
+
+        A strong gap has a part O(eta^max(p, 1)) of the means, which vanishes from the minimum, and a part
+        O(eta^{3/2}) of shared noise: within a step it acts at once here, and decays there.
+        """
+        factor = self.problem.gaussian_factor
+        if error == "weak" or (factor is not None and not np.asarray(factor).any()):
             return float(max(order, 1))
-        return 0.5 if order == 0 else 1.0
+        return (0.5, 1.0, 1.5)[order]
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance after `when` steps, where the gradients are linear in w."""

@@ -72,7 +72,9 @@ class FixedStep(Solver):
     def effective(self, system: System, span: float) -> "FixedStep":
         """The same solver with its default step filled in."""
         assert isinstance(system, SDESystem)
-        return self if self.dt is not None else dataclasses.replace(self, dt=system.default_dt(span))
+        if self.dt is not None:
+            return self
+        return dataclasses.replace(self, dt=system.default_dt(span) if span > 0 else 1.0)  # no step is taken then
 
     def legs(self, task: Task) -> Legs:
         """Steps between the save times."""

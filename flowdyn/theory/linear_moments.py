@@ -65,6 +65,7 @@ def _start(noise: LinearNoise, x0: Any) -> np.ndarray:
     return np.outer(z, z)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an unstable mode ends in inf and NaN, which say so
 def linear_sgd_mean_cov(noise: LinearNoise, eta: float, share: float, x0: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
     """Mean (T, d) and covariance (T, d, d) of SGD after the increasing step numbers k.
 

@@ -60,6 +60,12 @@ def transition(A: np.ndarray, D: np.ndarray, force: np.ndarray, tau: float) -> t
     return phi, shift, (Q + Q.T) / 2
 
 
+def _finite(means: list[np.ndarray], covs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    if not (np.isfinite(means).all() and np.isfinite(covs).all()):
+        raise _check.RunError("the moments grow beyond the range of float64: a mode is unstable; use earlier times")
+    return np.array(means), np.array(covs)
+
+
 def ou_mean_cov(
     A: Any, D: Any, x0: Any, t: Any, *, cov0: Any = None, center: Any = None, force: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -110,11 +116,12 @@ def ou_mean_cov(
     means, covs, now = [], [], 0.0
     for when in times:
         if when > now:
-            phi, shift, Q = transition(A, D, push, when - now)
-            m, C, now = phi @ m + shift, phi @ C @ phi.T + Q, when
+            with np.errstate(over="ignore", invalid="ignore"):
+                phi, shift, Q = transition(A, D, push, when - now)
+                m, C, now = phi @ m + shift, phi @ C @ phi.T + Q, when
         means.append(m)
         covs.append((C + C.T) / 2)
-    return np.array(means), np.array(covs)
+    return _finite(means, covs)
 
 
 def sgd_mean_cov(A: Any, Sigma: Any, eta: float, x0: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -145,16 +152,18 @@ def sgd_mean_cov(A: Any, Sigma: Any, eta: float, x0: Any, k: Any) -> tuple[np.nd
     Sigma = covariance("Sigma", Sigma, d)
     eta = _check.real("eta", eta, positive=True)
     m = _check.real_array("x0", np.atleast_1d(x0), shape=(d,))
-    steps = np.atleast_1d(_check.real_array("k", k)).astype(np.int64)
-    if (steps < 0).any() or (np.diff(steps) <= 0).any():
-        raise _check.fail("k", "must be increasing step numbers", k)
+    given = np.atleast_1d(_check.real_array("k", k))
+    steps = given.astype(np.int64)
+    if (steps < 0).any() or (np.diff(steps) <= 0).any() or (steps != given).any():
+        raise _check.fail("k", "must be increasing whole step numbers", k)
     C, now, means, covs = np.zeros((d, d)), 0, [], []
     for when in steps:
-        phi, Q = _power(np.eye(d) - eta * A, eta**2 * Sigma, int(when - now))
-        m, C, now = phi @ m, phi @ C @ phi.T + Q, when
+        with np.errstate(over="ignore", invalid="ignore"):
+            phi, Q = _power(np.eye(d) - eta * A, eta**2 * Sigma, int(when - now))
+            m, C, now = phi @ m, phi @ C @ phi.T + Q, when
         means.append(m)
         covs.append((C + C.T) / 2)
-    return np.array(means), np.array(covs)
+    return _finite(means, covs)
 
 
 def _power(M: np.ndarray, Q: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
-r"""Signal and noise on the way to a one-sparse truth, section 9.2.4:  w = r e_1 + zeta,  M = X^T X / n,  delta = delta_2.
+r"""Signal and noise on the way to a one-sparse truth, section 9.2.4:  w = r e_1 + zeta,  M = X^T X / n.
 
-||u||_max <= delta |r^2 - 1|,     ||v||_max <= ||zeta||_max^2 + delta ||zeta||_2^2              any state    (9.54)-(9.57)
-||zeta||_max <= 2 alpha,   ||zeta||_2^2 <= 1/2,   |u_1 - v_1| <= 8 delta              in the window    (Lemmas 9.16, 9.17)
-window:  alpha^2 <= delta/2,   8 alpha^2 (d - 1) <= 1,   t <= log 2 / (8 delta)
+||u||_max <= delta |r^2 - 1|,     ||v||_max <= ||zeta||_max^2 + delta ||zeta||_2^2            any state    (9.54)-(9.57)
+||zeta||_max <= 2 alpha,   ||zeta||_2^2 <= 1/2,   |u_1 - v_1| <= 8 delta            in the window    (Lemmas 9.16, 9.17)
+window:  alpha^2 <= delta/2,   8 alpha^2 (d - 1) <= 1,   t <= log 2 / (8 delta);       delta = delta_2
 """
 
 from typing import Any, NamedTuple
