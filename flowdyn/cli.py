@@ -237,6 +237,7 @@ def _info(options: argparse.Namespace) -> None:
     with fd.load(options.file) as ds:
         lines = [f"{key}: {value}" for key, value in ds.attrs.items()]
         lines.append("dimensions: " + ", ".join(f"{dim} = {size}" for dim, size in ds.sizes.items()))
+        lines += [f"group {name}: {part.attrs.get('title', '')}" for name, part in getattr(ds, "children", {}).items()]
         for name, variable in ds.variables.items():
             lines.append(f"  {name}({', '.join(map(str, variable.dims))}): {variable.attrs.get('long_name', '')}")
     print(_printable("\n".join(lines)))

@@ -16,7 +16,7 @@ from jax.extend.core import Literal
 NOT_POLYNOMIAL = math.inf
 # operations that are linear in all their operands together
 SHAPES = "broadcast_in_dim reshape squeeze expand_dims slice split stack transpose concatenate rev pad copy"
-LINEAR = frozenset(f"add add_any sub neg reduce_sum cumsum convert_element_type real imag {SHAPES}".split())  # noqa: SIM905
+LINEAR = frozenset(f"add add_any sub neg reduce_sum cumsum convert_element_type real imag {SHAPES}".split())
 PRODUCTS = frozenset(["mul", "dot_general"])
 INDEXED = frozenset(["dynamic_slice", "gather", "select_n", "div"])  # linear if some operands are constants
 CALLS = frozenset(["pjit", "jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint"])

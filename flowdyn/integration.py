@@ -18,7 +18,7 @@ from flowdyn.progress import meter
 from flowdyn.registry import look_up
 from flowdyn.solvers.base import Solver, Task
 from flowdyn.starting import Start, start_from
-from flowdyn.systems import System
+from flowdyn.systems import ODESystem, System
 
 MAX_BYTES = 2 << 30
 
@@ -116,6 +116,7 @@ def solve(
     chosen = pick_solver(system, first, solver)
     if grid.t is not None:
         chosen = chosen.effective(system, float(grid.t[-1]) - start.t0)
+    _refuse_stiffness(system, chosen, np.inf if grid.t is None else float(grid.t[-1]))
     doubt = system.warn_before(np.asarray(system.project(first)))
     if doubt:
         warnings.warn(doubt, _check.FlowdynWarning, stacklevel=2)
@@ -160,6 +161,17 @@ def solve(
     ds = label(system, chosen, observer, grid, outcome, start, dim, task, options)
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
+
+
+def _refuse_stiffness(system: System, solver: Solver, end: float) -> None:
+    """An explicit method beyond what a stiff system allows would take millions of steps."""
+    if isinstance(system, ODESystem) and solver.is_explicit and end > system.explicit_until:
+        raise _check.fail(
+            "solver",
+            f"must be implicit for {type(system).__name__} beyond t = {system.explicit_until:.3g}, where it is stiff",
+            f"{type(solver).__name__} up to t = {end:g}",
+            "use Scipy('LSODA'), 'Radau' or 'BDF'",
+        )
 
 
 def checked_seed(seed: Any) -> int:

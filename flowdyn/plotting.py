@@ -42,7 +42,8 @@ def plot(ds: xr.Dataset, ax: Any = None, *, kind: str | None = None) -> Any:
     made = getattr(ds, "attrs", {}).get("flowdyn_kind")
     panels = PANELS.get(str(made))
     if panels is None:
-        raise _check.fail("ds", f"must be a flowdyn result of kind {sorted(PANELS)}", made)
+        out = "draw one of its runs: fd.plot(tree[name].to_dataset())" if made == "study" else ""
+        raise _check.fail("ds", f"must be a flowdyn result of kind {sorted(PANELS)}", made, out)
     if made != "weak ladder" and "t" not in ds.dims:
         raise _check.fail("ds", "must have the dimension t to be drawn over time", dict(ds.sizes), "keep all its times")
     draw = panels(ds) if kind is None else _named(ds, kind)

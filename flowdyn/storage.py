@@ -14,29 +14,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
-
-# netCDF4 before h5py: they bring two HDF5 libraries, and this order is the tested one
-import netCDF4  # noqa: F401
-import numpy as np
 import xarray as xr
 
 from flowdyn import _check
 from flowdyn.dataset import SCHEMA
+from flowdyn.scanning import MAX_BYTES, scan
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MAX_BYTES = 4 << 30
-MAX_RATIO = 1000  # declared over stored bytes; constant data compress about that well
-MAX_OBJECTS = 10_000
+Result = xr.Dataset | xr.DataTree
 
 
-def save(ds: xr.Dataset, path: Any, *, overwrite: bool = False) -> Path:
+def save(ds: Result, path: Any, *, overwrite: bool = False) -> Path:
     """Write a result to a NetCDF-4 file, atomically, and return its path.
 
     Parameters
     ----------
-    ds : xarray.Dataset
-        A run or a ladder.
+    ds : xarray.Dataset or xarray.DataTree
+        A run or a ladder, or a tree of them.
     path : path-like
         Ends in .nc.
     overwrite : bool
@@ -55,14 +48,17 @@ def save(ds: xr.Dataset, path: Any, *, overwrite: bool = False) -> Path:
     >>> fd.load(path).identical(run)
     True
     """
-    if not isinstance(ds, xr.Dataset):
-        raise _check.fail("ds", "must be an xarray Dataset made by flowdyn", type(ds).__name__)
+    if not isinstance(ds, xr.Dataset | xr.DataTree):
+        raise _check.fail("ds", "must be an xarray Dataset or DataTree made by flowdyn", type(ds).__name__)
     target = writable(path, ".nc", overwrite)
-    ds = _labels_out(ds)
+    is_tree = isinstance(ds, xr.DataTree)
+    ds = xr.map_over_datasets(_labels_out, ds) if is_tree else _labels_out(ds)
+    encoding = {node.path: _encoding(node.dataset) for node in ds.subtree} if is_tree else _encoding(ds)
+    reopen = xr.open_datatree if is_tree else xr.open_dataset
     with replacing(target) as temporary:
         try:
-            ds.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(ds))
-            with xr.open_dataset(temporary, engine="netcdf4", decode_times=False) as written:
+            ds.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
+            with reopen(temporary, engine="netcdf4", decode_times=False) as written:
                 same = written.load().equals(ds)
         except RuntimeError as error:  # netCDF4 says "HDF error" when the disk is full
             raise _write_error(target, ds.nbytes, error) from None
@@ -170,7 +166,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def load(path: Any, *, max_bytes: int = MAX_BYTES) -> xr.Dataset:
+def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Any:
     """Open a result lazily after scanning the file; nothing in it is ever executed.
 
     Parameters
@@ -179,6 +175,11 @@ def load(path: Any, *, max_bytes: int = MAX_BYTES) -> xr.Dataset:
         A local file that :func:`save` wrote.
     max_bytes : int
         Most bytes that the file may declare.
+
+    Returns
+    -------
+    xarray.Dataset or xarray.DataTree
+        What was saved.
 
     Raises
     ------
@@ -191,6 +192,10 @@ def load(path: Any, *, max_bytes: int = MAX_BYTES) -> xr.Dataset:
         ds.close()
         reason = f"it has schema {schema!r}" if schema else "it was not written by flowdyn"
         raise _check.FileError(f"cannot load {path}: {reason}, this flowdyn reads {SCHEMA!r}")
+    if ds.attrs.get("flowdyn_kind") == "study":
+        ds.close()
+        tree = xr.open_datatree(Path(path).resolve(), engine="netcdf4", decode_times=False)
+        return xr.map_over_datasets(_labels_in, tree)
     return _labels_in(ds)
 
 
@@ -210,45 +215,3 @@ def open_netcdf(path: Any, max_bytes: int = MAX_BYTES) -> xr.Dataset:
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise _check.FileError(f"cannot read {text}: the file is damaged or truncated ({reason})") from None
-
-
-def scan(path: Path, max_bytes: int = MAX_BYTES) -> None:
-    """Refuse HDF5 features that no flowdyn file uses. Read-only, follows no link."""
-    with open(path, "rb") as file:
-        if file.read(8) != HDF5_SIGNATURE:
-            raise _check.FileError(f"cannot read {path}: it is not a NetCDF-4 file")
-    with h5py.File(path, "r", locking=False) as file:
-        groups, seen, total = [file["/"]], set(), 0
-        while groups:
-            group = groups.pop()
-            for name in group:
-                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise _check.FileError(f"cannot trust {path}: {name!r} is a soft or external link")
-                item = group[name]
-                address = h5py.h5o.get_info(item.id).addr
-                if address in seen:  # a cycle of hard links
-                    continue
-                seen.add(address)
-                if len(seen) > MAX_OBJECTS:
-                    raise _check.FileError(f"cannot trust {path}: more than {MAX_OBJECTS} objects")
-                if isinstance(item, h5py.Group):
-                    groups.append(item)
-                elif isinstance(item, h5py.Dataset):
-                    total += _declared_bytes(path, item)
-                else:
-                    raise _check.FileError(f"cannot trust {path}: {name!r} is a named type")
-        if total > max_bytes:
-            raise _check.FileError(
-                f"cannot load {path}: it declares {total:,} bytes, more than max_bytes = {max_bytes:,}"
-            )
-
-
-def _declared_bytes(path: Path, item: h5py.Dataset) -> int:
-    if item.external or item.is_virtual:
-        raise _check.FileError(f"cannot trust {path}: {item.name} keeps its data outside the file")
-    declared = (item.size or 0) * item.dtype.itemsize
-    stored = item.id.get_storage_size()
-    # dimension scales without values and small constant arrays store nothing; a bomb declares far more
-    if declared > max(MAX_RATIO * max(stored, 1), 64 << 20) and not np.issubdtype(item.dtype, np.void):
-        raise _check.FileError(f"cannot trust {path}: {item.name} declares {declared:,} bytes and stores {stored:,}")
-    return declared

@@ -96,6 +96,11 @@ class ODESystem(System):
     def drift(self, t: Vector, state: Vector) -> jax.Array:
         """Right-hand side, shape (S,)."""
 
+    @property
+    def explicit_until(self) -> float:
+        """Time from which the system is too stiff for explicit methods."""
+        return np.inf
+
 
 class Recursion(System):
     """Anything with a step size eta and a clock that turns step numbers into training time.

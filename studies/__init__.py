@@ -3,6 +3,8 @@
 NAMES = (
     "minimum_norm",
     "population_recovery",
+    "sparse_recovery",
+    "signal_and_noise",
     "initialization_scale",
     "invariant",
     "kernel_regime",

@@ -14,21 +14,38 @@ class Claim(NamedTuple):
     measured: float
     tolerance: float
     where: str
-    kind: str  # "equal", "at most", "at least"
+    kind: str  # "equal", "at most", "at least", "not applicable"
+    why: str = ""  # of "not applicable"
+
+    @property
+    def applies(self) -> bool:
+        """Whether the hypotheses are met: a bound outside its window neither holds nor fails."""
+        return self.kind != "not applicable"
 
     @property
     def holds(self) -> bool:
-        """Verdict; a measurement that is not a number holds nothing."""
+        """Whether it applies and is true; a measurement that is not a number holds nothing."""
+        if not self.applies:
+            return False
         if self.kind == "equal":
             return bool(abs(self.measured - self.expected) <= self.tolerance)
         return bool(self.measured <= self.expected if self.kind == "at most" else self.measured >= self.expected)
 
+    @property
+    def verdict(self) -> str:
+        """One word or two."""
+        if not self.applies:
+            return "not applicable"
+        return "holds" if self.holds else "FAILS"
+
     def cells(self) -> list[str]:
         """The claim as text, for the table and the page."""
+        if not self.applies:
+            return [self.what, "", self.why, self.where, self.verdict]
         sign = {"equal": f"{self.expected:.10g} ± {self.tolerance:.2g}"}.get(
             self.kind, f"{self.kind} {self.expected:.4g}"
         )
-        return [self.what, sign, f"{self.measured:.10g}", self.where, "holds" if self.holds else "FAILS"]
+        return [self.what, sign, f"{self.measured:.10g}", self.where, self.verdict]
 
 
 class Outcome(NamedTuple):
@@ -48,6 +65,11 @@ def equal(what: str, expected: float, measured: Any, tolerance: float, where: st
 def at_most(what: str, bound: float, measured: Any, where: str) -> Claim:
     """Claim of an upper bound."""
     return Claim(what, float(bound), float(measured), 0.0, where, "at most")
+
+
+def not_applicable(what: str, why: str, where: str) -> Claim:
+    """A bound whose hypotheses are not met here, said with the reason."""
+    return Claim(what, 0.0, 0.0, 0.0, where, "not applicable", why)
 
 
 def at_least(what: str, bound: float, measured: Any, where: str) -> Claim:

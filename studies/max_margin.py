@@ -2,14 +2,15 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.datasets import load_breast_cancer
 
 import flowdyn as fd
 from flowdyn import theory
-from studies.claims import Outcome, at_least, at_most
+from studies.claims import Outcome, at_least, at_most, not_applicable
 
 
 def study(quick: bool = False) -> Outcome:
-    """The normalised flow out to log t = 1e7, exponential and logistic loss."""
+    """The normalised flow out to log t = 1e7, descent at a fixed step, and measured data."""
     rng = np.random.default_rng(1)
     Z = rng.standard_normal((30, 5))
     Z *= np.sign(Z @ np.ones(5))[:, None]
@@ -17,7 +18,7 @@ def study(quick: bool = False) -> Outcome:
     X = y[:, None] * (Z + 0.3 * np.ones(5) / np.sqrt(5))
     best = theory.max_margin(X, y)
     claims, runs = [at_most("gap between dual and primal margin", 1e-10, abs(best.gap), "section 9.4")], {}
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(12.5, 3.8), layout="constrained")
     for loss, colour in (("exponential", "#0072B2"), ("logistic", "#E69F00")):
         p = fd.problems.LinearClassifier(X, y, loss=loss)
         run = fd.solve(fd.NormalizedFlow(p), p.init(), t=np.inf, saves=400, stop={"log_t": (">", 1e7)})
@@ -40,11 +41,74 @@ def study(quick: bool = False) -> Outcome:
         ]
         shown = log_t > 0.1
         axes[0].loglog(log_t[shown], best.margin - margin[shown], color=colour, label=loss)
-        axes[1].loglog(run.norm.values[late], gap, color=colour, label=f"{loss}: smooth margin")
-        axes[1].loglog(run.norm.values[late], bound, "--", color=colour, label=f"{loss}: bound")
+        if loss == "exponential":
+            axes[1].loglog(run.norm.values[late], gap, color=colour, label="exponential: smooth margin")
+            axes[1].loglog(run.norm.values[late], bound, "--", color=colour, label="its bound, log(n)/||w||")
         runs[loss] = run
+    more, gd = _descent(X, y, best, runs["logistic"], 30_000 if quick else 1_000_000, axes[1])
+    claims += more
+    more, cancer = _breast_cancer(axes[2])
+    claims += more
+    runs |= {"descent": gd} | cancer
     axes[0].set(xlabel="log t", ylabel=r"$\bar\gamma - \gamma$")
     axes[1].set(xlabel=r"$\|w\|$", ylabel=r"$\bar\gamma - \tilde\gamma$")
     for axis in axes:
         axis.legend(frameon=False, fontsize=8)
     return Outcome("Which of all separating directions does training find, and how slowly?", claims, figure, runs)
+
+
+def _descent(X, y, best, flow, steps: int, axis):
+    """Plain gradient descent at a fixed step beside the flow at the same time: all that a fixed step reaches is log t = 11."""
+    p = fd.problems.LinearClassifier(X, y, loss="logistic")
+    eta = 0.1
+    gd = fd.solve(fd.GradientDescent(p, eta), p.init(), steps=steps, saves=201, observe=fd.observables.margins(p))
+    late = gd.t.values >= 100
+    clock = np.log(gd.t.values[late])
+    same = np.interp(clock, flow.log_t.values, flow.margin.values)
+    gap = best.margin - gd.smooth_margin.values[late]
+    bound = theory.margin_bound(gd.norm.values[late], len(y), "logistic")
+    axis.loglog(
+        gd.norm.values[late], gap, color="#009E73", linewidth=3, alpha=0.6, label="logistic, descent at fixed eta"
+    )
+    return [
+        at_most(f"descent, {steps:,} steps: margin's distance from the flow's, t >= 100", 2e-3, np.abs(gd.margin.values[late] - same).max(), "Theorem 9.25, fixed eta"),
+        at_least("descent: gbar - margin that is left (the flow at log t = 1e7: 1e-8)", 1e-4, best.margin - float(gd.margin[-1]), "Theorem 9.25, fixed eta"),
+        at_least("descent: smallest gbar - smooth margin", 0.0, gap.min(), "Theorem 9.25, fixed eta"),
+        at_most("descent: largest (gbar - smooth margin) over the flow's bound", 1.0, (gap / bound).max(), "Theorem 9.25, fixed eta"),
+    ], gd  # fmt: skip
+
+
+def _breast_cancer(axis):
+    """Standardised, all 30 features: not separable through the origin, separable with a constant feature."""
+    data = load_breast_cancer()
+    X, y = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0), 2.0 * data.target - 1
+    where = "Theorem 9.25, breast cancer"
+    claims, runs = [], {}
+    try:
+        theory.max_margin(X, y)
+    except fd.ArgumentError:
+        claims.append(
+            not_applicable("30 features through the origin", "the linear programme finds them not separable", where)
+        )
+    X = np.column_stack([X, np.ones(len(y))])
+    best = theory.max_margin(X, y)
+    claims.append(at_most("with a constant feature: gap between dual and primal margin", 1e-12, abs(best.gap), where))
+    for loss, colour in (("exponential", "#0072B2"), ("logistic", "#E69F00")):
+        p = fd.problems.LinearClassifier(X, y, loss=loss)
+        run = fd.solve(fd.NormalizedFlow(p), p.init(), t=np.inf, saves=200, stop={"log_t": (">", 1e7)})
+        late = run.norm.values > 0
+        ratio = (best.margin - run.smooth_margin.values[late]) / theory.margin_bound(
+            run.norm.values[late], len(y), loss
+        )
+        away = np.linalg.norm(run.w[-1].values / float(run.norm[-1]) - best.direction)
+        claims += [
+            at_most(f"{loss}: gbar - gamma over gbar at log t = 1e7", 1e-6, 1 - float(run.margin[-1]) / best.margin, where),
+            at_most(f"{loss}: largest (gbar - smooth margin) over its bound", 1 + 1e-9, ratio.max(), where),
+            at_least(f"{loss}: smallest gbar - smooth margin, over its bound", -1e-9, ratio.min(), where),
+            at_most(f"{loss}: distance from the maximum-margin direction", 1e-6, away, where),
+        ]  # fmt: skip
+        later = run.margin.values > 0
+        axis.loglog(run.log_t.values[later], 1 - run.margin.values[later] / best.margin, color=colour, label=loss)
+        runs[f"breast_cancer_{loss}"] = run
+    axis.set(xlabel="log t", ylabel=r"$1 - \gamma / \bar\gamma$", title="breast cancer, 569 x 31")
+    return claims, runs

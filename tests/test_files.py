@@ -17,7 +17,7 @@ import xarray as xr
 from cases import PROBLEMS, SYSTEMS, custom_loss, start, start_of
 
 import flowdyn as fd
-from flowdyn.dataset import VOLATILE
+from flowdyn.dataset import VOLATILE, provenance
 
 
 def labelled_regression():
@@ -381,3 +381,16 @@ def test_pytree_loss_of_the_theory_travels(tmp_path):
     ds = fd.solve(fd.ModifiedFlow(p, 0.01, 3), {"a": 1.0, "b": 0.5}, t=1.0)
     assert ds.a.dims == ("t",)
     assert_same_bits(again(ds, tmp_path, loss=custom_loss), ds)
+
+
+def test_a_tree_of_runs_is_saved_and_loaded_whole(tmp_path):
+    p = fd.problems.LinearRegression(pd.DataFrame({"age": [1.0, 2.0], "size": [0.0, 1.0]}), [1.0, 2.0])
+    run = fd.solve(fd.GradientFlow(p), p.init(), t=1.0, saves=3)
+    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=provenance("study", "t", "q", "r")), "a": run, "b": run})
+    path = fd.save(tree, tmp_path / "tree.nc")
+    with fd.load(path) as found:
+        assert sorted(found.children) == ["a", "b"] and found["a"].to_dataset().identical(run)
+        system, w0, options = fd.rebuild(found["b"].to_dataset())
+        assert fd.solve(system, w0, **options).w.identical(run.w)
+    with pytest.raises(fd.FileError, match="must not exist yet"):
+        fd.save(tree, path)

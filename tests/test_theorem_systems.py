@@ -171,3 +171,35 @@ def test_label_noise_sgd_follows_its_slow_flow():
         run = fd.solve(fd.LabelNoiseSGD(p, eta, 1.0), b, steps=round(tau / eta**2), saves=2, realizations=600, seed=1)
         gaps.append(abs(float((weights * run.w[:, -1].values ** 2).sum(axis=1).mean()) - truth))
     assert gaps[1] < 0.15 * (start - truth) and gaps[1] < 0.75 * gaps[0], (gaps, start, truth)
+
+
+@pytest.mark.parametrize("t", [1e6, np.inf])
+@pytest.mark.parametrize(
+    "solver", [fd.solvers.Scipy("DOP853"), fd.solvers.Scipy("RK45"), fd.solvers.Diffrax("Tsit5")], ids=str
+)
+def test_explicit_methods_are_refused_where_the_normalised_flow_is_stiff(solver, t):
+    A, y = separable()
+    p = fd.problems.LinearClassifier(A, y)
+    rules = {"log_t": (">", 1e6)}
+    with pytest.raises(
+        fd.ArgumentError, match=r"`solver` must be implicit for NormalizedFlow beyond t = .*, got '\w+ up"
+    ):
+        fd.solve(fd.NormalizedFlow(p), p.init(), t=t, stop=rules, solver=solver)
+    early = fd.solve(fd.NormalizedFlow(p), p.init(), t=100.0, saves=5, solver=solver)
+    truth = fd.solve(fd.NormalizedFlow(p), p.init(), t=100.0, saves=5, solver=fd.solvers.Scipy("Radau", rtol=1e-10))
+    assert np.allclose(early.w, truth.w, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1.0])
+def test_dual_flow_of_the_squared_regression(alpha):
+    """theta = alpha^2 exp(-(2/n) X^T nu) is the flow of the weights, and interpolates."""
+    A = np.random.default_rng(2).standard_normal((10, 30))
+    p = fd.problems.SquaredRegression(A, A @ np.r_[1.0, 1.0, np.zeros(28)])
+    w0 = p.init(alpha)
+    t = np.linspace(0, 20, 9)
+    tight = fd.solvers.Scipy("LSODA", rtol=1e-11, atol=1e-13)
+    dual, primal = (fd.solve(system, w0, t=t, solver=tight) for system in (fd.DualFlow(p, w0), fd.GradientFlow(p)))
+    assert np.allclose(dual.w, primal.w, atol=1e-8)
+    assert np.allclose(dual.theta, alpha**2 * np.exp(-2 / 10 * dual.nu.values @ A), rtol=1e-12)
+    moved = fd.solve(fd.DualFlow(p, w0), dual.w[4].values, t=[1.0])  # weights on the orbit
+    assert np.allclose(moved.w[-1], fd.solve(fd.GradientFlow(p), dual.w[4].values, t=[1.0]).w[-1], atol=1e-6)

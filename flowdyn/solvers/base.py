@@ -91,6 +91,11 @@ class Solver(abc.ABC):
         """Run the members of a random system; yields blocks of them in order."""
         raise NotImplementedError(f"{type(self).__name__} runs no random systems")
 
+    @property
+    def is_explicit(self) -> bool:
+        """Whether stiffness bounds its steps."""
+        return False
+
     def effective(self, system: System, span: float) -> "Solver":
         """The same solver with the defaults filled in that depend on the run."""
         return self

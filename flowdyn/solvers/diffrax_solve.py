@@ -133,6 +133,11 @@ class Diffrax(Solver):
         rtol = max(self.rtol / 10, 1e-14)
         return dataclasses.replace(self, rtol=rtol, atol=self.atol * rtol / self.rtol)
 
+    @property
+    def is_explicit(self) -> bool:
+        """Whether stiffness bounds its steps."""
+        return not self.method.startswith("Kvaerno")
+
     def refuses(self, system: System, state0: np.ndarray) -> str | None:
         """Traceable ordinary differential equations only."""
         if not isinstance(system, ODESystem):

@@ -91,6 +91,11 @@ class Scipy(Solver):
         rtol = max(self.rtol / 10, float(MIN_RTOL))
         return dataclasses.replace(self, rtol=rtol, atol=(self.atol or 0.0) * rtol / self.rtol)
 
+    @property
+    def is_explicit(self) -> bool:
+        """Whether stiffness bounds its steps; LSODA changes to an implicit method by itself."""
+        return self.method not in IMPLICIT
+
     def refuses(self, system: System, state0: np.ndarray) -> str | None:
         """Ordinary differential equations only."""
         return None if isinstance(system, ODESystem) else f"it integrates ODEs, and this is {system.kind}"
