@@ -1,4 +1,4 @@
-"""What an HDF5 file may hold before xarray is let near it: no links, no data elsewhere, no sizes that are not stored."""
+"""What an HDF5 file may hold before xarray is let near it: no links, no data elsewhere, no size that is not stored."""
 
 from pathlib import Path
 

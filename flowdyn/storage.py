@@ -51,20 +51,28 @@ def save(ds: Result, path: Any, *, overwrite: bool = False) -> Path:
     if not isinstance(ds, xr.Dataset | xr.DataTree):
         raise _check.fail("ds", "must be an xarray Dataset or DataTree made by flowdyn", type(ds).__name__)
     target = writable(path, ".nc", overwrite)
-    is_tree = isinstance(ds, xr.DataTree)
-    ds = xr.map_over_datasets(_labels_out, ds) if is_tree else _labels_out(ds)
-    encoding = {node.path: _encoding(node.dataset) for node in ds.subtree} if is_tree else _encoding(ds)
-    reopen = xr.open_datatree if is_tree else xr.open_dataset
     with replacing(target) as temporary:
         try:
-            ds.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
-            with reopen(temporary, engine="netcdf4", decode_times=False) as written:
-                same = written.load().equals(ds)
+            same = _write(ds, temporary)
         except RuntimeError as error:  # netCDF4 says "HDF error" when the disk is full
             raise _write_error(target, ds.nbytes, error) from None
         if not same:
             raise _write_error(target, ds.nbytes, RuntimeError("what was read back differs"))
     return target
+
+
+def _write(ds: Result, path: Path) -> bool:
+    """Write, and say whether what is read back is the same."""
+    if isinstance(ds, xr.Dataset):
+        ds = _labels_out(ds)
+        ds.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=_encoding(ds))
+        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as written:
+            return written.load().equals(ds)
+    tree = xr.map_over_datasets(_labels_out, ds)
+    encoding = {node.path: _encoding(node.to_dataset()) for node in tree.subtree}
+    tree.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
+    with xr.open_datatree(path, engine="netcdf4", decode_times=False) as found:
+        return found.load().equals(tree)
 
 
 LABEL = "_label"

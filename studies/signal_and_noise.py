@@ -74,14 +74,8 @@ def _in_the_window(name: str, X, alpha: float):
     ]  # fmt: skip
     # what is left of 1 - r^2 decays at rate 2 at least, down to 8 delta, by (9.85)
     left = 8 * delta + np.exp(-(window - half))
-    claims.append(
-        at_most(
-            "squared error at the window's end over its bound",
-            1.0,
-            error / (left**2 + d * (2 * alpha) ** 4),
-            "Theorem 9.14",
-        )
-    )
+    ratio = error / (left**2 + d * (2 * alpha) ** 4)
+    claims.append(at_most("squared error at the window's end over its bound", 1.0, ratio, "Theorem 9.14"))
     return [c._replace(what=f"{name}: {c.what}") for c in claims], flow, bound
 
 

@@ -17,6 +17,7 @@ REGISTRY = {
     "Q_alpha": "implicit_bias",
     "Q_alpha_gradient": "implicit_bias",
     "q_alpha_minimizer": "implicit_bias",
+    "entropy_minimizer": "implicit_bias",
     "kkt_residual": "implicit_bias",
     "max_margin": "margin",
     "margin_bound": "margin",

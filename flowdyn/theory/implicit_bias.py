@@ -7,6 +7,7 @@
 Found by Newton's method on the dual, without any flow.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,12 +127,58 @@ def q_alpha_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     X, y = _system(X, y)
     a, b = _start(alpha, X.shape[1])
     c, rho = a * b, np.log(a / b)
+
+    def weights(exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        s = exponent + rho
+        return 2 * c * np.sinh(s), 2 * c * np.cosh(s)  # a^2 e^s - b^2 e^{-s} cancels where alpha is large
+
+    return _newton(X, y, weights)
+
+
+def entropy_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
+    r"""Nonnegative interpolant of least entropy: where the flow of the squared regression ends (section 9.2).
+
+    .. math:: \arg\min \sum_i \theta_i \log(\theta_i / \alpha_i^2) - \theta_i \ \text{s.t.}\ X\theta = y
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Data matrix of full row rank.
+    y : array_like, shape (n,)
+        Targets that a positive theta meets.
+    alpha : float or array_like (d,)
+        Start of the weights, not zero; signs do not matter.
+
+    Raises
+    ------
+    RunError
+        If Newton's method does not converge (no positive interpolant, or X not of full row rank).
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> theory.entropy_minimizer([[1.0, 1.0]], [3.0], alpha=0.1).theta.round(9).tolist()
+    [1.5, 1.5]
+    """
+    X, y = _system(X, y)
+    start = np.abs(_check.real_array("alpha", np.broadcast_to(alpha, X.shape[1:]), ndim=1))
+    if not (start > 0).all():
+        raise _check.fail("alpha", "must not be zero", alpha, "a weight that starts at 0 stays there")
+
+    def weights(exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        theta = start**2 * np.exp(exponent)
+        return theta, theta
+
+    return _newton(X, y, weights)
+
+
+def _newton(X: np.ndarray, y: np.ndarray, weights: Callable) -> QMinimizer:
+    """Root v of ``X theta(X^T v) = y`` by Newton's method on the convex dual; `weights` gives theta and theta'."""
     v, best, stuck = np.zeros(len(y)), np.inf, 0
     answer = (np.zeros(X.shape[1]), v)
     scale = max(float(np.linalg.norm(y)), 1e-300)
     for iteration in range(MAX_ITERATIONS):
-        s = X.T @ v + rho
-        theta, weight = 2 * c * np.sinh(s), 2 * c * np.cosh(s)  # a^2 e^s - b^2 e^{-s} cancels where alpha is large
+        theta, weight = weights(X.T @ v)
         gap = X @ theta - y
         norm = float(np.linalg.norm(gap))
         if norm < best:
