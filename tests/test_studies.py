@@ -3,13 +3,16 @@
 import json
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import xarray as xr
 
 import flowdyn as fd
+import studies
+from studies import NAMES
 from studies.__main__ import main
-from studies.claims import Outcome, at_least, at_most, equal
+from studies.claims import Outcome, at_least, at_most, equal, not_applicable
 
 
 def test_verdicts():
@@ -20,6 +23,27 @@ def test_verdicts():
     assert not any(
         c.holds for c in (equal("x", 1.0, nan, 0.1, ""), at_most("x", 1, nan, ""), at_least("x", 1, nan, ""))
     )
+
+
+def test_a_bound_outside_its_window_neither_holds_nor_fails(tmp_path, monkeypatch, capsys):
+    def study(quick):
+        run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+        claims = [not_applicable("a bound", "t = 9 > 1", "Lemma"), at_most("b", 1.0, run.w[-1, 0], "")]
+        return Outcome("?", claims, fd.plot(run), {"run": run})
+
+    monkeypatch.setitem(sys.modules, "studies.minimum_norm", types.SimpleNamespace(study=study))
+    assert main(["minimum_norm", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 claims hold" in out and "t = 9 > 1" in out and "not applicable" in out
+    assert "<td class='not-applicable'>not applicable" in (tmp_path / "index.html").read_text()
+    assert not not_applicable("a", "b", "c").holds
+
+
+def test_every_study_is_a_short_script_that_the_runner_knows():
+    helpers = {"__init__", "__main__", "claims", "page", "drawing"}
+    files = {path.stem: path for path in Path(studies.__file__).parent.glob("*.py")}
+    assert set(files) - helpers == set(NAMES)
+    assert max(len(files[name].read_text().splitlines()) for name in NAMES) <= 120
 
 
 @pytest.mark.parametrize("holds", [True, False])

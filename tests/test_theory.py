@@ -164,3 +164,21 @@ def test_rate_of_recovery_is_the_exponent():
         errors.append(np.sum((alpha**2 * np.exp(X.T @ v) - truth) ** 2))
     slope = np.polyfit(np.log(alphas), np.log(errors), 1)[0]
     assert m > 0 and slope == pytest.approx(4 * (1 - m), abs=0.1)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.1, 1.0, 30.0])
+def test_entropy_minimizer_is_optimal(alpha):
+    """log(theta / alpha^2) in the row span and X theta = y are necessary and sufficient: the entropy is convex."""
+    g = np.random.default_rng(0)
+    X = g.standard_normal((6, 15))
+    y = X @ g.uniform(0.5, 2.0, 15)
+    start = alpha * np.linspace(0.5, -1.5, 15)
+    for a in (alpha, start):
+        found = theory.entropy_minimizer(X, y, a)
+        slope = np.log(found.theta / np.square(a))
+        assert (found.theta > 0).all() and np.abs(X @ found.theta - y).max() < 1e-9 * max(1, np.abs(y).max())
+        assert np.abs(slope - np.linalg.pinv(X) @ X @ slope).max() < 1e-8 * max(1.0, np.abs(slope).max())
+    with pytest.raises(fd.ArgumentError, match="`alpha` must not be zero"):
+        theory.entropy_minimizer(X, y, 0.0)
+    with pytest.raises(fd.RunError, match="Newton"):
+        theory.entropy_minimizer([[1.0, 1.0]], [-1.0], 1.0)  # no positive interpolant

@@ -172,6 +172,7 @@ def entropy_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     return _newton(X, y, weights)
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # where there is no minimiser v runs away
 def _newton(X: np.ndarray, y: np.ndarray, weights: Callable) -> QMinimizer:
     """Root v of ``X theta(X^T v) = y`` by Newton's method on the convex dual; `weights` gives theta and theta'."""
     v, best, stuck = np.zeros(len(y)), np.inf, 0
@@ -190,11 +191,14 @@ def _newton(X: np.ndarray, y: np.ndarray, weights: Callable) -> QMinimizer:
             return QMinimizer(*answer, best, iteration)
         # H = X W X^T = R^T R by QR of W^{1/2} X^T, which squares no condition number
         R = scipy.linalg.qr(np.sqrt(weight)[:, None] * X.T, mode="r")[0][: len(y)]
-        if np.abs(np.diag(R)).min() <= 1e-14 * np.abs(np.diag(R)).max() * 1e-6:
+        if not np.abs(np.diag(R)).min() > 1e-14 * np.abs(np.diag(R)).max() * 1e-6:
             break
         step = -scipy.linalg.solve_triangular(R, scipy.linalg.solve_triangular(R, gap, trans="T"))
+        if not np.isfinite(step).all():
+            break
         # the dual grows like an exponential: its Newton step is trusted over a change of LONGEST in the exponents
         v = v + step * min(1.0, LONGEST / max(np.abs(X.T @ step).max(), 1e-300))
     raise _check.RunError(
-        f"Newton's method for min Q stopped at ||X theta - y|| = {best:.3g}; `X` must have full row rank"
+        f"Newton's method on the dual stopped at ||X theta - y|| = {best:.3g}; `X` must have full row rank, and `y` an "
+        "interpolant of the signs that the start allows"
     )
