@@ -48,6 +48,13 @@ def study(quick: bool = False) -> Outcome:
             "Remark 9.21",
         ),
         equal("beta, for any alpha: 2 max |x_ij|", 2 * np.abs(X).max(), np.mean(betas), 1e-9, "Remark 9.21"),
+        equal(
+            "slope of beta / sigma^2 in alpha",
+            -2.0,
+            np.polyfit(np.log(alphas), np.log(betas / np.square(sigma)), 1)[0],
+            1e-6,
+            "Remark 9.21",
+        ),
         equal("spread of beta over alpha", 0.0, np.ptp(betas), 1e-9, "Remark 9.21"),
     ]
     return Outcome(

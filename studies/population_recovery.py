@@ -41,6 +41,15 @@ def study(quick: bool = False) -> Outcome:
         steps.append(int(gd.k[-1]))
     slope = np.polyfit(np.log(1 / alphas), steps, 1)[0]
     claims.append(equal("steps per log(1/alpha), times eta", 1.0, slope * 0.01, 0.02, "Theorem 9.13"))
+    # 1/2 logit((1 - eps)^2) grows by 1/2 log(1/eps)
+    finer = fd.solve(
+        fd.GradientDescent(p, 0.01), np.full(10, 1e-3), steps=100_000, stop={"gap": ("<", 1e-10)},
+        observe={"gap": lambda w: 1 - w[0]}, saves=10_000,
+    )  # fmt: skip
+    epsilons = 10.0 ** -np.arange(2, 10)
+    needed = [int(finer.k.values[finer.gap.values < eps][0]) for eps in epsilons]
+    slope = np.polyfit(np.log(1 / epsilons), needed, 1)[0]
+    claims.append(equal("steps per log(1/eps), times eta", 0.5, slope * 0.01, 0.02, "Theorem 9.13"))
     halved = fd.solve(
         fd.GradientDescent(p, 0.005), np.full(10, 1e-3), steps=100_000, stop={"first": (">", 0.99)},
         observe={"first": lambda w: w[0]}, saves=2,

@@ -182,3 +182,26 @@ def test_entropy_minimizer_is_optimal(alpha):
         theory.entropy_minimizer(X, y, 0.0)
     with pytest.raises(fd.RunError, match="Newton"):
         theory.entropy_minimizer([[1.0, 1.0]], [-1.0], 1.0)  # no positive interpolant
+
+
+def test_starts_with_a_zero_half():
+    """b_i = 0: theta_i > 0 with gradient log(theta/a^2); a_i = 0: the mirror image; both: theta_i = 0."""
+    g = np.random.default_rng(1)
+    X = g.standard_normal((4, 9))
+    a, b = g.uniform(0.5, 2.0, (2, 9))
+    b[:3], a[3:5], a[5], b[5] = 0.0, 0.0, 0.0, 0.0
+    target = np.r_[1.0, 0.5, 2.0, -1.0, -0.5, 0.0, 0.3, -0.4, 1.0]
+    best = theory.q_alpha_minimizer(X, X @ target, (a, b))
+    theta = best.theta
+    assert (theta[:3] > 0).all() and (theta[3:5] < 0).all() and theta[5] == 0
+    assert np.abs(X @ (theta - target)).max() < 1e-9 and max(theory.kkt_residual(X, X @ target, theta, (a, b))) < 1e-7
+    value = theory.Q_alpha(theta, (a, b))
+    kernel = np.linalg.svd(X[:, np.arange(9) != 5])[2][4:]
+    for row in kernel:  # any other interpolant near by is worse
+        shift = 1e-3 * np.insert(row, 5, 0.0)
+        assert theory.Q_alpha(theta + shift, (a, b)) > value and theory.Q_alpha(theta - shift, (a, b)) > value
+    assert theory.Q_alpha(-theta, (a, b)) == np.inf
+    slope = theory.Q_alpha_gradient(theta, (a, b))
+    assert np.allclose(slope[:3], np.log(theta[:3] / a[:3] ** 2)) and np.isnan(slope[5])
+    with pytest.raises(fd.ArgumentError, match="an entry that is not zero"):
+        theory.q_alpha_minimizer(X, X @ target, (np.zeros(9), np.zeros(9)))

@@ -40,8 +40,8 @@ def _start(alpha: Any, d: int) -> tuple[np.ndarray, np.ndarray]:
     """Vectors a and b from a scale, or from a pair of vectors."""
     if isinstance(alpha, tuple | list) and len(alpha) == 2:
         a, b = (np.abs(_check.real_array("alpha", part, shape=(d,))) for part in alpha)
-        if ((a == 0) | (b == 0)).any():
-            raise _check.fail("alpha", "must have no zero entries", alpha, "leave out coordinates that never move")
+        if not ((a != 0) | (b != 0)).any():
+            raise _check.fail("alpha", "must have an entry that is not zero", alpha, "nothing moves from the origin")
         return a, b
     scale = _check.real("alpha", alpha, positive=True)
     return np.full(d, scale), np.full(d, scale)
@@ -71,14 +71,22 @@ def Q_alpha(theta: Any, alpha: Any) -> float:
     """
     theta = _check.real_array("theta", theta, ndim=1)
     a, b = _start(alpha, len(theta))
-    return float(np.sum(a * b * q(theta / (a * b)) - theta * np.log(a / b)))
+    both, sign = (a > 0) & (b > 0), np.where(a > 0, 1.0, -1.0)
+    c, side, size = (a * b)[both], np.maximum(a, b)[~both] ** 2, (sign * theta)[~both]
+    if (size < 0).any() or (size[side == 0] != 0).any():
+        return float("inf")
+    value = np.sum(c * q(theta[both] / c) - theta[both] * np.log(a[both] / b[both]))
+    moving = size > 0
+    return float(value + np.sum(size[moving] * (np.log(size[moving] / side[moving]) - 1)))
 
 
 def Q_alpha_gradient(theta: Any, alpha: Any) -> np.ndarray:
-    """``arcsinh(theta / (2c)) - log(a/b)``, shape (d,)."""
+    """``arcsinh(theta / (2c)) - log(a/b)``, shape (d,); ``log(theta / a^2)`` where b = 0, NaN where theta cannot be."""
     theta = _check.real_array("theta", theta, ndim=1)
     a, b = _start(alpha, len(theta))
-    return np.arcsinh(theta / (2 * a * b)) - np.log(a / b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one = np.where(a > 0, np.log(theta / a**2), -np.log(-theta / b**2))
+        return np.where((a > 0) & (b > 0), np.arcsinh(theta / (2 * a * b)) - np.log(a / b), one)
 
 
 def kkt_residual(X: Any, y: Any, theta: Any, alpha: Any) -> KKT:
@@ -93,9 +101,13 @@ def kkt_residual(X: Any, y: Any, theta: Any, alpha: Any) -> KKT:
     """
     X, y = _system(X, y)
     theta = _check.real_array("theta", theta, shape=(X.shape[1],))
-    gradient = Q_alpha_gradient(theta, alpha)
-    v = np.linalg.lstsq(X.T, gradient, rcond=None)[0]
-    off = float(np.linalg.norm(gradient - X.T @ v)) / max(float(np.linalg.norm(gradient)), 1e-300)
+    a, b = _start(alpha, len(theta))
+    moving = (a > 0) | (b > 0)  # a coordinate whose weights are both 0 stays at 0, whatever the gradient there
+    gradient, A = Q_alpha_gradient(theta, alpha)[moving], X[:, moving]
+    if not np.isfinite(gradient).all() or theta[~moving].any():
+        return KKT(float(np.linalg.norm(X @ theta - y)), float("inf"))
+    v = np.linalg.lstsq(A.T, gradient, rcond=None)[0]
+    off = float(np.linalg.norm(gradient - A.T @ v)) / max(float(np.linalg.norm(gradient)), 1e-300)
     return KKT(float(np.linalg.norm(X @ theta - y)), off)
 
 
@@ -111,7 +123,8 @@ def q_alpha_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     y : array_like, shape (n,)
         Targets.
     alpha : float or pair of array_like (d,)
-        Scale of the initialisation alpha * 1, or its two halves (a, b); signs do not matter.
+        Scale of the initialisation alpha * 1, or its two halves (a, b); signs do not matter. Where b_i = 0, theta_i
+        is positive, where a_i = 0 negative, and where both are it stays 0.
 
     Raises
     ------
@@ -126,11 +139,15 @@ def q_alpha_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     """
     X, y = _system(X, y)
     a, b = _start(alpha, X.shape[1])
-    c, rho = a * b, np.log(a / b)
+    c = a * b
+    rho = np.log(np.where(c > 0, a, 1.0) / np.where(c > 0, b, 1.0))
 
     def weights(exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         s = exponent + rho
-        return 2 * c * np.sinh(s), 2 * c * np.cosh(s)  # a^2 e^s - b^2 e^{-s} cancels where alpha is large
+        up = np.where(a > 0, a**2 * np.exp(exponent), 0.0)
+        down = np.where(b > 0, b**2 * np.exp(-exponent), 0.0)
+        # up - down cancels where alpha is large
+        return np.where(c > 0, 2 * c * np.sinh(s), up - down), np.where(c > 0, 2 * c * np.cosh(s), up + down)
 
     return _newton(X, y, weights)
 
@@ -164,12 +181,7 @@ def entropy_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     start = np.abs(_check.real_array("alpha", np.broadcast_to(alpha, X.shape[1:]), ndim=1))
     if not (start > 0).all():
         raise _check.fail("alpha", "must not be zero", alpha, "a weight that starts at 0 stays there")
-
-    def weights(exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        theta = start**2 * np.exp(exponent)
-        return theta, theta
-
-    return _newton(X, y, weights)
+    return q_alpha_minimizer(X, y, (start, np.zeros_like(start)))
 
 
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # where there is no minimiser v runs away
@@ -189,6 +201,8 @@ def _newton(X: np.ndarray, y: np.ndarray, weights: Callable) -> QMinimizer:
         small = best <= 1e-9 * scale
         if norm <= 1e-15 * scale or (small and stuck >= 3):
             return QMinimizer(*answer, best, iteration)
+        if not np.isfinite(weight).all():
+            break
         # H = X W X^T = R^T R by QR of W^{1/2} X^T, which squares no condition number
         R = scipy.linalg.qr(np.sqrt(weight)[:, None] * X.T, mode="r")[0][: len(y)]
         if not np.abs(np.diag(R)).min() > 1e-14 * np.abs(np.diag(R)).max() * 1e-6:
