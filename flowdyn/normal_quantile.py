@@ -2,11 +2,15 @@
 
     x = q R1(0.180625 - q^2),  |q| <= 0.425,    else  sign(q) R2(r - 1.6)  or  sign(q) R3(r - 5),  r^2 = -log(1/2 - |q|)
 
-q = u - 1/2. Three rational functions of degree 7; a third faster in a vectorised loop than the erf_inv of XLA.
+q = u - 1/2. Of the three rational functions the coefficients are chosen element by element, so that one of them is
+evaluated. XLA calls the C library for each logarithm in double precision; the series below vectorises:
+
+    log(2^e m) = e log 2 + 2 s (1 + s^2/3 + s^4/5 + ...),   s = (m - 1)/(m + 1),   m in [sqrt(1/2), sqrt(2))
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _CENTRE = (
     (3.387132872796366608e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4,
@@ -28,6 +32,17 @@ _FAR = (
 )  # fmt: skip
 
 
+_ROOT_HALF = np.uint64(0x3FE6A09E667F3BCD)  # the bits of sqrt(1/2)
+_ONE = np.uint64(0x3FF0000000000000)
+_TWO_52 = np.uint64(0x4330000000000000)
+_MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
+_LOG2_HIGH, _LOG2_LOW = (
+    0.693147180369123816490,
+    1.90821492927058770002e-10,
+)  # the first has 32 bits: e times it is exact
+_SERIES = [2 / (2 * k + 1) for k in range(1, 11)]
+
+
 def _horner(coefficients: list, x: jax.Array) -> jax.Array:
     value = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
@@ -35,15 +50,30 @@ def _horner(coefficients: list, x: jax.Array) -> jax.Array:
     return value
 
 
+def _log(x: jax.Array) -> jax.Array:
+    """Logarithm of positive normal numbers, error below 2 units in the last place away from 1."""
+    shifted = jax.lax.bitcast_convert_type(x, jnp.uint64) - _ROOT_HALF + _ONE
+    # the exponent as a float without a conversion of integers, which few processors vectorise
+    biased = jax.lax.bitcast_convert_type((shifted >> jnp.uint64(52)) | _TWO_52, jnp.float64)
+    e = biased - (2.0**52 + 1023)
+    m = jax.lax.bitcast_convert_type((shifted & _MANTISSA) + _ROOT_HALF, jnp.float64)
+    s = (m - 1) / (m + 1)
+    square = s * s
+    tail = s * square * _horner(_SERIES, square)
+    return e * _LOG2_HIGH + (2 * s + (tail + e * _LOG2_LOW))
+
+
 def normal_quantile(q: jax.Array) -> jax.Array:
     """Quantile at u = q + 1/2, for q in the open interval (-1/2, 1/2)."""
-    near = 0.180625 - q * q
-    centre = q * _horner(list(_CENTRE[0]), near) / _horner(list(_CENTRE[1]), near)
-    r = jnp.sqrt(-jnp.log(0.5 - jnp.abs(q)))
+    is_near = jnp.abs(q) <= 0.425
+    r = jnp.sqrt(-_log(0.5 - jnp.abs(q)))
     is_far = r > 5.0
-    x = jnp.where(is_far, r - 5.0, r - 1.6)
+    x = jnp.where(is_near, 0.180625 - q * q, jnp.where(is_far, r - 5.0, r - 1.6))
     top, bottom = (
-        [jnp.where(is_far, far, middle) for middle, far in zip(_MIDDLE[i], _FAR[i], strict=True)] for i in (0, 1)
+        [
+            jnp.where(is_near, centre, jnp.where(is_far, far, middle))
+            for centre, middle, far in zip(_CENTRE[i], _MIDDLE[i], _FAR[i], strict=True)
+        ]
+        for i in (0, 1)
     )
-    tail = jnp.sign(q) * _horner(top, x) / _horner(bottom, x)
-    return jnp.where(jnp.abs(q) <= 0.425, centre, tail)
+    return jnp.where(is_near, q, jnp.sign(q)) * _horner(top, x) / _horner(bottom, x)

@@ -74,30 +74,43 @@ def lane_keys(seed: int, count: int, stream: int = 0) -> np.ndarray:
     return keys
 
 
+def lanes_at(keys: Any, members: Any, counter: Any) -> tuple[jax.Array, jax.Array]:
+    """Both words of the C lanes at one counter, (C, members) each."""
+    return threefry(keys[:, :1], keys[:, 1:], members[None, :], jnp.asarray(counter).astype(jnp.uint32))
+
+
+def _in_turn(lanes: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Words (2 C, members) of the lanes, both of the first lane first."""
+    x, y = lanes
+    return jnp.stack([x, y], axis=1).reshape(2 * x.shape[0], x.shape[1])
+
+
 def words_at(keys: Any, members: Any, counter: Any) -> jax.Array:
     """Words (2 C, members) of the C lanes at one counter."""
-    x, y = threefry(keys[:, :1], keys[:, 1:], members[None, :], jnp.asarray(counter).astype(jnp.uint32))
-    return jnp.stack([x, y], axis=1).reshape(2 * keys.shape[0], members.shape[0])
+    return _in_turn(lanes_at(keys, members, counter))
 
 
-def pick(ask: Ask, words: jax.Array, place: Any) -> Draw:
-    """Numbers of the step at `place` (0 .. G - 1) of a group, from the group's words (2 C, members)."""
-    head = 2 * -(-ask.words // 2)
-    return Draw(words[: ask.words], _numbers(ask, words[head:], place))
+def pick(ask: Ask, lanes: tuple[jax.Array, jax.Array], place: Any) -> Draw:
+    """Numbers of the step at `place` (0 .. G - 1) of a group, from the group's lanes."""
+    x, y = lanes
+    head = -(-ask.words // 2)
+    return Draw(_in_turn((x[:head], y[:head]))[: ask.words], _numbers(ask, x[head:], y[head:], place))
 
 
-def _numbers(ask: Ask, words: jax.Array, place: Any) -> jax.Array:
+def _numbers(ask: Ask, x: jax.Array, y: jax.Array, place: Any) -> jax.Array:
+    # a concatenation of the lanes would be a branch for each element in the compiled loop: avoided where it can be
     m = ask.numbers
     if m == 0:
-        return jnp.zeros((0, *words.shape[1:]))
+        return jnp.zeros((0, *x.shape[1:]))
     if ask.kind == "float64":
-        return normal64(words[0 : 2 * m : 2], words[1 : 2 * m : 2])
+        return normal64(x[:m], y[:m])
     if ask.kind == "rademacher":
         bit = place * m + jnp.arange(m)
-        chosen = words[bit // 32] if ask.shared == 1 else jnp.where((bit < 32)[:, None], words[0], words[1])
+        words = _in_turn((x, y))
+        chosen = words[bit // 32] if ask.shared == 1 else jnp.where((bit < 32)[:, None], x, y)
         sign = (chosen >> (bit % 32).astype(jnp.uint32)[:, None]) & jnp.uint32(1)
         return 2.0 * sign.astype(jnp.float64) - 1.0
-    chosen = words[:m] if ask.shared == 1 else jnp.where(place == 0, words[:1], words[1:2])
+    chosen = _in_turn((x, y))[:m] if ask.shared == 1 else jnp.where(place == 0, x, y)
     return normal32(chosen) if ask.kind == "float32" else three_point(chosen)
 
 
@@ -110,7 +123,9 @@ def normal32(word: jax.Array) -> jax.Array:
 def normal64(high: jax.Array, low: jax.Array) -> jax.Array:
     """Standard normals from 64 bits each, in double precision."""
     bits = (high.astype(jnp.uint64) << jnp.uint64(32)) | low.astype(jnp.uint64)
-    return normal_quantile(((bits.astype(jnp.int64) >> 12).astype(jnp.float64) + 0.5) * 2.0**-52)
+    # (m + 1/2) 2^-52, m the upper 52 bits with their sign, by way of 1.5 + m 2^-52: conversions of integers are slow
+    mantissa = ((bits ^ jnp.uint64(1 << 63)) >> jnp.uint64(12)) | jnp.uint64(0x3FF0000000000000)
+    return normal_quantile((jax.lax.bitcast_convert_type(mantissa, jnp.float64) - 1.5) + 2.0**-53)
 
 
 def three_point(word: jax.Array) -> jax.Array:
@@ -128,7 +143,7 @@ def below(word: jax.Array, n: Any) -> jax.Array:
 def cell(ask: Ask, keys: Any, members: Any, n: Any) -> Draw:
     """Numbers of step n for all members, (W, members) and (m, members)."""
     group = ask.shared
-    return pick(ask, words_at(keys, members, n // group), n % group)
+    return pick(ask, lanes_at(keys, members, n // group), n % group)
 
 
 def coarse(ask: Ask, keys: Any, members: Any, n: Any, refine: int) -> Draw:

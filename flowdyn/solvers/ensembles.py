@@ -22,6 +22,9 @@ from flowdyn.solvers.base import HUGE, STATUSES, Task, blame, is_bad
 from flowdyn.solvers.plans import Legs, Plan, When, block_size
 from flowdyn.systems import Recursion
 
+# Words of a few steps are made in one loop over 32-bit integers: inside the step's loop over doubles, XLA would make
+# them at half the width and once for each place where they are used.
+AHEAD, LONG = 8, 32  # half as many where a step takes more than two numbers: they must stay in the cache
 PIECE_SECONDS = 0.5
 FIRST_PIECE = 512  # steps of the first call, whose time is mostly compilation
 
@@ -78,13 +81,23 @@ def _advance(
             return new, memory, stopped
 
         def group(g: jax.Array, carry: tuple) -> tuple:
-            words = randomness.words_at(keys[0], members, g)
+            lanes = randomness.lanes_at(keys[0], members, g)
             low, high = jnp.maximum(leg.first, g * shared), jnp.minimum(leg.last, (g + 1) * shared)
             return jax.lax.fori_loop(
-                low, high, lambda n, c: one(n, c, randomness.pick(ask, words, n - g * shared)), carry
+                low, high, lambda n, c: one(n, c, randomness.pick(ask, lanes, n - g * shared)), carry
             )
 
-        if shared > 1 and plan.refine == 1:
+        def ahead(g: jax.Array, carry: tuple) -> tuple:
+            first = g * plan.ahead
+            x, y = jax.vmap(lambda n: randomness.lanes_at(keys[0], members, n))(first + jnp.arange(plan.ahead))
+            low, high = jnp.maximum(leg.first, first), jnp.minimum(leg.last, first + plan.ahead)
+            return jax.lax.fori_loop(
+                low, high, lambda n, c: one(n, c, randomness.pick(ask, (x[n - first], y[n - first]), 0)), carry
+            )
+
+        if shared == 1 and plan.ahead > 1 and plan.refine == 1:
+            carry = jax.lax.fori_loop(leg.first // plan.ahead, (leg.last - 1) // plan.ahead + 1, ahead, carry)
+        elif shared > 1 and plan.refine == 1:
             carry = jax.lax.fori_loop(leg.first // shared, (leg.last - 1) // shared + 1, group, carry)
         else:
             carry = jax.lax.fori_loop(
@@ -105,6 +118,8 @@ def run_ensemble(task: Task, plan: Plan, legs: Legs, epoch: int = 0, epoch_words
     if task.stop is not None:
         plan = plan._replace(stop=(task.stop.traced, task.stop.spec))
     size = block_size(task, plan, legs, epoch, epoch_words)
+    if plan.ask.numbers and len(legs.last) and (legs.last - legs.first).min() >= LONG:
+        plan = plan._replace(ahead=AHEAD if plan.ask.numbers <= 2 else AHEAD // 2)
     keys = (
         jnp.asarray(randomness.lane_keys(task.seed, plan.ask.calls)),
         jnp.asarray(randomness.lane_keys(task.seed, -(-epoch_words // 2), stream=1)),

@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     ask: Ask
     refine: int = 1
     stop: tuple | None = None  # (traced margin, spec)
+    ahead: int = 1  # steps whose words are made together
 
 
 class When(NamedTuple):
