@@ -205,3 +205,18 @@ def test_starts_with_a_zero_half():
     assert np.allclose(slope[:3], np.log(theta[:3] / a[:3] ** 2)) and np.isnan(slope[5])
     with pytest.raises(fd.ArgumentError, match="an entry that is not zero"):
         theory.q_alpha_minimizer(X, X @ target, (np.zeros(9), np.zeros(9)))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda X: theory.entropy_minimizer(X, [1.0], [1.0, 2.0, 3.0]), "`alpha` must be one number or have shape"),
+        (lambda X: theory.margin_bound(0.0, 3), "`norm` must be positive"),
+        (lambda X: theory.recovery_exponent(X, [5]), "`support` must hold positions 0 .. 1"),
+        (lambda X: theory.recovery_exponent(X, [-1]), "`support` must hold positions"),
+        (lambda X: theory.recovery_exponent(X, [0.5]), "`support` must hold positions"),
+    ],
+)
+def test_bad_arguments_of_the_theorems(call, words):
+    with pytest.raises(fd.ArgumentError, match=words):
+        call([[1.0, 0.5]])

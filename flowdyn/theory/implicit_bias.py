@@ -178,7 +178,10 @@ def entropy_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     [1.5, 1.5]
     """
     X, y = _system(X, y)
-    start = np.abs(_check.real_array("alpha", np.broadcast_to(alpha, X.shape[1:]), ndim=1))
+    given = _check.real_array("alpha", alpha)
+    start = np.abs(given if given.ndim else np.full(X.shape[1], given))
+    if start.shape != X.shape[1:]:
+        raise _check.fail("alpha", f"must be one number or have shape {X.shape[1:]}", f"shape {start.shape}")
     if not (start > 0).all():
         raise _check.fail("alpha", "must not be zero", alpha, "a weight that starts at 0 stays there")
     return q_alpha_minimizer(X, y, (start, np.zeros_like(start)))

@@ -162,7 +162,10 @@ def recovery_exponent(X: Any, support: Any) -> float:
     """
     X = _check.real_array("X", X, ndim=2)
     inside = np.zeros(X.shape[1], dtype=bool)
-    inside[np.asarray(support, dtype=int)] = True
+    places = _check.real_array("support", support, ndim=1)
+    if (places != places.astype(int)).any() or (places < 0).any() or (places >= X.shape[1]).any():
+        raise _check.fail("support", f"must hold positions 0 .. {X.shape[1] - 1} of columns of `X`", support)
+    inside[places.astype(int)] = True
     if inside.all() or not inside.any():
         raise _check.fail("support", "must be a proper part of the columns of `X`", support)
     _, margin = _certificate(X, np.ones(X.shape[1]), inside, True)

@@ -95,4 +95,7 @@ def margin_bound(norm: Any, n: int, loss: str = "exponential") -> np.ndarray:
     _check.choice("loss", loss, ("exponential", "logistic"))
     n = _check.integer("n", n, minimum=1)
     top = np.log(n) if loss == "exponential" else n * np.log(2) + np.log1p(-(2.0**-n))
-    return top / _check.real_array("norm", norm)
+    size = _check.real_array("norm", norm)
+    if (size <= 0).any():
+        raise _check.fail("norm", "must be positive", norm, "the bound says nothing at the origin")
+    return top / size
