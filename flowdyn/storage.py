@@ -113,9 +113,15 @@ def _write_error(target: Path, size: int, error: Exception) -> _check.FileError:
     return _check.FileError(f"cannot write {target}: {error}")
 
 
+def _text(path: Any) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise _check.fail("path", "must be a path", path)
+    return str(os.fspath(path))
+
+
 def writable(path: Any, suffix: str | None, overwrite: bool) -> Path:
     """Absolute path of a file that may be written, or an error that says why not."""
-    target = Path(os.fspath(path)).absolute()
+    target = Path(_text(path)).absolute()
     if suffix is not None and target.suffix != suffix:
         raise _check.fail("path", f"must end in {suffix}", str(path))
     if not target.parent.is_dir():
@@ -209,7 +215,7 @@ def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Any:
 
 def open_netcdf(path: Any, max_bytes: int = MAX_BYTES) -> xr.Dataset:
     """Open any local NetCDF-4 file lazily after the scan."""
-    text = os.fspath(path)
+    text = _text(path)
     if "://" in text or text.startswith("[") or "#mode" in text:
         raise _check.FileError(f"`path` must be a local file, got {text!r}; download it first")
     place = Path(text)
