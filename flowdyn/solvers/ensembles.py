@@ -118,7 +118,8 @@ def run_ensemble(task: Task, plan: Plan, legs: Legs, epoch: int = 0, epoch_words
     if task.stop is not None:
         plan = plan._replace(stop=(task.stop.traced, task.stop.spec))
     size = block_size(task, plan, legs, epoch, epoch_words)
-    if plan.ask.numbers and len(legs.last) and (legs.last - legs.first).min() >= LONG:
+    # a single leg always, so that the rungs of a ladder share one program
+    if plan.ask.numbers and (len(legs.last) == 1 or (legs.last - legs.first).min(initial=LONG) >= LONG):
         plan = plan._replace(ahead=AHEAD if plan.ask.numbers <= 2 else AHEAD // 2)
     keys = (
         jnp.asarray(randomness.lane_keys(task.seed, plan.ask.calls)),
