@@ -42,10 +42,10 @@ def study(quick: bool = False) -> Outcome:
 
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
     axes[0].semilogx(alphas, [np.abs(t).sum() for t in thetas], "o-", label=r"$\|\theta\|_1$ of the flow's limit")
-    axes[0].axhline(least.value, color="#D55E00", linestyle="--", label="basis pursuit (linear programme)")
+    axes[0].axhline(least.value, color="#D55E00", linestyle="--", label="basis pursuit")
     axes[0].axhline(np.abs(flat.theta).sum(), color="#666666", linestyle=":", label=r"$X^+y$")
     axes[0].set(xlabel=r"scale of the initialisation $\alpha$", ylabel=r"$\ell_1$ norm")
-    axes[0].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(0.0, 0.4))
+    axes[0].legend(frameon=False, fontsize=8, loc="center right")
     axes[1].loglog(scales, gaps, "o-", label=r"$\|\theta_\alpha - X^+y\|$")
     axes[1].loglog(scales, gaps[-1] * (scales / scales[-1]) ** -4.0, "--", color="#D55E00", label="slope -4")
     axes[1].set(xlabel=r"$\alpha$", ylabel="distance")

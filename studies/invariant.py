@@ -28,7 +28,7 @@ def study(quick: bool = False) -> Outcome:
         axes[0].plot(gd.t, np.abs(product).max(axis=1), label=f"eta = {eta:g}")
         runs[f"descent_{i}"] = gd
     axes[0].set(xlabel="training time t", ylabel=r"largest $|w_+ w_- / \alpha^2 - 1|$")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1.0, 0.9))
     axes[1].loglog(etas, drifts, "o", label="gradient descent")
     axes[1].loglog(etas, drifts[-1] * etas / etas[-1], "--", color="#D55E00", label="slope 1")
     axes[1].set(xlabel=r"step size $\eta$", ylabel="drift of the invariant")

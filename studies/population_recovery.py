@@ -31,7 +31,7 @@ def study(quick: bool = False) -> Outcome:
         axes[0].plot(run.t, run.w[:, 5], "--", label=f"off the support, alpha = {alpha:g}")
         runs[f"alpha_{alpha:g}".replace("-", "m")] = run
     axes[0].set(xlabel="training time t", ylabel="weight")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, ncol=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     alphas = 10.0 ** -np.arange(1, 7)
     for alpha in alphas:
         gd = fd.solve(
