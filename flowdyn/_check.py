@@ -46,6 +46,8 @@ def fail(name: str, rule: str, value: Any, way_out: str = "") -> ArgumentError:
 
 def real_array(name: str, value: Any, *, ndim: int | None = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Return `value` as a finite float64 array of the asked dimension and shape, else raise ArgumentError."""
+    if np.ma.is_masked(value):
+        raise fail(name, "must have no masked values", f"{int(np.ma.count_masked(value))} of them", "fill or drop them")
     try:
         raw = np.asarray(value)
     except (TypeError, ValueError) as error:

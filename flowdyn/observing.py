@@ -42,6 +42,8 @@ class Observer:
 
     def __init__(self, system: System, observe: Mapping[str, Callable] | None, state0: np.ndarray):
         self.system, self.state0 = system, state0
+        if observe is not None and not isinstance(observe, Mapping):
+            raise _check.fail("observe", "must map names to functions", observe, "e.g. {'norm': jnp.linalg.norm}")
         self.functions = dict(observe or {})
         self.traceable = system.is_traceable(state0)
         # a member's observables are the same bits in an ensemble of any size
@@ -88,6 +90,8 @@ class Observer:
         """Check `stop` and build its margin."""
         if not rules:
             return None
+        if not isinstance(rules, Mapping):
+            raise _check.fail("stop", "must map names to rules", rules, 'e.g. {"loss": ("<", 1e-12)}')
         names = [v.name for v in self.variables if not v.shape]
         spec, thresholds, words = [], [], []
         for name, rule in rules.items():

@@ -181,3 +181,19 @@ def test_right_hand_side_of_the_wrong_shape():
     for f in (lambda t, y: jnp.sum(y), lambda t, y: np.zeros(3)):
         with pytest.raises(fd.ArgumentError, match=r"`f` must return the shape \(2,\) of y"):
             fd.solve(fd.ODE(f), [1.0, 2.0], 1.0)
+
+
+def test_containers_masked_values_and_complex_numbers_are_refused():
+    p = fd.problems.LinearRegression([[1.0, 2.0]], [5.0])
+    flow = fd.GradientFlow(p)
+    for call, words in (
+        (lambda: fd.solve(flow, p.init(), t=1.0, stop="loss"), "`stop` must map names to rules"),
+        (lambda: fd.solve(flow, p.init(), t=1.0, observe=["a"]), "`observe` must map names to functions"),
+        (
+            lambda: fd.problems.LinearRegression(np.ma.masked_greater([[1.0, 100.0]], 50), [1.0]),
+            "`X` must have no masked",
+        ),
+        (lambda: fd.solve(fd.ODE(lambda t, y: 1j * y), [1.0], t=1.0), "`f` must return real numbers"),
+    ):
+        with pytest.raises(fd.ArgumentError, match=words):
+            call()

@@ -52,6 +52,8 @@ class ODE(ODESystem):
     def drift(self, t: Any, state: Any) -> Any:
         """``f(t, y, *args)``; a scalar for a vector would be broadcast without a word, so shapes must agree."""
         value = self.f(t, state, *self.args)
+        if np.iscomplexobj(value):
+            raise _check.fail("f", "must return real numbers", "complex ones", "split y into real and imaginary part")
         if np.shape(value) != np.shape(state):
             raise _check.fail("f", f"must return the shape {np.shape(state)} of y", f"shape {np.shape(value)}")
         return value
