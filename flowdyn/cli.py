@@ -135,7 +135,10 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.out:
         writable(options.out, ".nc", options.overwrite)
     if options.figure:
+        from flowdyn.plotting import check_suffix
+
         writable(options.figure, None, options.overwrite)
+        check_suffix(options.figure)
 
 
 def _write(ds: Any, options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Pictures of Datasets, also of files loaded years later: one for each kind of result."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,13 +198,20 @@ def _error_over_time(ds: xr.Dataset, axis: Any) -> None:
     axis.legend(title=r"$\eta$", fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
+def check_suffix(path: Any) -> None:
+    """Refuse a file name whose suffix is no format of pictures."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = sorted(FigureCanvasBase.filetypes)
+    if Path(path).suffix.lstrip(".") not in known:
+        raise _check.fail("figure", f"must end in one of {['.' + name for name in known]}", str(path))
+
+
 def save_figure(figure: Any, path: Any, overwrite: bool = False) -> None:
     """Write a figure atomically; its suffix chooses the format."""
     from flowdyn.storage import replacing, writable
 
     target = writable(path, None, overwrite)
-    known = sorted(figure.canvas.get_supported_filetypes())
-    if target.suffix.lstrip(".") not in known:
-        raise _check.fail("figure", f"must end in one of {['.' + name for name in known]}", str(path))
+    check_suffix(path)
     with replacing(target) as temporary:
         figure.savefig(temporary, dpi=150)

@@ -43,7 +43,7 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     -------
     xarray.Dataset
         The modified flow at `t`, with ``error_estimate(t)``: the distance from order p - 1 plus the solver's error. It
-        overestimates the gap where eta is small enough for the series to converge.
+        overestimates the gap where eta is small enough for the series to converge, and is NaN where it cannot.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     if product >= 1:
         warnings.warn(
             f"`eta` times the largest curvature at the start is {product:.3g}: from 1 on the series of the modified "
-            "flow does not converge and the estimate means nothing; use a smaller eta",
+            "flow does not converge, and no error is estimated (NaN); use a smaller eta",
             _check.FlowdynWarning,
             stacklevel=2,
         )
@@ -73,6 +73,8 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     below = solve(lower, start, times, solver=chosen.tighter() or chosen, progress=False)
     text = f"distance from the modified flow of order {p - 1}, plus solver error"
     estimate = comparison.error(run, below).values + solver_error
+    if product >= 1:  # two truncations of a series that diverges may agree and both be wrong
+        estimate = np.full_like(estimate, np.nan)
     run["error_estimate"] = (("t",), estimate, {"long_name": text, "units": "1"})
     run.attrs["title"] = f"{type(method).__name__} predicted by its modified flow of order {p}"
     return run

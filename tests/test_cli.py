@@ -175,3 +175,9 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(capsys):
     assert main(["info", "r.nc"]) == 0
     out = capsys.readouterr().out
     assert "red" in out and "\x1b" not in out and "\x07" not in out
+
+
+def test_a_picture_of_no_format_is_refused_before_the_run(tmp_path, capsys):
+    out = tmp_path / "l.nc"
+    assert main(["eta-limit", "--figure", str(tmp_path / "l.foo"), "--out", str(out)]) == 2
+    assert "`figure` must end in one of" in capsys.readouterr().err and not out.exists()

@@ -188,3 +188,9 @@ def test_prediction_warns_where_its_series_diverges():
     p = fd.problems.Quadratic(np.diag([10.0, 1.0]))
     with pytest.warns(fd.FlowdynWarning, match="largest curvature at the start is 3"):
         fd.predict(fd.GradientDescent(p, 0.3), [1.0, 1.0], t=3.0)
+
+
+def test_a_prediction_whose_series_diverges_has_no_error_estimate():
+    with pytest.warns(fd.FlowdynWarning, match="does not converge"):
+        far = fd.predict(fd.GradientDescent(fd.problems.Quadratic(1.0), 1.5), [1.0], t=30.0)
+    assert np.isnan(far.error_estimate).all()
