@@ -4,9 +4,10 @@ This module imports numpy alone, so that the shell can use it before anything he
 """
 
 import difflib
+import inspect
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,8 @@ def real_array(name: str, value: Any, *, ndim: int | None = None, shape: tuple[i
 
 def real(name: str, value: Any, *, positive: bool = False, nonnegative: bool = False) -> float:
     """Return `value` as a finite float, positive or nonnegative where asked."""
+    if isinstance(value, bool | np.bool_):
+        raise fail(name, "must be a number", value)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -82,14 +85,31 @@ def real(name: str, value: Any, *, positive: bool = False, nonnegative: bool = F
 
 
 def integer(name: str, value: Any, *, minimum: int) -> int:
-    """Return `value` as an int of at least `minimum`; 3.0 and True are refused."""
+    """Return `value` as an int of at least `minimum` and at most 2**62; 3.0 and True are refused."""
     try:
         number = operator.index(value)
     except TypeError:
         raise fail(name, "must be a whole number", value) from None
     if isinstance(value, bool) or number < minimum:
         raise fail(name, f"must be at least {minimum}", value)
+    if number > 2**62:  # numbers of steps are counted in int64
+        raise fail(name, "must be at most 2**62", value)
     return number
+
+
+def function(name: str, value: Any, form: str, count: int) -> Callable:
+    """Return `value` if it can be called with `count` positional arguments, as `form` (``f(t, y)``) shows them."""
+    if not callable(value):
+        raise fail(name, f"must be a function {form}", value)
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # some built-in functions do not tell theirs
+        return value
+    try:
+        signature.bind(*[None] * count)
+    except TypeError as error:
+        raise fail(name, f"must be a function {form}", signature, str(error)) from None
+    return value
 
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:

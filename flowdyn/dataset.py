@@ -76,8 +76,9 @@ def build(
     names = [piece.name for piece in (*variables, *coords)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise _check.fail(
-            "names", "must differ between variables of a Dataset", twice, "rename the parameter or observable"
+        raise _check.ArgumentError(
+            f"parameters and observables must not have the names of other variables of this Dataset, got {twice}; "
+            "rename them"
         )
     built = {p.name: _variable(p) for p in variables}
     dims = {dim for v in built.values() for dim in v.dims}

@@ -9,6 +9,7 @@ from flowdyn import _check
 from flowdyn.solvers.base import Result
 from flowdyn.systems import Recursion, System
 
+MAX_SAVES = 10**8  # of which the times alone take 0.8 GB
 ON_CLOCK = 1e-9  # relative distance at which a requested time counts as a tick
 
 
@@ -57,6 +58,9 @@ def make_grid(
     has_stop: bool,
 ) -> Grid:
     """Resolve `t`, `steps` and `saves`."""
+    count = saves if steps is None else min(saves, _check.integer("steps", steps, minimum=1) + 1)
+    if count > MAX_SAVES:
+        raise _check.fail("saves", f"must be at most {MAX_SAVES:,}", saves, "a picture or a fit needs far fewer")
     if (t is None) == (steps is None):
         raise _check.fail("t", "or `steps` must be given, and not both", (t, steps))
     if steps is not None:

@@ -29,12 +29,20 @@ def _value(system: System, function: Callable, state: Any) -> Any:
     return function(system.project(state) if isinstance(function, Observable) else system.user_view(state))
 
 
-def _margin(system: System, spec: tuple, state: jax.Array, thresholds: jax.Array) -> jax.Array:
-    """Traced margin; `spec` is a tuple of (observable name or user function, sign)."""
+def _rules(system: System, spec: tuple, state: jax.Array, thresholds: jax.Array) -> jax.Array:
+    """Margin of each rule; `spec` is a tuple of (observable name or user function, sign)."""
     own = system.observables(state)
     values = [own[what] if isinstance(what, str) else _value(system, what, state) for what, _ in spec]
     signs = jnp.array([sign for _, sign in spec])
-    return jnp.max(signs * (jnp.stack([jnp.asarray(v, dtype=float).reshape(()) for v in values]) - thresholds))
+    return signs * (jnp.stack([jnp.asarray(v, dtype=float).reshape(()) for v in values]) - thresholds)
+
+
+def _margin(system: System, spec: tuple, state: jax.Array, thresholds: jax.Array) -> jax.Array:
+    return jnp.max(_rules(system, spec, state, thresholds))
+
+
+def _all_rules(system: System, spec: tuple, states: jax.Array, thresholds: jax.Array) -> jax.Array:
+    return jax.vmap(lambda state: _rules(system, spec, state, thresholds))(states)
 
 
 class Observer:
@@ -55,8 +63,7 @@ class Observer:
                 raise _check.fail("observe", "must map names (letters, digits, underscore) to functions", name)
             if name in taken:
                 raise _check.fail("observe", "must not reuse a name of the Dataset", name, "call it something else")
-            if not callable(function):
-                raise _check.fail(f"observe[{name!r}]", "must be a function of the parameters", function)
+            _check.function(f"observe[{name!r}]", function, "of the parameters, g(w)", 1)
         self.variables = (*own, *(self._layout(name) for name in self.functions))
 
     def _layout(self, name: str) -> Variable:
@@ -86,15 +93,15 @@ class Observer:
         own = self.map(_own, self.system, states) if self.system.observable_variables else {}
         return own | {name: self._user_rows(function, states) for name, function in self.functions.items()}
 
-    def stop(self, rules: Mapping[str, Any] | None) -> Stop | None:
-        """Check `stop` and build its margin."""
-        if not rules:
+    def stop(self, asked: Mapping[str, Any] | None) -> Stop | None:
+        """Check `stop` and build its margins."""
+        if not asked:
             return None
-        if not isinstance(rules, Mapping):
-            raise _check.fail("stop", "must map names to rules", rules, 'e.g. {"loss": ("<", 1e-12)}')
+        if not isinstance(asked, Mapping):
+            raise _check.fail("stop", "must map names to rules", asked, 'e.g. {"loss": ("<", 1e-12)}')
         names = [v.name for v in self.variables if not v.shape]
         spec, thresholds, words = [], [], []
-        for name, rule in rules.items():
+        for name, rule in asked.items():
             _check.choice("stop", name, names)
             if not (isinstance(rule, tuple | list) and len(rule) == 2 and rule[0] in ("<", ">")):
                 raise _check.fail(f"stop[{name!r}]", 'must be ("<", value) or (">", value)', rule)
@@ -103,17 +110,17 @@ class Observer:
             words.append(f"{name} {rule[0]} {thresholds[-1]:g}")
         limits = np.array(thresholds)
         if self.traceable:
-            compiled = bind(_margin, self.system, tuple(spec))
+            compiled = bind(_all_rules, self.system, tuple(spec))
 
-            def margin(state: np.ndarray) -> float:
-                return float(compiled(state, limits))
+            def rules(states: np.ndarray) -> np.ndarray:
+                return np.asarray(compiled(states, limits))
         else:
 
-            def margin(state: np.ndarray) -> float:
-                values = [float(_value(self.system, what, state)) for what, _ in spec]  # type: ignore[arg-type]
-                return max(s * (v - limit) for (_, s), v, limit in zip(spec, values, limits, strict=True))
+            def rules(states: np.ndarray) -> np.ndarray:
+                values = [[float(_value(self.system, what, s)) for what, _ in spec] for s in states]  # type: ignore[arg-type]
+                return np.array([sign for _, sign in spec]) * (np.array(values) - limits)
 
-        return Stop(margin, _margin, tuple(spec), limits, " or ".join(words))
+        return Stop(rules, _margin, tuple(spec), limits, " or ".join(words))
 
 
 class _Viewed:

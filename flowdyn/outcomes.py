@@ -9,9 +9,11 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.grids import Grid
 from flowdyn.observing import Observer
-from flowdyn.solvers.base import STATUSES, Result, Stop, Task
+from flowdyn.solvers.base import STATUSES, Result, Stop, Task, blame
 from flowdyn.solvers.ensembles import Block
 from flowdyn.systems import Recursion, System
+
+LOSS = "loss"
 
 
 @dataclasses.dataclass
@@ -31,16 +33,48 @@ class Outcome:
 def of_results(results: list[Result], grid: Grid, observer: Observer, task: Task, observe_only: bool) -> Outcome:
     """Deterministic runs."""
     t, k, states = grid.align(results, task.state0.size)
+    values = observables(observer, states)
+    codes = np.array([STATUSES.index(result.status) for result in results], dtype=np.int8)
+    t_stop = np.array([result.t_stop for result in results])
+    for i, first in _cut_undefined(observer, t, states, values, codes, t_stop):
+        status, text = STATUSES[codes[i]], f"the {LOSS} is not a number there"
+        results[i] = dataclasses.replace(results[i], t=t[:first], status=status, t_stop=t_stop[i], message=text)
     return Outcome(
         t,
         k,
         _ends(states) if observe_only else states,
-        observables(observer, states),
-        np.array([STATUSES.index(result.status) for result in results], dtype=np.int8),
-        np.array([result.t_stop for result in results]),
+        values,
+        codes,
+        t_stop,
         _total([result.stats for result in results]),
         sorted({ending(result, task.system, task.stop) for result in results} - {""}),
     )
+
+
+def _cut_undefined(
+    observer: Observer,
+    t: np.ndarray,
+    states: np.ndarray,
+    values: dict[str, np.ndarray],
+    codes: np.ndarray,
+    t_stop: np.ndarray,
+) -> list[tuple[int, int]]:
+    """End members where their loss is not a number, in place: a gradient may be finite outside of the loss's domain.
+
+    Returns the members cut, each with its first save outside (log w and its gradient 1/w, at w < 0).
+    """
+    if LOSS not in {v.name for v in observer.variables} - set(observer.functions):
+        return []
+    ended_well = np.isin(codes, [STATUSES.index("reached_end"), STATUSES.index("stopped")])
+    outside = np.isnan(values[LOSS]) & np.isfinite(states).all(axis=-1) & ended_well[:, None]
+    cut = [(int(i), int(np.argmax(outside[i]))) for i in np.flatnonzero(outside.any(axis=1))]
+    for i, first in cut:
+        codes[i] = STATUSES.index(blame(np.full(1, np.nan), states[i, max(first - 1, 0)]))
+        t_stop[i] = t[first]
+        states[i, first:] = np.nan
+        for part in values.values():
+            part[i, first:] = np.nan
+    return cut
 
 
 def of_blocks(blocks: Iterable[Block], grid: Grid, observer: Observer, task: Task, observe_only: bool) -> Outcome:
@@ -53,8 +87,10 @@ def of_blocks(blocks: Iterable[Block], grid: Grid, observer: Observer, task: Tas
     final = np.zeros((1, size))
     for block in blocks:
         chosen = slice(block.first, block.first + len(block.states))
+        observed = observables(observer, block.states)
+        _cut_undefined(observer, grid.t, block.states, observed, block.codes, block.t_stop)
         states[chosen] = _ends(block.states) if observe_only else block.states
-        for name, part in observables(observer, block.states).items():
+        for name, part in observed.items():
             values[name][chosen] = part
         codes[chosen], final = block.codes, block.final
         t_stop[chosen] = block.t_stop

@@ -8,11 +8,14 @@ import numpy as np
 from flowdyn import _check, comparison
 from flowdyn.integration import solve
 from flowdyn.methods.sharpness import sharpness
+from flowdyn.problems.base import Problem
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.exact import Exact
 from flowdyn.solvers.scipy_ivp import Scipy
 from flowdyn.sup_ladder import solved_twice
 from flowdyn.systems import DiscreteSystem
+
+LOOKS = 8
 
 
 def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: Solver | None = None) -> Any:
@@ -37,7 +40,8 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     Warns
     -----
     FlowdynWarning
-        If eta times the largest curvature at the start is 1 or more, where the series does not converge.
+        If eta times the largest curvature, at the start or at a time of `t`, is 1 or more, where the series does not
+        converge.
 
     Returns
     -------
@@ -59,22 +63,28 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     times = _check.times("t", np.atleast_1d(_check.real_array("t", t)))
     flow, lower = method.limit(p), method.limit(p - 1)
     start = flow.ravel(w0)
-    product = method.constant_eta("a prediction") * sharpness(method.problem, start)  # type: ignore[attr-defined]
-    if product >= 1:
-        warnings.warn(
-            f"`eta` times the largest curvature at the start is {product:.3g}: from 1 on the series of the modified "
-            "flow does not converge, and no error is estimated (NaN); use a smaller eta",
-            _check.FlowdynWarning,
-            stacklevel=2,
-        )
     # a ladder's recursion resolves the stiffness anyhow; a prediction has none, and must not pay for it
     chosen = solver or (Exact() if flow.closed_form() else Scipy("LSODA", rtol=1e-13))
     run, solver_error = solved_twice(flow, start, times, chosen)
     below = solve(lower, start, times, solver=chosen.tighter() or chosen, progress=False)
     text = f"distance from the modified flow of order {p - 1}, plus solver error"
     estimate = comparison.error(run, below).values + solver_error
+    product = method.constant_eta("a prediction") * _largest_curvature(method.problem, start, run)  # type: ignore[attr-defined]
     if product >= 1:  # two truncations of a series that diverges may agree and both be wrong
         estimate = np.full_like(estimate, np.nan)
+        warnings.warn(
+            f"`eta` times the largest curvature on the way is {product:.3g}: from 1 on the series of the modified "
+            "flow does not converge, and no error is estimated (NaN); use a smaller eta",
+            _check.FlowdynWarning,
+            stacklevel=2,
+        )
     run["error_estimate"] = (("t",), estimate, {"long_name": text, "units": "1"})
     run.attrs["title"] = f"{type(method).__name__} predicted by its modified flow of order {p}"
     return run
+
+
+def _largest_curvature(problem: Problem, start: np.ndarray, run: Any) -> float:
+    """Largest eigenvalue of the Hessian at the start and at up to LOOKS of the times asked for."""
+    states = np.concatenate([run[v.name].values.reshape(run.sizes["t"], -1) for v in problem.variables], axis=1)
+    chosen = np.unique(np.linspace(0, len(states) - 1, LOOKS).astype(int))
+    return max(sharpness(problem, w) for w in [start, *states[chosen]])

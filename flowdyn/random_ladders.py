@@ -53,6 +53,7 @@ def scalar_observables(method: Any, observable: Any) -> dict[str, Callable]:
     for name, function in given.items():
         if not isinstance(name, str) or not callable(function):
             raise _check.fail("observable", "must be a function g(w), or a mapping of names to such", name)
+        _check.function("observable", function, "g(w)", 1)
         try:
             value = jax.eval_shape(
                 lambda w, g=function: g(problem.unravel(w)), jax.ShapeDtypeStruct((problem.size,), float)

@@ -137,6 +137,8 @@ class Scaled(Schedule):
     factor: jax.Array
 
     def __init__(self, base: Schedule, factor: Any):
+        if not isinstance(base, Schedule):
+            raise _check.fail("base", "must be a Schedule", base, "a number times a constant is a number")
         self.base, self.factor = base, leaf("factor", factor, ndim=0, positive=True)
 
     def __call__(self, k: jax.Array) -> jax.Array:

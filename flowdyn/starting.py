@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flowdyn import _check, dataset
+from flowdyn.problems.inputs import labels_of, same_labels
 from flowdyn.systems import OnProblem, Recursion, System
 
 
@@ -22,6 +23,9 @@ def start_from(system: System, w0: Any) -> Start:
     piece = dataset.slice_of(w0)
     if piece is not None:
         return _restart(system, piece)
+    if isinstance(system, OnProblem) and len(system.problem.variables) == 1 and np.ndim(w0) == 1:
+        (dim, *_) = system.problem.variables[0].dims or ("",)
+        same_labels("w0", labels_of(w0, 0), f"the problem's {dim}s", system.problem.coords.get(dim))
     if isinstance(w0, np.ndarray | list | tuple) and _is_batch(system, w0):
         return Start(np.stack([np.asarray(system.lift(system.ravel(row))) for row in w0]))
     return Start(np.array(system.lift(system.ravel(w0)), dtype=float))

@@ -53,22 +53,19 @@ def sup_ladder(
         report(1.0)
     rounding = np.array([_rounding(run, k) for run, k in zip(runs, ks, strict=True)])
     fit = fit_order(h, largest, solver_error + rounding)
-    ds = _ladder(method, rungs, h, runs, [run for run, _ in solved], gaps, fit, ks, times)
-    for name, values, text in (
-        ("sup_error", largest, "largest distance between recursion and limit over t"),
-        ("solver_error", solver_error, "change of the limit when it is solved to a tighter tolerance"),
-        ("rounding_error", rounding, "estimate of the rounding of the recursion"),
-    ):
-        ds[name] = (("eta",), values, {"long_name": text, "units": "1"})
-    ds["order_expected"] = (
-        (),
-        float(method.expected_order(order)),
-        {"long_name": "order that theory expects", "units": "1"},
-    )
     spec, arrays = describe(method)
-    for piece in dataset.input_pieces(arrays):
-        ds[piece.name] = (piece.dims, piece.values, {"units": "1", **piece.attrs})
-    ds.attrs = _attributes(method, order, chosen, fit, spec, seed) | {"wall_seconds": time.monotonic() - began}
+    texts = {
+        "sup_error": (largest, "largest distance between recursion and limit over t"),
+        "solver_error": (solver_error, "change of the limit when it is solved to a tighter tolerance"),
+        "rounding_error": (rounding, "estimate of the rounding of the recursion"),
+    }
+    parts = _curves(runs, [run for run, _ in solved], gaps)
+    parts += _fitted(fit, float(method.expected_order(order)))
+    parts += [Piece(name, ("eta",), values, {"long_name": text}) for name, (values, text) in texts.items()]
+    parts += dataset.input_pieces(arrays)
+    attrs = _attributes(method, order, chosen, fit, spec, seed)
+    ds = dataset.build(parts, _axes(rungs, h, ks, times), method.coords, attrs)
+    ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
 
 
@@ -110,18 +107,8 @@ def _rounding(run: Any, k: np.ndarray) -> float:
     return float(np.finfo(float).eps / 2 * scale * np.sqrt(max(int(k[-1]), 1)))
 
 
-def _ladder(
-    method: Any,
-    rungs: list,
-    h: np.ndarray,
-    runs: list,
-    limits: list,
-    gaps: list,
-    fit: OrderFit,
-    ks: list,
-    times: np.ndarray,
-) -> Any:
-    """Recursions and limits side by side over (eta, t)."""
+def _curves(runs: list, limits: list, gaps: list) -> list[Piece]:
+    """Recursions and limits side by side over (eta, t), and the distance between them."""
     parts = []
     shared = [str(name) for name in runs[0].data_vars if runs[0][name].dims[:1] == ("t",)]
     for name in shared:
@@ -134,20 +121,30 @@ def _ladder(
             lead, stacked = (("eta",), np.stack(values)) if len(values) > 1 else ((), values[0])
             parts.append(Piece(f"{name}_limit", (*lead, *dims), stacked, {"long_name": f"{long_name}, of the limit"}))
     parts.append(Piece("error", ("eta", "t"), np.stack(gaps), {"long_name": "distance between recursion and limit"}))
-    parts.append(dataset.status_piece(["reached_end"] * len(rungs), ("eta",)))
-    parts.append(Piece("order", (), fit.order, {"long_name": "fitted order in the time step"}))
+    parts.append(dataset.status_piece(["reached_end"] * len(runs), ("eta",)))
+    return parts
+
+
+def _fitted(fit: OrderFit, expected: float) -> list[Piece]:
+    """The order, beside the one that theory expects."""
     text = "95 % interval of the fitted order: residuals, and the change on leaving out the coarsest rung"
-    parts.append(Piece("order_interval", ("bound",), np.array([fit.low, fit.high]), {"long_name": text}))
     used = {"long_name": "1 where the error stands out of solver error and rounding, and is fitted"}
-    parts.append(Piece("used", ("eta",), fit.used.astype(np.int8), used))
-    etas = [rung.constant_eta("a ladder") for rung in rungs]
-    coords = [
-        dataset.axis("eta", etas),
+    return [
+        Piece("order", (), fit.order, {"long_name": "fitted order in the time step"}),
+        Piece("order_interval", ("bound",), np.array([fit.low, fit.high]), {"long_name": text}),
+        Piece("order_expected", (), expected, {"long_name": "order that theory expects"}),
+        Piece("used", ("eta",), fit.used.astype(np.int8), used),
+    ]
+
+
+def _axes(rungs: list, h: np.ndarray, ks: list, times: np.ndarray) -> list[Piece]:
+    """Step sizes, with the time step of the clock; common times, with the step numbers."""
+    return [
+        dataset.axis("eta", [rung.constant_eta("a ladder") for rung in rungs]),
         dataset.axis("t", times),
         Piece("k", ("eta", "t"), np.stack(ks), {"long_name": "step number k"}),
+        Piece("h", ("eta",), h, {"long_name": "time step of the clock"}),
     ]
-    coords.append(Piece("h", ("eta",), h, {"long_name": "time step of the clock"}))
-    return dataset.build(parts, coords, method.coords, {})
 
 
 def _attributes(method: Any, order: int, solver: Solver, fit: OrderFit, spec: Any, seed: int) -> dict[str, Any]:

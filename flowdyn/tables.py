@@ -67,6 +67,11 @@ def _read_csv(path: Path, target: str | None) -> Table:
     except (ValueError, OSError) as error:  # parser errors and bad encodings are ValueErrors
         reason = " ".join(str(error).split())[:120]
         raise _check.FileError(f"`data` must be a readable .csv table, got {str(path)!r}: {reason}") from None
+    for separator in (";", "\t", "|"):
+        if frame.shape[1] == 1 and separator in str(frame.columns[0]):
+            raise _check.FileError(
+                f"`data` must be separated by commas, got {separator!r} in {str(path)!r}; save it with commas"
+            )
     return _columns({str(name): frame[name].to_numpy() for name in frame.columns}, target, path)
 
 
@@ -90,10 +95,13 @@ def _columns(columns: dict[str, np.ndarray], target: str | None, path: Path) -> 
         _check.choice("target", target, columns)
     if len(columns) < 2:
         raise _check.FileError(f"`data` must have at least two columns, got {list(columns)} in {str(path)!r}")
-    checked = {name: _check.real_array(f"column {name}", values, ndim=1) for name, values in columns.items()}
-    if len({len(values) for values in checked.values()}) > 1:
+    if len({len(values) for values in columns.values()}) > 1:
         raise _check.FileError(f"`data` must have columns of one length, got several in {str(path)!r}")
-    if len(checked[target]) == 0:
+    if len(columns[target]) == 0:
         raise _check.FileError(f"`data` must have at least one row, got none in {str(path)!r}")
+    try:
+        checked = {name: _check.real_array(f"column {name}", values, ndim=1) for name, values in columns.items()}
+    except _check.ArgumentError as error:  # the argument is right, the file is not
+        raise _check.FileError(f"{error} (in {str(path)!r})") from None
     features = [name for name in columns if name != target]
     return Table(np.column_stack([checked[name] for name in features]), checked[target], features, target)

@@ -160,6 +160,27 @@ CASES = {
         "`error` must be 'sup' for a deterministic method",
     ),
     "predict order": (lambda: fd.predict(descent(), W, 1.0, order=0), "`order` must be at least 1, got 0"),
+    "eta is a truth value": (lambda: descent(eta=True), "`eta` must be a number, got True"),
+    "steps beyond int64": (lambda: fd.solve(descent(), W, steps=10**20), r"`steps` must be at most 2\*\*62"),
+    "saves beyond memory": (lambda: solve(saves=10**12), "`saves` must be at most 100,000,000"),
+    "w0_like of no entry": (lambda: fd.problems.CustomProblem(jnp.sum, np.ones(0)), "`w0_like` must hold at least one"),
+    "loss of nothing": (lambda: fd.problems.CustomProblem(lambda: 1.0, 1.0), r"`loss` must be a function loss\(w\)"),
+    "loss without data": (
+        lambda: fd.problems.CustomProblem(lambda w: w**2, 1.0, data=W),
+        r"`loss` must be a function loss\(w, data\), got <Signature \(w\)>",
+    ),
+    "f without t": (lambda: fd.ODE(lambda y: -y), r"`f` must be a function f\(t, y, \*args\)"),
+    "g without t": (lambda: fd.SDE(lambda t, x: -x, lambda x: x), r"`g` must be a function g\(t, x, \*args\)"),
+    "f without its argument": (lambda: fd.ODE(lambda t, y: -y, args=(1.0,)), "`f` must be a function"),
+    "observe of nothing": (lambda: solve(observe={"a": lambda: 1.0}), r"`observe\['a'\]` must be a function"),
+    "observable of two": (
+        lambda: fd.eta_limit(
+            fd.SGD(fd.problems.LinearRegression(X, Y), 0.01), np.zeros(3), 1.0, observable=lambda w, v: w
+        ),
+        "`observable` must be a function",
+    ),
+    "schedule of a number": (lambda: fd.schedules.Scaled(0.1, 2.0), "`base` must be a Schedule"),
+    "X beyond squares": (lambda: fd.problems.LinearRegression(X * 1e200, Y), r"`X` must be at most 1e\+75 in size"),
     "plot": (lambda: fd.plot(3), "`ds` must be a flowdyn result"),
     "save": (lambda: fd.save(3, "x.nc"), "`ds` must be an xarray Dataset"),
     "times that differ": (

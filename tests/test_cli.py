@@ -114,8 +114,10 @@ BAD = {
     "missing file": (["eta-limit", "nothing.csv", "--target", "y"], 1, "existing"),
     "missing result": (["info", "nothing.nc"], 1, "existing"),
     "foreign result": (["plot", "diabetes.csv", "-o", "x.png"], 1, "not a NetCDF-4 file"),
-    "hole": (["solve", "hole.csv", "--target", "y"], 2, "column x"),
-    "text": (["solve", "text.csv", "--target", "y"], 2, "column name"),
+    "hole": (["solve", "hole.csv", "--target", "y"], 1, "column x"),
+    "text": (["solve", "text.csv", "--target", "y"], 1, "column name"),
+    "semicolons": (["solve", "semi.csv", "--target", "y"], 1, "separated by commas"),
+    "header alone": (["solve", "header.csv", "--target", "y"], 1, "at least one row"),
     "unreadable": (["solve", "noise.csv", "--target", "y"], 1, "readable"),
     "suffix": (["solve", "table.xlsx", "--target", "y"], 1, ".csv or .nc"),
     "output folder": (["solve", "--out", "no/r.nc"], 1, "existing folder"),
@@ -133,6 +135,8 @@ BAD = {
 def test_wrong_use_is_told_in_one_line(name, diabetes, folder, capsys):
     (folder / "hole.csv").write_text("x,y\n1,2\n,3\n4,5\n")
     (folder / "text.csv").write_text("name,y\nann,2\nbob,3\n")
+    (folder / "semi.csv").write_text("x;y\n1;2\n3;4\n")
+    (folder / "header.csv").write_text("x,y\n")
     (folder / "noise.csv").write_bytes(b'"a\n\xff\xfe\x00,1')
     (folder / "table.xlsx").write_bytes(b"PK")
     before = sorted(os.listdir(folder))

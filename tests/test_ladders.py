@@ -186,8 +186,14 @@ def test_richardson_extrapolation_is_second_order(problem):
 
 def test_prediction_warns_where_its_series_diverges():
     p = fd.problems.Quadratic(np.diag([10.0, 1.0]))
-    with pytest.warns(fd.FlowdynWarning, match="largest curvature at the start is 3"):
+    with pytest.warns(fd.FlowdynWarning, match="largest curvature on the way is 3"):
         fd.predict(fd.GradientDescent(p, 0.3), [1.0, 1.0], t=3.0)
+
+
+def test_a_prediction_looks_at_the_curvature_on_the_way():
+    p = fd.problems.CustomProblem(lambda w: w**2 / 2 - w**4 / 4, 1.0)  # curvature 1 - 3 w^2 at w -> 0 is 1
+    with pytest.warns(fd.FlowdynWarning, match="on the way is 1.[12]"):
+        fd.predict(fd.GradientDescent(p, 1.2), 0.5, t=[6.0, 12.0])
 
 
 def test_a_prediction_whose_series_diverges_has_no_error_estimate():

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import flowdyn as fd
 
@@ -32,6 +33,65 @@ def test_stop_of_an_exact_flow_and_recursion():
             gd = fd.solve(fd.GradientDescent(p, 0.1), [1.0], t=t, stop={"loss": ("<", 0.5 * 0.81**9.5)}, solver=solver)
             assert gd.k[-1].item() == 10  # first k with 0.9^2k below 0.9^19
             assert gd.w[-1].item() == pytest.approx(0.9**10, abs=1e-14)
+
+
+STEPPERS = ("LSODA", "RK45", "DOP853", "RK23", "Radau", "BDF")
+
+
+@pytest.mark.parametrize("method", STEPPERS)
+@pytest.mark.parametrize("level", [1e-4, 1e-6])
+def test_a_rule_that_holds_inside_a_step_only_is_found(method, level):
+    swing = fd.HeavyBallFlow(fd.problems.Quadratic(1.0), 0.0)  # w = cos t: the loss is below the level near pi/2
+    run = fd.solve(swing, [1.0], t=20.0, stop={"loss": ("<", level)}, solver=fd.solvers.Scipy(method))
+    assert run.t[-1].item() == pytest.approx(np.arccos(np.sqrt(2 * level)), abs=1e-7)
+    narrow = fd.solve(swing, [1.0], t=20.0, stop={"grad_norm": (">", 1.1), "loss": ("<", level)})
+    assert narrow.t[-1].item() == pytest.approx(np.arccos(np.sqrt(2 * level)), abs=1e-7)
+    never = fd.solve(swing, [1.0], t=20.0, stop={"grad_norm": (">", 1 + 1e-5)}, solver=fd.solvers.Scipy(method))
+    assert int(never.status) == 0
+
+
+@pytest.mark.parametrize("t", [0.5, 100.0, np.inf])
+def test_a_rule_that_holds_for_a_while_is_found_between_saves(t):
+    flow = fd.GradientFlow(fd.problems.Quadratic(np.diag([1.0, 30.0])))
+    observe = {"m": lambda w: w[0] + w[1]}  # exp(-t) - exp(-30 t) rises through 0.8, and falls again
+    root = brentq(lambda x: np.exp(-x) - np.exp(-30 * x) - 0.8, 0.01, 0.11)
+    run = fd.solve(flow, [1.0, -1.0], t, saves=3, observe=observe, stop={"m": (">", 0.8)})
+    assert run.t[-1].item() == pytest.approx(root, rel=1e-13)
+    top = brentq(lambda x: np.exp(-x) - 30 * np.exp(-30 * x), 0.01, 1.0)
+    height = np.exp(-top) - np.exp(-30 * top)
+    for level, found in ((height * (1 - 1e-9), True), (height * (1 + 1e-9), False)):
+        run = fd.solve(flow, [1.0, -1.0], 100.0, saves=3, observe=observe, stop={"m": (">", level)})
+        assert (int(run.status) == 1) is found
+
+
+@pytest.mark.parametrize("level", [1.85, 1.1, 0.55, 0.3])
+def test_the_exact_recursion_stops_where_the_iterated_one_does(level):
+    method = fd.GradientDescent(fd.problems.Quadratic(np.diag([1.0, 196.0, 5.0])), 0.01)  # one mode alternates
+    observe = {"m": lambda w: jnp.abs(w[0] - w[1]) - 2 * w[2]}
+    start = [1.0, -1.0, 1.0]
+    first = [
+        fd.solve(method, start, steps=3000, saves=4, observe=observe, stop={"m": (">", level)}, solver=solver).k.values[
+            -1
+        ]
+        for solver in (fd.solvers.Exact(), fd.solvers.Iteration())
+    ]
+    assert first[0] == first[1] > 0
+
+
+def test_a_run_that_leaves_the_domain_of_its_loss_is_not_a_success():
+    p = fd.problems.CustomProblem(jnp.log, 1.0)  # w_{k+1} = w_k - 0.3 / w_k turns negative at step 3
+    gd = fd.GradientDescent(p, 0.3)
+    with pytest.raises(fd.RunError, match=r"step 3.*the loss is not a number"):
+        fd.solve(gd, 1.0, steps=6)
+    kept = fd.solve(gd, 1.0, steps=6, on_divergence="keep")
+    assert int(kept.status) == 3 and float(kept.t_stop) == pytest.approx(0.9)
+    assert np.isfinite(kept.w[:3]).all() and np.isnan(kept.w[3:]).all() and np.isnan(kept.loss[3:]).all()
+    with pytest.raises(fd.RunError, match="every rung"):
+        fd.eta_limit(gd, 1.0, t=1.0)
+    noisy = fd.problems.CustomProblem(jnp.log, 1.0, sample_losses=lambda w: jnp.log(w) * jnp.array([0.5, 1.5]))
+    sgd = fd.solve(fd.SGD(noisy, 0.3), 1.0, steps=6, realizations=8, on_divergence="keep")
+    assert (sgd.status.isin([2, 3]) == np.isnan(sgd.w).any("t")).all() and bool(np.isnan(sgd.w).any())
+    assert np.isfinite(sgd.loss.values[np.isfinite(sgd.w.values)]).all()
 
 
 def test_stop_on_a_users_functional_and_at_the_start():

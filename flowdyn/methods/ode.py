@@ -42,10 +42,9 @@ class ODE(ODESystem):
     summary: ClassVar[str] = "a user's ordinary differential equation y' = f(t, y)"
 
     def __init__(self, f: Callable, args: tuple = ()):
-        if not callable(f):
-            raise _check.fail("f", "must be a function f(t, y, *args)", f)
         if not isinstance(args, tuple):
             raise _check.fail("args", "must be a tuple", args, "write args=(value,)")
+        _check.function("f", f, "f(t, y, *args)", 2 + len(args))
         self.f = f
         self.args = cast_tree("args", args)
 

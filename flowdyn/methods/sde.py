@@ -56,11 +56,10 @@ class SDE(SDESystem):
     def __init__(
         self, f: Callable, g: Callable, calculus: str = "ito", noise: str = "general", args: tuple = ()
     ) -> None:
-        for name, function in (("f", f), ("g", g)):
-            if not callable(function):
-                raise _check.fail(name, f"must be a function {name}(t, x, *args)", function)
         if not isinstance(args, tuple):
             raise _check.fail("args", "must be a tuple", args, "write args=(value,)")
+        for name, function in (("f", f), ("g", g)):
+            _check.function(name, function, f"{name}(t, x, *args)", 2 + len(args))
         self.f, self.g = f, g
         self.calculus, self.noise = checked_sde(calculus, noise)
         self.args = cast_tree("args", args)

@@ -1,6 +1,7 @@
 """Parameters that are any pytree (a dict, an Equinox or Flax model), laid out as one flat vector with named pieces."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -32,8 +33,8 @@ class PytreeProblem(Problem):
     def _set(self, w0_like: Any, data: Any) -> None:
         self.w0_like = cast_tree("w0_like", w0_like)
         self.data = cast_tree("data", data)
-        if not jax.tree.leaves(eqx.filter(self.w0_like, eqx.is_inexact_array)):
-            raise _check.fail("w0_like", "must hold at least one array of real numbers", w0_like)
+        if not sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.w0_like, eqx.is_inexact_array))):
+            raise _check.fail("w0_like", "must hold at least one real number (1.0, not 1)", w0_like)
 
     @property
     def _params(self) -> Any:
@@ -46,8 +47,8 @@ class PytreeProblem(Problem):
 
     def _check_output(self, name: str, function: Callable, ndim: int) -> None:
         """Refuse a function that JAX cannot trace, or whose output has the wrong shape, before anything runs."""
-        if not callable(function):
-            raise _check.fail(name, "must be a function of the parameters", function)
+        form = f"{name}(w)" if self.data is None else f"{name}(w, data)"
+        _check.function(name, function, form, 1 if self.data is None else 2)
         try:
             out = jax.eval_shape(lambda w: self._call(function, w), jax.ShapeDtypeStruct((self.size,), jnp.float64))
         except jax.errors.JAXTypeError as error:
@@ -91,13 +92,25 @@ class PytreeProblem(Problem):
         found: list[Variable] = []
         for path, leaf in paths:
             place = jax.tree_util.keystr(path, simple=True, separator=".")
-            name = re.sub(r"\W+", "_", place, flags=re.ASCII).strip("_")
+            name = re.sub(r"\W+", "_", _spelled(place), flags=re.ASCII).strip("_")
             if not name[:1].isalpha() or name in RESERVED:
                 name = f"w_{name}"
             while name in {v.name for v in found}:
                 name += "_"
             found.append(Variable(name, _dims(name, leaf.shape), leaf.shape, f"parameter {place}"))
         return tuple(found)
+
+
+def _spelled(place: str) -> str:
+    """Greek letters by their names: a variable of a NetCDF file has a name in ASCII."""
+
+    def word(letter: str) -> str:
+        found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(letter, ""))
+        if not found:
+            return letter
+        return found[2].lower() if found[1] == "SMALL" else found[2].capitalize()
+
+    return "".join(map(word, place))
 
 
 def _dims(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.compiled import matvec
 from flowdyn.problems.base import Problem, Spectrum, Variable, Vector
-from flowdyn.problems.inputs import Labels, axis_labels, leaf
+from flowdyn.problems.inputs import Labels, axis_labels, leaf, same_labels
 from flowdyn.theory.moments import root
 
 
@@ -47,9 +47,12 @@ class Quadratic(Problem):
     def __init__(self, A: Any, noise: Any = None, labels: Labels | None = None):
         self.A = _symmetric("A", A)
         self.noise = None if noise is None else _symmetric("noise", noise)
-        self.labels = labels or axis_labels(A, "param")
+        self.labels = labels or axis_labels("A", A, "param")
         self.factor = None
         if self.noise is not None:
+            same_labels(
+                "noise", axis_labels("noise", noise, "param").coords.get("param"), "A", self.coords.get("param")
+            )
             if self.noise.shape != self.A.shape:
                 raise _check.fail("noise", f"must have the shape {self.A.shape} of `A`", f"shape {self.noise.shape}")
             if not isinstance(self.noise, jax.core.Tracer):

@@ -46,7 +46,7 @@ class SquaredPopulation(Problem):
 
     def __init__(self, theta_star: Any, labels: Labels | None = None):
         self.theta_star = leaf("theta_star", theta_star, ndim=1)
-        self.labels = labels or axis_labels(theta_star, "feature")
+        self.labels = labels or axis_labels("theta_star", theta_star, "feature")
         if not isinstance(self.theta_star, jax.core.Tracer) and (np.asarray(self.theta_star) < 0).any():
             raise _check.fail("theta_star", "must not be negative (it is a square)", np.asarray(theta_star))
 

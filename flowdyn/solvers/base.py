@@ -21,13 +21,17 @@ HUGE = 1e100  # a state beyond this has diverged: its square is still finite, so
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """Stop rules, compiled into one margin: it is negative before the first rule holds, and not afterwards."""
+    """Stop rules, each compiled into a margin: it is negative where the rule does not hold."""
 
-    margin: Callable[[np.ndarray], float]  # of a state
+    rules: Callable[[np.ndarray], np.ndarray]  # of states (R, S): margins (R, rules)
     traced: Callable[..., Any]  # kernel(system, spec, state, thresholds) for compiled loops
     spec: tuple
     thresholds: np.ndarray
     describe: str
+
+    def holds(self, state: np.ndarray) -> bool:
+        """Whether a rule holds at a state."""
+        return bool((self.rules(state[None]) >= 0).any())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -92,6 +92,11 @@ class Diffrax(Solver):
     dt : float, optional
         Fixed step; then there are no tolerances.
 
+    Notes
+    -----
+    Stop rules are looked at where steps end: one that holds for less than a step may be passed over. Scipy and Exact
+    look inside.
+
     Examples
     --------
     >>> import flowdyn as fd
@@ -177,7 +182,7 @@ class Diffrax(Solver):
         assert task.t is not None
         done, stopped, exhausted = map(bool, flags)
         stats = {"n_steps": int(steps), "n_rejected": int(rejected)}
-        if task.stop is not None and task.stop.margin(task.state0) >= 0:
+        if task.stop is not None and task.stop.holds(task.state0):
             start, row = np.array([task.t0]), task.state0[None]
             return Result(t=start, states=row, status="stopped", stats=stats, t_stop=task.t0)
         filled = np.isfinite(rows).all(axis=1)  # slots after an early end hold inf

@@ -13,9 +13,12 @@ from flowdyn.randomness import Ask
 from flowdyn.solvers.base import Result, Solver, Task, blame, is_bad
 from flowdyn.solvers.ensembles import Block, run_ensemble
 from flowdyn.solvers.plans import Legs, Plan
+from flowdyn.solvers.stopping import bisect, first_bracket
 from flowdyn.stochastic import SDESystem
 from flowdyn.systems import Recursion, System
 from flowdyn.theory.moments import root, transition
+
+OCTAVE = 64  # points looked at in each doubling of the time
 
 
 def _sample(system: SDESystem, when: Any, move: tuple, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
@@ -82,7 +85,7 @@ class Exact(Solver):
         if bad.any():
             first = int(np.argmax(bad))
             low = when[first - 1] if first else origin
-            at = _bisect(lambda x: bool(is_bad(states(np.array([x])))[0]), low, when[first], discrete)
+            at = bisect(lambda x: bool(is_bad(states(np.array([x])))[0]), low, when[first], discrete)
             rows_ok, status = rows[:first], blame(states(np.array([at]))[0], task.state0)
             return _result(task, when[:first], rows_ok, discrete, status=status, t_stop=_clock(task, at, discrete))
         status = "reached_end" if end is None else "stopped"
@@ -102,46 +105,52 @@ def _result(task: Task, when: np.ndarray, rows: np.ndarray, discrete: bool, **mo
     return Result(t=np.asarray(when), states=rows, **more)
 
 
-def _bisect(holds: Callable[[float], bool], low: float, high: float, discrete: bool) -> float:
-    """Smallest time in (low, high] at which `holds`, given that it does at high: to the step, or to the last bit."""
-    while True:
-        middle = (low + high) // 2 if discrete else low + (high - low) / 2
-        if not low < middle < high:
-            return high
-        low, high = (low, middle) if holds(middle) else (middle, high)
-
-
 def _until_stop(
     task: Task, states: Callable, when: np.ndarray | None, discrete: bool
 ) -> tuple[np.ndarray, float | None]:
     """Save times up to the first stop (which is the last of them), and that time; None if no rule ever holds."""
-    assert task.stop is not None
-    margin = task.stop.margin
-
-    def holds(x: float) -> bool:
-        return margin(states(np.array([x]))[0]) >= 0
-
+    stop = task.stop
+    assert stop is not None
     origin = task.k0 if discrete else task.t0
-    grid = when if when is not None else _doubling(task, origin, holds)
-    low = float(origin)
-    if holds(low):
-        return np.array([origin]), low
-    for high in grid:
-        if holds(high):
-            end = _bisect(holds, low, float(high), discrete)
-            if when is not None:
-                return np.append(when[when < end], end), end
-            full = np.linspace(origin, end, task.saves)
-            return (np.unique(np.rint(full)) if discrete else full), end
-        low = float(high)
-    return grid, None
+    if stop.holds(states(np.array([origin]))[0]):
+        return np.array([origin]), float(origin)
+
+    def margins(x: np.ndarray) -> np.ndarray:
+        rows = states(x)
+        return np.where(is_bad(rows)[:, None], np.nan, stop.rules(rows))
+
+    found = None
+    for times in _search(origin, None if when is None else float(when[-1]), discrete):
+        found = first_bracket(margins, times, discrete)
+        if found is not None or is_bad(states(times[-1:]))[0]:
+            break
+    if found is None:
+        if when is not None:
+            return when, None
+        raise _check.RunError(f"`stop` is never met: {stop.describe} does not hold by t = {times[-1]:.3g}")
+    end = bisect(lambda x: stop.holds(states(np.array([x]))[0]), *found, discrete)
+    if when is not None:
+        return np.append(when[when < end], end), end
+    full = np.linspace(origin, end, task.saves)
+    return (np.unique(np.rint(full)) if discrete else full), end
 
 
-def _doubling(task: Task, origin: float, holds: Callable[[float], bool]) -> np.ndarray:
-    """Times 1, 2, 4, ... (in units of the clock's smallest scale) up to the first at which a rule holds."""
-    span = 1.0 if isinstance(task.system, Recursion) else 1e-6
+def _search(origin: float, end: float | None, discrete: bool) -> Iterator[np.ndarray]:
+    """Times to look at, in pieces that begin where the last one ended: dense at every scale, since rates are unknown.
+
+    From octave to octave 64 points; steps of a recursion come in pairs, as a mode with eta * lambda > 1 alternates.
+    """
+    span = 1.0 if discrete else 1e-6 if end is None else (end - origin) * 2.0**-40
+    low = origin
     for _ in range(110):
-        if holds(origin + span):
-            return np.array([origin + span / 2, origin + span])
+        high = origin + span if end is None else min(origin + span, end)
+        times = np.linspace(low, high, OCTAVE + 1)
+        if discrete:
+            whole = np.floor(times)
+            times = np.unique(np.clip(np.concatenate([whole, whole + 1]), low, high))
+        if len(times) > 1:
+            yield times
+        low = float(times[-1])
+        if end is not None and low >= end:
+            return
         span *= 2
-    raise _check.RunError(f"`stop` is never met: {task.stop.describe} does not hold by t = {origin + span:.3g}")  # type: ignore[union-attr]

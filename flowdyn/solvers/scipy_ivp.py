@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 from scipy import integrate
-from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 
 from flowdyn import _check
 from flowdyn.compiled import bind
 from flowdyn.solvers.base import HUGE, Result, Solver, Status, Task, Thinned, blame
+from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
 from flowdyn.systems import ODESystem, System
 
 METHODS = {
@@ -118,6 +118,7 @@ class _Run:
         self.rows: list[np.ndarray] = []
         self.record = Thinned(task.saves)
         self.steps = self.stuck = 0
+        self.stepping = True
 
     def right_hand_side(self) -> tuple[Callable, Callable | None]:
         """Numpy functions f(t, y) and its Jacobian (None for a plain-numpy system)."""
@@ -132,9 +133,8 @@ class _Run:
                 self.nonfinite_calls = 0
             else:
                 self.nonfinite_calls += 1
-                if self.nonfinite_calls > PATIENCE:
-                    raise _GiveUpError
-            if task.max_seconds is not None and task.out_of_time():
+            # a dense output may call it too, and must be finished
+            if self.stepping and (self.nonfinite_calls > PATIENCE or task.out_of_time()):
                 raise _GiveUpError
             return value
 
@@ -160,7 +160,7 @@ class _Run:
     def result(self) -> Result:
         """Drive it."""
         task = self.task
-        if task.stop is not None and task.stop.margin(task.state0) >= 0:
+        if task.stop is not None and task.stop.holds(task.state0):
             return self.finish(None, "stopped", task.t0, task.state0)
         if task.t is not None and task.t[0] == task.t0:
             self.keep(task.t0, task.state0)
@@ -176,6 +176,7 @@ class _Run:
     def step(self, stepper: integrate.OdeSolver) -> Result | None:
         """One step; a Result when the run is over."""
         task, t_old, y_old = self.task, stepper.t, stepper.y.copy()  # LSODA may write over its own
+        self.stepping = True
         try:
             stepper.step()
         except _GiveUpError:
@@ -184,6 +185,8 @@ class _Run:
             return self.finish(stepper, "nonfinite", t_old, y_old, "drift is not finite")
         except ValueError as error:  # implicit steppers factorise a matrix that is not finite
             return self.finish(stepper, "nonfinite", t_old, y_old, str(error))
+        finally:
+            self.stepping = False
         self.steps += 1
         if not np.abs(stepper.y).max() <= HUGE:
             return self.finish(stepper, blame(stepper.y, y_old), t_old, y_old)
@@ -195,12 +198,12 @@ class _Run:
         self.stuck = self.stuck + 1 if stepper.t - t_old <= 8 * np.spacing(stepper.t) else 0
         if self.stuck > PATIENCE:
             return self.finish(stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell to the spacing of t")
-        dense = None
-        if task.stop is not None and task.stop.margin(stepper.y) >= 0:
+        if task.stop is not None:
             dense = stepper.dense_output()
             root = self.crossing(dense, t_old, stepper.t)
-            self.save_until(dense, t_old, root)
-            return self.finish(stepper, "stopped", root, dense(root))
+            if root is not None:
+                self.save_until(dense, t_old, root)
+                return self.finish(stepper, "stopped", root, dense(root))
         if task.t is None:
             self.record.add(self.steps, stepper.t, stepper.y.copy())
         else:
@@ -217,12 +220,13 @@ class _Run:
         grown = np.abs(y).max() > 1e6 * (1 + np.abs(self.task.state0).max())
         return "diverged" if grown else "nonfinite"
 
-    def crossing(self, dense: Callable, low: float, high: float) -> float:
-        """Time in (low, high] at which the first stop rule begins to hold."""
-        margin = self.task.stop.margin  # type: ignore[union-attr]
-        if margin(dense(high)) < 0:  # the dense output differs from the step's end by rounding only
-            return high
-        return float(brentq(lambda t: margin(dense(t)), low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps))
+    def crossing(self, dense: Callable, low: float, high: float) -> float | None:
+        """Time in (low, high] at which the first stop rule begins to hold, if one does."""
+        rules = self.task.stop.rules  # type: ignore[union-attr]
+        found = first_bracket(lambda t: rules(dense(t).T), np.linspace(low, high, POINTS + 1))
+        if found is None:
+            return None
+        return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
 
     def keep(self, t: float, state: np.ndarray) -> None:
         """Append a row."""

@@ -1,0 +1,73 @@
+"""The first time at which a stop rule holds:  min {t : margin_r(x(t)) >= 0 for some rule r}
+
+Looking for a change of sign from one step to the next would miss a rule that holds inside a step only (an oscillation
+passing through its minimum). So each margin is sampled at several points, and where it peaks below zero, but may do so
+above, the peak is followed.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Margins = Callable[[np.ndarray], np.ndarray]  # times (R,) -> margins (R, rules)
+Bracket = tuple[float, float]  # no rule holds at the first time, one does at the second
+
+POINTS = 8  # intervals that a step, or the surroundings of a peak, is cut into
+ROUNDS = 12
+
+
+def first_bracket(margins: Margins, t: np.ndarray, discrete: bool = False) -> Bracket | None:
+    """Bracket of the first crossing, given increasing times `t` at the first of which no rule holds."""
+    values = margins(t)
+    held = (values >= 0).any(axis=1)
+    hit = int(np.argmax(held)) if held.any() else len(t)
+    # a peak at point i lies between its neighbours; of those that may reach zero, the earliest crossing counts
+    for i in range(min(hit, len(t) - 1) + 1):
+        for rule in range(values.shape[1]):
+            if i < hit and _may_reach_zero(values[:, rule], i):
+                low, high = t[max(i - 1, 0)], t[min(i + 1, len(t) - 1)]
+                found = _peak(margins, rule, low, high, discrete)
+                if found is not None:
+                    return found
+    return (float(t[max(hit - 1, 0)]), float(t[hit])) if hit < len(t) else None
+
+
+def _may_reach_zero(values: np.ndarray, i: int) -> bool:
+    """Whether sample i is a local maximum whose top may lie above zero: by as much as the samples around it differ."""
+    around = values[max(i - 1, 0) : i + 2]
+    if around.max() > values[i] or np.isnan(around).any():
+        return False
+    wider = values[max(i - 2, 0) : i + 3]
+    return bool(values[i] + np.ptp(wider[np.isfinite(wider)]) >= 0)
+
+
+def _peak(margins: Margins, rule: int, low: float, high: float, discrete: bool) -> Bracket | None:
+    """Follow the largest value of one rule's margin in (low, high) until it is nonnegative or cannot become so."""
+    spread, rough = np.inf, 0
+    for _ in range(ROUNDS):
+        t = np.linspace(low, high, 2 * POINTS + 1)
+        t = np.unique(np.rint(t)) if discrete else np.unique(t)
+        values = margins(t)[:, rule]
+        if (values >= 0).any():
+            j = int(np.argmax(values >= 0))
+            return (float(t[j - 1]), float(t[j])) if j else None
+        if np.isnan(values).all():
+            return None
+        j = int(np.nanargmax(values))
+        before, spread = spread, np.nanmax(values) - np.nanmin(values)
+        rough += int(spread > before / 4)  # around a peak, or a kink, values draw together; rounding does not
+        if rough > 1 or not _may_reach_zero(values, j):
+            return None
+        low, high = float(t[max(j - 1, 0)]), float(t[min(j + 1, len(t) - 1)])
+        if high - low <= (2 if discrete else 4 * np.spacing(high)):
+            return None
+    return None
+
+
+def bisect(holds: Callable[[float], bool], low: float, high: float, discrete: bool) -> float:
+    """Smallest time in (low, high] at which `holds`, given that it does at high: to the step, or to the last bit."""
+    while True:
+        middle = (low + high) // 2 if discrete else low + (high - low) / 2
+        if not low < middle < high:
+            return high
+        low, high = (low, middle) if holds(middle) else (middle, high)
