@@ -68,13 +68,31 @@ class Observer:
 
     def _layout(self, name: str) -> Variable:
         function = self.functions[name]
-        value = self._user_rows(function, self.state0[None])[0]
+        try:
+            value = self._user_rows(function, self.state0[None])[0]
+        except (TypeError, ValueError) as error:
+            if isinstance(error, _check.ArgumentError):
+                raise
+            reason = " ".join(str(error).split())[:160]
+            raise _check.fail(f"observe[{name!r}]", "must be defined at the start", reason) from error
         if isinstance(function, Observable):
-            return function.variable(name, value)
+            return self._fitting(function.variable(name, value))
         if value.dtype.kind not in "biuf":
             raise _check.fail(f"observe[{name!r}]", "must return real numbers", value)
         dims = tuple(f"{name}_dim_{axis}" for axis in range(value.ndim))
         return Variable(name, dims, value.shape, f"observable {name}")
+
+    def _fitting(self, found: Variable) -> Variable:
+        """Refuse an observable made for a problem of another size."""
+        known = {d: n for v in self.system.layout(self.state0.size) for d, n in zip(v.dims, v.shape, strict=True)}
+        for dim, size in zip(found.dims, found.shape, strict=True):
+            if known.get(dim, size) != size:
+                raise _check.fail(
+                    f"observe[{found.name!r}]",
+                    f"must be made for the system's problem, whose `{dim}` has {known[dim]} entries",
+                    f"{size} of them",
+                )
+        return found
 
     def _user_rows(self, function: Callable, states: np.ndarray) -> np.ndarray:
         if not self.traceable:

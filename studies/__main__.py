@@ -32,9 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     from flowdyn.dataset import provenance
     from studies.page import write_page
 
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out must be a folder that can be made, got {str(options.out)!r}: {error.strerror}")
     outcomes, seconds = {}, {}
-    chosen = options.names or NAMES
+    chosen = list(dict.fromkeys(options.names)) or NAMES
     for number, name in enumerate(chosen, start=1):
         print(f"[{number}/{len(chosen)}] {name} ...", flush=True, file=sys.stderr)
         began = time.monotonic()

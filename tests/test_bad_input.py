@@ -181,6 +181,19 @@ CASES = {
     ),
     "schedule of a number": (lambda: fd.schedules.Scaled(0.1, 2.0), "`base` must be a Schedule"),
     "X beyond squares": (lambda: fd.problems.LinearRegression(X * 1e200, Y), r"`X` must be at most 1e\+75 in size"),
+    "observable of another problem": (
+        lambda: fd.solve(
+            fd.GradientFlow(fd.problems.LinearRegression(np.eye(4), np.ones(4))),
+            np.zeros(4),
+            1.0,
+            observe=fd.observables.invariant(fd.problems.DiagonalNetwork(np.eye(2), np.ones(2))),
+        ),
+        r"`observe\['invariant'\]` must be made for the system's problem, whose `feature` has 4 entries",
+    ),
+    "observable of another size": (
+        lambda: solve(observe={"a": lambda w: jnp.ones(3) @ w}),
+        r"`observe\['a'\]` must be defined at the start",
+    ),
     "plot": (lambda: fd.plot(3), "`ds` must be a flowdyn result"),
     "save": (lambda: fd.save(3, "x.nc"), "`ds` must be an xarray Dataset"),
     "times that differ": (

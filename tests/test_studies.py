@@ -25,6 +25,13 @@ def test_verdicts():
     )
 
 
+def test_an_output_that_is_no_folder(tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(SystemExit) as caught:
+        main(["minimum_norm", "--out", str(tmp_path / "taken")])
+    assert caught.value.code == 2 and "--out must be a folder that can be made" in capsys.readouterr().err
+
+
 def test_a_bound_outside_its_window_neither_holds_nor_fails(tmp_path, monkeypatch, capsys):
     def study(quick):
         run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)

@@ -207,6 +207,17 @@ def test_starts_with_a_zero_half():
         theory.q_alpha_minimizer(X, X @ target, (np.zeros(9), np.zeros(9)))
 
 
+def test_minimizer_of_q_where_rows_depend_on_each_other():
+    rng = np.random.default_rng(8)
+    A, truth = rng.standard_normal((3, 6)), rng.standard_normal(6)
+    X = np.vstack([A, A[0] + A[1]])
+    best = theory.q_alpha_minimizer(X, X @ truth, 0.1)
+    assert np.abs(best.theta - theory.q_alpha_minimizer(A, A @ truth, 0.1).theta).max() < 1e-14
+    assert np.abs(theory.Q_alpha_gradient(best.theta, 0.1) - X.T @ best.dual).max() < 1e-13
+    tall = rng.standard_normal((8, 3))  # one interpolant alone
+    assert np.abs(theory.q_alpha_minimizer(tall, tall @ truth[:3], 0.1).theta - truth[:3]).max() < 1e-13
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -215,6 +226,9 @@ def test_starts_with_a_zero_half():
         (lambda X: theory.recovery_exponent(X, [5]), "`support` must hold positions 0 .. 1"),
         (lambda X: theory.recovery_exponent(X, [-1]), "`support` must hold positions"),
         (lambda X: theory.recovery_exponent(X, [0.5]), "`support` must hold positions"),
+        (lambda X: theory.recovery_exponent(X, [True, False]), "`support` must hold positions, not truth values"),
+        (lambda X: theory.Q_alpha([1.0], 1e-200), "`alpha` must be between 1e-75 and 1e[+]75"),
+        (lambda X: theory.q_alpha_minimizer([X[0], X[0]], [1.0, 2.0], 0.1), "`y` must have an interpolant"),
     ],
 )
 def test_bad_arguments_of_the_theorems(call, words):

@@ -17,6 +17,7 @@ from flowdyn import _check
 from flowdyn.theory.interpolation import _system
 
 MAX_ITERATIONS = 500
+SMALLEST = 1e-75
 LONGEST = 2.0  # largest change of an exponent in one step
 
 
@@ -44,6 +45,10 @@ def _start(alpha: Any, d: int) -> tuple[np.ndarray, np.ndarray]:
             raise _check.fail("alpha", "must have an entry that is not zero", alpha, "nothing moves from the origin")
         return a, b
     scale = _check.real("alpha", alpha, positive=True)
+    if not SMALLEST <= scale <= 1 / SMALLEST:
+        raise _check.fail(
+            "alpha", f"must be between {SMALLEST:g} and {1 / SMALLEST:g}, where its square is exact", alpha
+        )
     return np.full(d, scale), np.full(d, scale)
 
 
@@ -119,7 +124,7 @@ def q_alpha_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     Parameters
     ----------
     X : array_like, shape (n, d)
-        Data matrix of full row rank.
+        Data matrix.
     y : array_like, shape (n,)
         Targets.
     alpha : float or pair of array_like (d,)
@@ -129,7 +134,7 @@ def q_alpha_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     Raises
     ------
     RunError
-        If Newton's method does not converge (X not of full row rank, say).
+        If Newton's method does not converge (no interpolant of the signs that the start allows).
 
     Examples
     --------
@@ -149,7 +154,9 @@ def q_alpha_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
         # up - down cancels where alpha is large
         return np.where(c > 0, 2 * c * np.sinh(s), up - down), np.where(c > 0, 2 * c * np.cosh(s), up + down)
 
-    return _newton(X, y, weights)
+    rows, values, back = _independent(X, y)
+    found = _newton(rows, values, weights)
+    return found._replace(dual=back @ found.dual, residual=float(np.linalg.norm(X @ found.theta - y)))
 
 
 def entropy_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
@@ -160,7 +167,7 @@ def entropy_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     Parameters
     ----------
     X : array_like, shape (n, d)
-        Data matrix of full row rank.
+        Data matrix.
     y : array_like, shape (n,)
         Targets that a positive theta meets.
     alpha : float or array_like (d,)
@@ -169,7 +176,7 @@ def entropy_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     Raises
     ------
     RunError
-        If Newton's method does not converge (no positive interpolant, or X not of full row rank).
+        If Newton's method does not converge (no positive interpolant).
 
     Examples
     --------
@@ -185,6 +192,18 @@ def entropy_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     if not (start > 0).all():
         raise _check.fail("alpha", "must not be zero", alpha, "a weight that starts at 0 stays there")
     return q_alpha_minimizer(X, y, (start, np.zeros_like(start)))
+
+
+def _independent(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Independent rows with the same interpolants, their targets, and the matrix that brings their dual back."""
+    U, s, _ = np.linalg.svd(X, full_matrices=False)
+    rank = int((s > max(X.shape) * np.finfo(float).eps * s.max(initial=0.0)).sum())
+    if rank == len(y):
+        return X, y, np.eye(rank)
+    basis = U[:, :rank]
+    if np.linalg.norm(y - basis @ (basis.T @ y)) > 1e-9 * np.linalg.norm(y):
+        raise _check.fail("y", "must have an interpolant X theta = y", y)
+    return basis.T @ X, basis.T @ y, basis
 
 
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # where there is no minimiser v runs away
@@ -216,6 +235,6 @@ def _newton(X: np.ndarray, y: np.ndarray, weights: Callable) -> QMinimizer:
         # the dual grows like an exponential: its Newton step is trusted over a change of LONGEST in the exponents
         v = v + step * min(1.0, LONGEST / max(np.abs(X.T @ step).max(), 1e-300))
     raise _check.RunError(
-        f"Newton's method on the dual stopped at ||X theta - y|| = {best:.3g}; `X` must have full row rank, and `y` an "
-        "interpolant of the signs that the start allows"
+        f"Newton's method on the dual stopped at ||X theta - y|| = {best:.3g}; `y` must have an interpolant "
+        "X theta = y of the signs that the start allows"
     )

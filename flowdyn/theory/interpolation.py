@@ -162,6 +162,8 @@ def recovery_exponent(X: Any, support: Any) -> float:
     """
     X = _check.real_array("X", X, ndim=2)
     inside = np.zeros(X.shape[1], dtype=bool)
+    if np.asarray(support).dtype == bool:
+        raise _check.fail("support", "must hold positions, not truth values", support, "use numpy.flatnonzero(mask)")
     places = _check.real_array("support", support, ndim=1)
     if (places != places.astype(int)).any() or (places < 0).any() or (places >= X.shape[1]).any():
         raise _check.fail("support", f"must hold positions 0 .. {X.shape[1] - 1} of columns of `X`", support)
