@@ -102,6 +102,18 @@ def test_stop_on_a_users_functional_and_at_the_start():
     assert at_once.sizes["t"] == 1 and int(at_once.status) == 1
 
 
+@pytest.mark.parametrize("solver", [None, *FLOWS])
+def test_members_that_stop_apart_and_at_once(solver):
+    p = fd.problems.Quadratic(1.0)
+    starts = np.array([[0.0], [1.0], [2.0], [1e-6]])
+    chosen = None if solver is None else FLOWS[solver]()
+    run = fd.solve(fd.GradientFlow(p), starts, t=20.0, stop={"loss": ("<", 1e-8)}, solver=chosen)
+    end = np.log(1 / np.sqrt(2e-8))
+    assert np.allclose(run.t_stop, [0.0, end, end + np.log(2), 0.0], atol=1e-6) and (run.status == 1).all()
+    at_once = fd.solve(fd.GradientFlow(p), starts[[0, 3]], t=20.0, stop={"loss": ("<", 1e-8)}, solver=chosen)
+    assert (at_once.t_stop == 0).all() and np.array_equal(at_once.w[:, 0], starts[[0, 3]])
+
+
 @pytest.mark.parametrize("saves", [5, 40])
 def test_open_end_keeps_a_thinned_record(saves):
     stop = {"grad_norm": ("<", 1e-6)}  # w^3 = 1e-6: w = 1e-2, t = (1e4 - 1) / 2

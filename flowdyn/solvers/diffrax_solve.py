@@ -79,6 +79,11 @@ def _integrate_batch(system: ODESystem, plan: _Plan, task: tuple, states0: jax.A
     return jax.vmap(lambda y0: _integrate(system, plan, task, y0))(states0)
 
 
+def _stopped_at_once(task: Task) -> Result:
+    """A rule holds at the start."""
+    return Result(t=np.array([task.t0]), states=task.state0[None], status="stopped", t_stop=task.t0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Diffrax(Solver):
     """Integration by a diffrax solver; a batch of initial conditions is one vmapped program.
@@ -153,6 +158,8 @@ class Diffrax(Solver):
 
     def run(self, task: Task) -> Result:
         """Run one initial condition."""
+        if task.stop is not None and task.stop.holds(task.state0):
+            return _stopped_at_once(task)
         plan, numbers = self._plan(task)
         out = bind(_integrate, task.system, plan)(numbers, task.state0)
         return self._result(task, tuple(map(np.asarray, out)))
@@ -160,9 +167,15 @@ class Diffrax(Solver):
     def run_batch(self, task: Task, states0: np.ndarray) -> list[Result]:
         """Run all rows of `states0` in one program."""
         plan, numbers = self._plan(task)
-        out = [np.asarray(part) for part in bind(_integrate_batch, task.system, plan)(numbers, states0)]
-        members = zip(*out, strict=True)
-        return [self._result(dataclasses.replace(task, state0=y0), o) for y0, o in zip(states0, members, strict=True)]
+        starts = [dataclasses.replace(task, state0=y0) for y0 in states0]
+        held = np.array([task.stop is not None and task.stop.holds(y0) for y0 in states0])
+        if held.all():
+            return [_stopped_at_once(start) for start in starts]
+        # an event that is already under way has no root: such members run from another's start, and are set aside
+        runnable = np.where(held[:, None], states0[np.argmin(held)], states0)
+        out = [np.asarray(part) for part in bind(_integrate_batch, task.system, plan)(numbers, runnable)]
+        members = zip(starts, held, zip(*out, strict=True), strict=True)
+        return [_stopped_at_once(start) if at_once else self._result(start, o) for start, at_once, o in members]
 
     def _plan(self, task: Task) -> tuple[_Plan, tuple]:
         if task.t is None:
@@ -182,9 +195,6 @@ class Diffrax(Solver):
         assert task.t is not None
         done, stopped, exhausted = map(bool, flags)
         stats = {"n_steps": int(steps), "n_rejected": int(rejected)}
-        if task.stop is not None and task.stop.holds(task.state0):
-            start, row = np.array([task.t0]), task.state0[None]
-            return Result(t=start, states=row, status="stopped", stats=stats, t_stop=task.t0)
         filled = np.isfinite(rows).all(axis=1)  # slots after an early end hold inf
         good = int(np.argmin(filled)) if not filled.all() else len(rows)
         t, states = task.t[:good], rows[:good]
