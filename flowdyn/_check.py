@@ -69,7 +69,7 @@ def real_array(name: str, value: Any, *, ndim: int | None = None, shape: tuple[i
 
 def real(name: str, value: Any, *, positive: bool = False, nonnegative: bool = False) -> float:
     """Return `value` as a finite float, positive or nonnegative where asked."""
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, bool | np.bool_ | str | bytes):  # float() would take them
         raise fail(name, "must be a number", value)
     try:
         number = float(value)

@@ -105,6 +105,8 @@ def solve(
     many = start.states.ndim == 2
     first = start.states[0] if many else start.states
     system.check_start(first)
+    if isinstance(t, str | bytes | bool):
+        raise _check.fail("t", "must be an end time or an array of times", t)
     has_end = not system.is_random or stop is None or not _is_open(t)
     if not has_end:
         raise _check.fail("t", "must be finite for a random system", t, "give an end; `stop` ends members before it")

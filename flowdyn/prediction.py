@@ -46,8 +46,9 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     Returns
     -------
     xarray.Dataset
-        The modified flow at `t`, with ``error_estimate(t)``: the distance from order p - 1 plus the solver's error. It
-        overestimates the gap where eta is small enough for the series to converge, and is NaN where it cannot.
+        The modified flow at `t`, with ``error_estimate(t)``: the distance from order p - 1 plus solver error and
+        rounding. It overestimates the gap where eta is small enough for the series to converge, and is NaN where it
+        cannot.
 
     Examples
     --------
@@ -67,9 +68,11 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     chosen = solver or (Exact() if flow.closed_form() else Scipy("LSODA", rtol=1e-13))
     run, solver_error = solved_twice(flow, start, times, chosen)
     below = solve(lower, start, times, solver=chosen.tighter() or chosen, progress=False)
-    text = f"distance from the modified flow of order {p - 1}, plus solver error"
-    estimate = comparison.error(run, below).values + solver_error
-    product = method.constant_eta("a prediction") * _largest_curvature(method.problem, start, run)  # type: ignore[attr-defined]
+    text = f"distance from the modified flow of order {p - 1}, plus solver error and rounding"
+    states = _states(method.problem, run)  # type: ignore[attr-defined]
+    rounding = np.finfo(float).eps * np.linalg.norm(states, axis=1)
+    estimate = comparison.error(run, below).values + solver_error + rounding
+    product = method.constant_eta("a prediction") * _largest_curvature(method.problem, start, states)  # type: ignore[attr-defined]
     if product >= 1:  # two truncations of a series that diverges may agree and both be wrong
         estimate = np.full_like(estimate, np.nan)
         warnings.warn(
@@ -83,8 +86,12 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     return run
 
 
-def _largest_curvature(problem: Problem, start: np.ndarray, run: Any) -> float:
-    """Largest eigenvalue of the Hessian at the start and at up to LOOKS of the times asked for."""
-    states = np.concatenate([run[v.name].values.reshape(run.sizes["t"], -1) for v in problem.variables], axis=1)
+def _states(problem: Problem, run: Any) -> np.ndarray:
+    """Flat parameters (T, P)."""
+    return np.concatenate([run[v.name].values.reshape(run.sizes["t"], -1) for v in problem.variables], axis=1)
+
+
+def _largest_curvature(problem: Problem, start: np.ndarray, states: np.ndarray) -> float:
+    """Largest eigenvalue of the Hessian at the start and at up to LOOKS of the states."""
     chosen = np.unique(np.linspace(0, len(states) - 1, LOOKS).astype(int))
     return max(sharpness(problem, w) for w in [start, *states[chosen]])
