@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from flowdyn import _check, solvers
-from flowdyn.compiled import float64_is_on
+from flowdyn import _check
+from flowdyn.choosing import check_choices, pick_solver, refuse_stiffness
 from flowdyn.grids import Grid, make_grid
 from flowdyn.labelling import label
 from flowdyn.observing import Observer
 from flowdyn.outcomes import of_blocks, of_results, refuse_bad_ends
 from flowdyn.progress import meter
-from flowdyn.registry import look_up
 from flowdyn.solvers.base import Solver, Task
 from flowdyn.starting import Start, start_from
-from flowdyn.systems import ODESystem, System
+from flowdyn.systems import System
 
 MAX_BYTES = 2 << 30
 
@@ -99,7 +98,7 @@ def solve(
     [1.0, 2.0]
     """
     began = time.monotonic()
-    _check_choices(system, solver, on_divergence)
+    check_choices(system, solver, on_divergence)
     start = start_from(system, w0)
     members = _members(system, realizations, start)
     many = start.states.ndim == 2
@@ -118,7 +117,7 @@ def solve(
     chosen = pick_solver(system, first, solver)
     if grid.t is not None:
         chosen = chosen.effective(system, float(grid.t[-1]) - start.t0)
-    _refuse_stiffness(system, chosen, np.inf if grid.t is None else float(grid.t[-1]))
+    refuse_stiffness(system, chosen, np.inf if grid.t is None else float(grid.t[-1]))
     doubt = system.warn_before(np.asarray(system.project(first)))
     if doubt:
         warnings.warn(doubt, _check.FlowdynWarning, stacklevel=2)
@@ -165,17 +164,6 @@ def solve(
     return ds
 
 
-def _refuse_stiffness(system: System, solver: Solver, end: float) -> None:
-    """An explicit method beyond what a stiff system allows would take millions of steps."""
-    if isinstance(system, ODESystem) and solver.is_explicit and end > system.explicit_until:
-        raise _check.fail(
-            "solver",
-            f"must be implicit for {type(system).__name__} beyond t = {system.explicit_until:.3g}, where it is stiff",
-            f"{type(solver).__name__} up to t = {end:g}",
-            "use Scipy('LSODA'), 'Radau' or 'BDF'",
-        )
-
-
 def checked_seed(seed: Any) -> int:
     """A seed is the 64-bit key of the random numbers: a larger one would lose its head without a word."""
     if _check.integer("seed", seed, minimum=0) >= 2**63:
@@ -203,40 +191,6 @@ def _members(system: System, realizations: Any, start: Start) -> int:
             raise _check.fail("realizations", f"must be the {len(start.states)} members of `w0`, or None", count)
         return len(start.states)
     return count
-
-
-def _check_choices(system: Any, solver: Any, on_divergence: str) -> None:
-    if not isinstance(system, System):
-        raise _check.fail("system", "must be a flowdyn system", system, "e.g. fd.GradientFlow(problem) or fd.ODE(f)")
-    if solver is not None and not isinstance(solver, Solver):
-        names = ", ".join(f"fd.solvers.{name}(...)" for name in solvers.REGISTRY)
-        raise _check.fail("solver", "must be a solver object", solver, f"one of {names}")
-    _check.choice("on_divergence", on_divergence, ("raise", "keep"))
-    if not float64_is_on():
-        warnings.warn(
-            "JAX runs in float32 (JAX_ENABLE_X64=0): results have 7 digits; unset the variable for float64",
-            _check.FlowdynWarning,
-            stacklevel=3,
-        )
-
-
-def pick_solver(system: System, state0: np.ndarray, solver: Solver | None) -> Solver:
-    """`solver` if it supports the system, else refuse; None means the first of the registry that does."""
-    if solver is not None:
-        why = solver.refuses(system, state0)
-        if why:
-            raise _check.ArgumentError(f"`solver` {type(solver).__name__} cannot run {type(system).__name__}: {why}")
-        return solver
-    reasons = []
-    for name in solvers.REGISTRY:
-        candidate = look_up("solver", name, solvers.__name__, solvers.REGISTRY)()
-        why = candidate.refuses(system, state0)
-        if why is None:
-            return candidate
-        reasons.append(f"{name}: {why}")
-    raise _check.ArgumentError(
-        f"`solver` must support {type(system).__name__}, got none that does ({'; '.join(reasons)})"
-    )
 
 
 def _check_size(grid: Grid, members: int, observer: Observer, observe_only: bool, max_bytes: int) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from flowdyn import _check, comparison, dataset
+from flowdyn.choosing import pick_solver
 from flowdyn.compiled import float64_is_on
 from flowdyn.dataset import Piece
-from flowdyn.integration import pick_solver, solve
+from flowdyn.integration import solve
 from flowdyn.ladders import RESOLVED, OrderFit, common_steps, fit_order
 from flowdyn.progress import meter, part
 from flowdyn.solvers.base import Solver

@@ -129,7 +129,7 @@ FLOORS = [
     ["controls"],
     ["methods"],
     ["solvers"],
-    ["observing", "grids", "dataset", "specs", "scanning", "storage", "starting", "outcomes", "labelling"],
+    ["observing", "choosing", "grids", "dataset", "specs", "scanning", "storage", "starting", "outcomes", "labelling"],
     ["integration", "sampling_means"],
     ["random_ladders", "sup_ladder"],
     ["random_limit", "prediction"],
