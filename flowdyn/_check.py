@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+LARGE = 1e75  # data beyond it have squares, or sums of products of squares, that overflow
+
 
 class FlowdynError(Exception):
     """Base of every error that flowdyn raises on purpose."""

@@ -207,6 +207,22 @@ def test_starts_with_a_zero_half():
         theory.q_alpha_minimizer(X, X @ target, (np.zeros(9), np.zeros(9)))
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-9, 1e12])
+def test_basis_pursuit_in_other_units(data, size):
+    X, y = data
+    first = theory.basis_pursuit(X, y)
+    for scaled, factor in ((theory.basis_pursuit(X, size * y), size), (theory.basis_pursuit(size * X, y), 1 / size)):
+        assert np.abs(scaled.theta / factor - first.theta).max() < 1e-12 and scaled.is_unique == first.is_unique
+        assert scaled.value / factor == pytest.approx(first.value, rel=1e-12) and scaled.gap / factor < 1e-12
+    dual = theory.basis_pursuit(size * X, y).dual
+    assert np.abs(size * X.T @ dual).max() < 1 + 1e-9
+
+
+def test_targets_of_zero_from_an_uneven_start():
+    best = theory.q_alpha_minimizer([[1.0, 1.0]], [0.0], ([1.0, 1.0], [0.1, 0.1]))  # a^2 e^v = b^2 e^-v
+    assert best.dual == pytest.approx([-np.log(10)]) and np.abs(best.theta).max() < 1e-15
+
+
 def test_minimizer_of_q_where_rows_depend_on_each_other():
     rng = np.random.default_rng(8)
     A, truth = rng.standard_normal((3, 6)), rng.standard_normal(6)
@@ -227,6 +243,10 @@ def test_minimizer_of_q_where_rows_depend_on_each_other():
         (lambda X: theory.recovery_exponent(X, [-1]), "`support` must hold positions"),
         (lambda X: theory.recovery_exponent(X, [0.5]), "`support` must hold positions"),
         (lambda X: theory.recovery_exponent(X, [True, False]), "`support` must hold positions, not truth values"),
+        (lambda X: theory.recovery_exponent(X, [1e300]), "`support` must hold positions"),
+        (lambda X: theory.recovery_exponent([[1.0, 1.0, 0.0], [1.0, 1.0, 3.0]], [0, 1]), "independent columns"),
+        (lambda X: theory.basis_pursuit(np.ones((2, 0)), [1.0, 1.0]), "`X` must have at least one row"),
+        (lambda X: theory.minimum_norm([[1e200]], [1.0]), r"`X` must be at most 1e\+75 in size"),
         (lambda X: theory.Q_alpha([1.0], 1e-200), "`alpha` must be between 1e-75 and 1e[+]75"),
         (lambda X: theory.q_alpha_minimizer([X[0], X[0]], [1.0, 2.0], 0.1), "`y` must have an interpolant"),
     ],

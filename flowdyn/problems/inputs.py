@@ -10,8 +10,6 @@ import numpy as np
 
 from flowdyn import _check
 
-LARGE = 1e75  # data beyond it have squares, or sums of products of squares, that overflow
-
 
 class Labels:
     """Names along a problem's dimensions (feature names, sample ids): ``{dim: values}``.
@@ -110,7 +108,7 @@ def _same_samples(X: Any, y: Any) -> None:
 def table(X: Any, y: Any, labels: Labels | None) -> tuple[jax.Array, jax.Array, Labels]:
     """Check a design matrix (n, d) against its targets (n,), and keep their labels."""
     X = _samples_first(X, y)
-    X_leaf, y_leaf = leaf("X", X, ndim=2, limit=LARGE), leaf("y", y, ndim=1, limit=LARGE)
+    X_leaf, y_leaf = leaf("X", X, ndim=2, limit=_check.LARGE), leaf("y", y, ndim=1, limit=_check.LARGE)
     if labels is None:
         features = labels_of(X, 1)
         samples = labels_of(y, 0)

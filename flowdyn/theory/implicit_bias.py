@@ -211,7 +211,7 @@ def _newton(X: np.ndarray, y: np.ndarray, weights: Callable) -> QMinimizer:
     """Root v of ``X theta(X^T v) = y`` by Newton's method on the convex dual; `weights` gives theta and theta'."""
     v, best, stuck = np.zeros(len(y)), np.inf, 0
     answer = (np.zeros(X.shape[1]), v)
-    scale = max(float(np.linalg.norm(y)), 1e-300)
+    scale = max(float(np.linalg.norm(y)), float(np.linalg.norm(X @ weights(np.zeros(X.shape[1]))[0])))
     for iteration in range(MAX_ITERATIONS):
         theta, weight = weights(X.T @ v)
         gap = X @ theta - y

@@ -42,7 +42,18 @@ def _system(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         raise _check.fail(
             "y", f"must have one entry for each of the {len(matrix)} rows of `X`", f"shape {target.shape}"
         )
+    if 0 in matrix.shape:
+        raise _check.fail("X", "must have at least one row and one column", f"shape {matrix.shape}")
+    for name, values in (("X", matrix), ("y", target)):
+        if np.abs(values).max() > _check.LARGE:
+            raise _check.fail(name, f"must be at most {_check.LARGE:g} in size", float(np.abs(values).max()))
     return matrix, target
+
+
+def _unit(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """The same numbers with largest size 1, and that size: the tolerances of a linear programme are absolute."""
+    size = float(np.abs(values).max()) or 1.0
+    return values / size, size
 
 
 def minimum_norm(X: Any, y: Any) -> MinimumNorm:
@@ -95,13 +106,13 @@ def basis_pursuit(X: Any, y: Any, *, nonnegative: bool = False) -> BasisPursuit:
     >>> found.theta.round(12).tolist(), found.is_unique
     ([0.0, 2.0], True)
     """
-    X, y = _system(X, y)
+    (X, size_X), (y, size_y) = map(_unit, _system(X, y))
     d = X.shape[1]
     A = X if nonnegative else np.hstack([X, -X])
     solved = linprog(np.ones(A.shape[1]), A_eq=A, b_eq=y, bounds=(0, None), method="highs")
     if solved.status == 2:
         what = "a nonnegative interpolant" if nonnegative else "an interpolant"
-        raise _check.fail("y", f"must have {what} X theta = y", y)
+        raise _check.fail("y", f"must have {what} X theta = y", size_y * y)
     if solved.status != 0:
         raise _check.RunError(f"the linear programme of basis pursuit failed: {solved.message}")
     theta = solved.x if nonnegative else solved.x[:d] - solved.x[d:]
@@ -109,12 +120,16 @@ def basis_pursuit(X: Any, y: Any, *, nonnegative: bool = False) -> BasisPursuit:
     theta = np.where(support, theta, 0.0)
     if support.any():  # the vertex to rounding: the columns of the support solve the equations
         theta[support] = np.linalg.lstsq(X[:, support], y, rcond=None)[0]
+    if np.linalg.norm(X @ theta - y) > 1e-9 * np.linalg.norm(y):
+        raise _check.RunError("the linear programme of basis pursuit lost digits; give the columns of `X` like sizes")
     dual, margin = _certificate(X, np.sign(theta), support, nonnegative)
     injective = not support.any() or np.linalg.matrix_rank(X[:, support]) == support.sum()
     if not margin <= 1 + 1e-9:  # should not happen for a solution; the programme's own dual is a certificate anyhow
         dual = np.asarray(solved.eqlin.marginals)
-    value = float(np.abs(theta).sum())
-    return BasisPursuit(theta, value, dual, abs(value - float(y @ dual)), margin, bool(injective and margin < 1 - 1e-9))
+    gap = abs(float(np.abs(theta).sum() - y @ dual)) * size_y / size_X
+    theta, dual = theta * (size_y / size_X), dual / size_X
+    is_unique = bool(injective and margin < 1 - 1e-9)
+    return BasisPursuit(theta, float(np.abs(theta).sum()), dual, gap, margin, is_unique)
 
 
 def _certificate(X: np.ndarray, signs: np.ndarray, support: np.ndarray, one_sided: bool) -> tuple[np.ndarray, float]:
@@ -165,12 +180,11 @@ def recovery_exponent(X: Any, support: Any) -> float:
     if np.asarray(support).dtype == bool:
         raise _check.fail("support", "must hold positions, not truth values", support, "use numpy.flatnonzero(mask)")
     places = _check.real_array("support", support, ndim=1)
-    if (places != places.astype(int)).any() or (places < 0).any() or (places >= X.shape[1]).any():
+    if (places != np.rint(places)).any() or (places < 0).any() or (places >= X.shape[1]).any():
         raise _check.fail("support", f"must hold positions 0 .. {X.shape[1] - 1} of columns of `X`", support)
     inside[places.astype(int)] = True
     if inside.all() or not inside.any():
         raise _check.fail("support", "must be a proper part of the columns of `X`", support)
-    _, margin = _certificate(X, np.ones(X.shape[1]), inside, True)
-    if margin == np.inf:
+    if np.linalg.matrix_rank(X[:, inside]) < inside.sum():
         raise _check.fail("support", "must have independent columns of `X`", support)
-    return margin
+    return _certificate(_unit(X)[0], np.ones(X.shape[1]), inside, True)[1]
