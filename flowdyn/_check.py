@@ -69,6 +69,24 @@ def real_array(name: str, value: Any, *, ndim: int | None = None, shape: tuple[i
     return array
 
 
+def matrix(name: str, value: Any) -> np.ndarray:
+    """Return `value` as a float64 matrix with at least one entry, none of them beyond LARGE."""
+    array = real_array(name, value, ndim=2)
+    if 0 in array.shape:
+        raise fail(name, "must have at least one row and one column", f"shape {array.shape}")
+    if np.abs(array).max() > LARGE:
+        raise fail(name, f"must be at most {LARGE:g} in size", float(np.abs(array).max()))
+    return array
+
+
+def counts(name: str, value: Any) -> np.ndarray:
+    """Return `value` as increasing step numbers, int64."""
+    given = np.atleast_1d(real_array(name, value))
+    if (given < 0).any() or (given > 2**53).any() or (np.diff(given) <= 0).any() or (given != np.rint(given)).any():
+        raise fail(name, "must be increasing whole step numbers", value)
+    return given.astype(np.int64)
+
+
 def real(name: str, value: Any, *, positive: bool = False, nonnegative: bool = False) -> float:
     """Return `value` as a finite float, positive or nonnegative where asked."""
     if isinstance(value, bool | np.bool_ | str | bytes):  # float() would take them

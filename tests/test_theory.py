@@ -125,6 +125,14 @@ def test_max_margin_against_enumeration():
     assert np.allclose(Z[best.support] @ best.direction, best.margin, atol=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e8])
+def test_max_margin_of_rows_and_columns_of_unlike_sizes(size):
+    best = theory.max_margin([[size, 0.0], [0.0, 1 / size]], [1, 1])  # w* ~ (1/size, size)
+    assert best.margin == pytest.approx(1 / np.hypot(size, 1 / size), rel=1e-12)
+    flat = theory.max_margin([[1.0, 1 / size], [-1.0, 1 / size]], [1, 1])
+    assert flat.margin == pytest.approx(1 / size, rel=1e-9) and np.allclose(flat.direction, [0.0, 1.0], atol=1e-15)
+
+
 def test_data_that_are_not_separable_are_refused():
     with pytest.raises(fd.ArgumentError, match="must be linearly separable"):
         theory.max_margin([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [1, -1, 1])
@@ -247,6 +255,12 @@ def test_minimizer_of_q_where_rows_depend_on_each_other():
         (lambda X: theory.recovery_exponent([[1.0, 1.0, 0.0], [1.0, 1.0, 3.0]], [0, 1]), "independent columns"),
         (lambda X: theory.basis_pursuit(np.ones((2, 0)), [1.0, 1.0]), "`X` must have at least one row"),
         (lambda X: theory.minimum_norm([[1e200]], [1.0]), r"`X` must be at most 1e\+75 in size"),
+        (lambda X: theory.max_margin(np.zeros((0, 2)), []), "`X` must have at least one row"),
+        (lambda X: theory.rip_constant(X, 1, seed=-1), "`seed` must be at least 0"),
+        (lambda X: theory.rip_constant(np.zeros((0, 2)), 1), "`X` must have at least one row"),
+        (lambda X: theory.label_noise_penalty(np.zeros((0, 0)), 0.1, 0.1), "`H` must have at least one row"),
+        (lambda X: theory.sgd_mean_cov(1.0, 1.0, 0.1, 1.0, [1e300]), "`k` must be increasing whole step numbers"),
+        (lambda X: theory.recovery_bounds(0.1, 0.1, 2, [-1.0], [1.0], [1.0], [1.0]), "`t` must not be negative"),
         (lambda X: theory.Q_alpha([1.0], 1e-200), "`alpha` must be between 1e-75 and 1e[+]75"),
         (lambda X: theory.q_alpha_minimizer([X[0], X[0]], [1.0, 2.0], 0.1), "`y` must have an interpolant"),
     ],

@@ -43,14 +43,14 @@ def rip_constant(X: Any, r: int, *, samples: int = 20_000, seed: int = 0) -> Iso
     >>> theory.rip_constant([[1.0, 1.0], [1.0, 1.0]], 2).delta  # duplicated columns
     1.0
     """
-    X = _check.real_array("X", X, ndim=2)
+    X = _check.matrix("X", X)
     n, d = X.shape
     if _check.integer("r", r, minimum=1) > d:
         raise _check.fail("r", f"must be at most d = {d}", r)
     M = X.T @ X / n - np.eye(d)
     # a larger support never has a smaller norm: only |T| = r counts
     exact = math.comb(d, r) <= EXACT_LIMIT
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_check.integer("seed", seed, minimum=0))
     supports: Any = (
         itertools.combinations(range(d), r)
         if exact

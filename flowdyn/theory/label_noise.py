@@ -40,7 +40,7 @@ def label_noise_penalty(
     >>> theory.label_noise_penalty([[2.0]], eta=0.1, sigma=1.0)
     0.05
     """
-    H = _check.real_array("H", H, ndim=2)
+    H = _check.matrix("H", H)
     if H.shape[0] != H.shape[1] or np.abs(H - H.T).max() > 1e-9 * np.abs(H).max():
         raise _check.fail("H", "must be a symmetric matrix", f"shape {H.shape}")
     eta, sigma = _check.real("eta", eta, positive=True), _check.real("sigma", sigma, nonnegative=True)

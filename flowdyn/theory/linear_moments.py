@@ -85,7 +85,7 @@ def linear_sgd_mean_cov(noise: LinearNoise, eta: float, share: float, x0: Any, k
     maps = _Map(noise, share)
     T = np.eye(len(maps.F)) - eta * maps.F
     M, now, rows = _start(noise, x0), 0, []
-    steps = np.asarray(k, dtype=np.int64)
+    steps = _check.counts("k", k)
     p = len(maps.F)
     dense = p <= DENSE and len(steps) and steps[-1] > p * p
     if dense:

@@ -45,31 +45,52 @@ def max_margin(X: Any, y: Any) -> MaxMargin:
     >>> round(best.margin, 12), best.direction.round(6).tolist()  # sqrt(2)
     (1.414213562373, [0.707107, 0.707107])
     """
-    X, y = _check.real_array("X", X, ndim=2), _check.real_array("y", y, ndim=1)
+    X, y = _check.matrix("X", X), _check.real_array("y", y, ndim=1)
     if len(X) != len(y) or not np.isin(y, (-1, 1)).all():
         raise _check.fail("y", "must hold one class -1 or +1 for each row of `X`", y)
     Z = y[:, None] * X
-    feasible = linprog(np.zeros(X.shape[1]), A_ub=-Z, b_ub=-np.ones(len(Z)), bounds=(None, None), method="highs")
-    if feasible.status == 2:
+    if not _is_separable(Z):
         raise _check.ArgumentError(
             "`X` and `y` must be linearly separable through the origin, got data for which the linear programme "
-            "y_i <w, x_i> >= 1 is infeasible; the flow has no maximum-margin limit there"
+            "y_i <w, x_i> > 0 is infeasible; the flow has no maximum-margin limit there"
         )
-    if feasible.status != 0:
-        raise _check.RunError(f"the linear programme of separability failed: {feasible.message}")
-    # ||s Z^T mu||^2 + (s - 1)^2 over s >= 0 is least where ||Z^T mu|| is: one nonnegative least-squares problem
-    size = np.linalg.norm(Z, axis=1).max()
-    weights, _ = nnls(
-        np.vstack([Z.T / size, np.ones(len(Z))]), np.append(np.zeros(X.shape[1]), 1.0), maxiter=50 * len(Z)
+    # min ||w|| s.t. g_i w >= h_i, rows of length 1: one nonnegative least-squares problem (Lawson and Hanson, ch. 23)
+    norms = np.linalg.norm(Z, axis=1)
+    G, h = Z / norms[:, None], norms.min() / norms
+    u, _ = nnls(np.vstack([G.T, h]), np.append(np.zeros(X.shape[1]), 1.0), maxiter=50 * len(Z))
+    mu = u / norms / (u / norms).sum()
+    # minimum norm with margin 1 on the support, to rounding; how small a weight is none, the largest margin tells
+    supports = [np.flatnonzero(u > cut * u.max()) for cut in (1e-10, 0.0)]
+    found = [np.linalg.lstsq(G[support], h[support], rcond=None)[0] for support in supports] + [G.T @ u]
+    directions = [w / np.linalg.norm(w) for w in found]
+    margins = [float((Z @ direction).min()) for direction in directions]
+    best = int(np.argmax(margins))
+    gap = float(np.linalg.norm(Z.T @ mu)) - margins[best]
+    return MaxMargin(margins[best], directions[best], mu, supports[min(best, 1)], gap)
+
+
+def _is_separable(Z: np.ndarray) -> bool:
+    """Whether some w has Z w > 0: the linear programme max s, Z w >= s, |w| <= 1 finds one, and Z w is looked at.
+
+    Neither lengths of rows nor units of columns matter, so both are scaled away.
+    """
+    columns = np.abs(Z).max(axis=0)
+    scaled = Z / np.where(columns > 0, columns, 1.0)
+    rows = np.abs(scaled).max(axis=1)
+    if (rows == 0).any():
+        return False
+    scaled = scaled / rows[:, None]
+    d = Z.shape[1]
+    solved = linprog(
+        np.append(np.zeros(d), -1.0),
+        A_ub=np.hstack([-scaled, np.ones((len(Z), 1))]),
+        b_ub=np.zeros(len(Z)),
+        bounds=[(-1, 1)] * d + [(None, 1)],
+        method="highs",
     )
-    mu = weights / weights.sum()
-    support = np.flatnonzero(mu > 1e-10)
-    w = np.linalg.lstsq(Z[support], np.ones(len(support)), rcond=None)[0]  # minimum norm with margin 1 on the support
-    if (Z @ w).min() < 1 - 1e-7:
-        w = Z.T @ mu
-    direction = w / np.linalg.norm(w)
-    margin = float((Z @ direction).min())
-    return MaxMargin(margin, direction, mu, support, float(np.linalg.norm(Z.T @ mu)) - margin)
+    if solved.status != 0:
+        raise _check.RunError(f"the linear programme of separability failed: {solved.message}")
+    return bool((scaled @ solved.x[:d] > 1e-12).all())
 
 
 def margin_bound(norm: Any, n: int, loss: str = "exponential") -> np.ndarray:

@@ -15,7 +15,7 @@ from flowdyn import _check
 
 
 def _square(name: str, value: Any) -> np.ndarray:
-    matrix = _check.real_array(name, value if np.ndim(value) else [[value]], ndim=2)
+    matrix = _check.matrix(name, value if np.ndim(value) else [[value]])
     if matrix.shape[0] != matrix.shape[1]:
         raise _check.fail(name, "must be a square matrix", f"shape {matrix.shape}")
     return matrix
@@ -152,10 +152,7 @@ def sgd_mean_cov(A: Any, Sigma: Any, eta: float, x0: Any, k: Any) -> tuple[np.nd
     Sigma = covariance("Sigma", Sigma, d)
     eta = _check.real("eta", eta, positive=True)
     m = _check.real_array("x0", np.atleast_1d(x0), shape=(d,))
-    given = np.atleast_1d(_check.real_array("k", k))
-    steps = given.astype(np.int64)
-    if (steps < 0).any() or (np.diff(steps) <= 0).any() or (steps != given).any():
-        raise _check.fail("k", "must be increasing whole step numbers", k)
+    steps = _check.counts("k", k)
     C, now, means, covs = np.zeros((d, d)), 0, [], []
     for when in steps:
         with np.errstate(over="ignore", invalid="ignore"):

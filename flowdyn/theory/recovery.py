@@ -97,6 +97,8 @@ def recovery_bounds(delta: float, alpha: float, d: int, t: Any, signal: Any, zet
     """
     window = lemma_window(delta, alpha, d)
     t = _check.real_array("t", t, ndim=1)
+    if (t < 0).any():
+        raise _check.fail("t", "must not be negative", t)
     r, largest, norm = (
         _check.real_array(name, value, shape=t.shape)
         for name, value in (("signal", signal), ("zeta_max", zeta_max), ("zeta_norm", zeta_norm))
@@ -140,7 +142,7 @@ def inner_product_distortion(X: Any, v: Any, w: Any) -> Distortion:
     >>> theory.inner_product_distortion([[1.0, 1.0], [1.0, 1.0]], [1.0, 0.0], [0.0, 1.0])
     Distortion(value=1.0, bound=1.0, is_exact=True)
     """
-    X = _check.real_array("X", X, ndim=2)
+    X = _check.matrix("X", X)
     v, w = (_check.real_array(name, value, shape=X.shape[1:]) for name, value in (("v", v), ("w", w)))
     value = abs(float((X @ v) @ (X @ w)) / len(X) - float(v @ w))
     found = rip_constant(X, _sparsity((v != 0) | (w != 0)))
@@ -165,7 +167,7 @@ def sup_distortion(X: Any, v: Any) -> Distortion:
     >>> theory.sup_distortion([[1.0, 1.0], [1.0, 1.0]], [1.0, 0.0])
     Distortion(value=1.0, bound=1.0, is_exact=True)
     """
-    X = _check.real_array("X", X, ndim=2)
+    X = _check.matrix("X", X)
     v = _check.real_array("v", v, shape=X.shape[1:])
     value = float(np.abs(X.T @ (X @ v) / len(X) - v).max())
     found = rip_constant(X, min(_sparsity(v) + 1, X.shape[1]))
