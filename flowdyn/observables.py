@@ -183,6 +183,8 @@ def span_residual(problem: LinearRegression | LinearClassifier) -> dict[str, Obs
 def kernel_distance(problem: Regression, w0: Any) -> dict[str, Observable]:
     """Relative distance of the tangent kernel from the one at w0: 0 in the kernel regime (Remark 9.21)."""
     start = jnp.asarray(_kind(problem, Regression).ravel(w0))
+    if not float(jnp.linalg.norm(problem.tangent_kernel(start))) > 0:
+        raise _check.fail("w0", "must have a tangent kernel that is not zero", w0, "distances are relative to it")
     text = "relative distance of the tangent kernel from that of the start"
     return {"kernel_distance": Observable(lambda w: problem.kernel_distance(w, start), text)}
 
@@ -214,7 +216,9 @@ def sharpness(problem: Problem, eta: float | None = None) -> dict[str, Observabl
             return jnp.linalg.eigvalsh(problem.hessian(w))[-1]
         # a symmetric start would miss an antisymmetric direction: a fixed random one is orthogonal to none
         first = jax.random.normal(jax.random.key(0), (size, 2))
-        return lobpcg_standard(jax.vmap(lambda v: problem.hvp(w, v), in_axes=1, out_axes=1), first, m=60)[0][0]
+        product = jax.vmap(lambda v: problem.hvp(w, v), in_axes=1, out_axes=1)
+        found = lobpcg_standard(product, first, m=60)[0][0]
+        return jnp.where(jnp.any(product(first)), found, 0.0)  # a Hessian of zeros has no direction to follow
 
     found = {"sharpness": Observable(largest, "largest eigenvalue of the Hessian of the loss")}
     if eta is not None:

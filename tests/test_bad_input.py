@@ -197,6 +197,22 @@ CASES = {
         lambda: solve(observe={"a": lambda w: jnp.ones(3) @ w}),
         r"`observe\['a'\]` must be defined at the start",
     ),
+    "batch of the slow flow": (
+        lambda: fd.LabelNoiseFlow(fd.problems.LinearRegression(X, Y), 0.5, batch_size=0),
+        "`batch_size` must be at least 1",
+    ),
+    "slow flow off the manifold of small targets": (
+        lambda: fd.solve(fd.LabelNoiseFlow(fd.problems.LinearRegression(np.eye(2), [2e-6, 1e-6]), 0.5), W * 0, 1.0),
+        "`w0` must interpolate the data",
+    ),
+    "kernel distance from a zero kernel": (
+        lambda: fd.observables.kernel_distance(fd.problems.SquaredRegression(X, Y), np.zeros(3)),
+        "`w0` must have a tangent kernel that is not zero",
+    ),
+    "normalised flow from afar": (
+        lambda: fd.solve(fd.NormalizedFlow(fd.problems.LinearClassifier(np.eye(2), [1, 1])), [1e3, 1e3], 1.0),
+        r"`w0` must have a loss between exp\(-600\) and exp\(600\)",
+    ),
     "plot": (lambda: fd.plot(3), "`ds` must be a flowdyn result"),
     "save": (lambda: fd.save(3, "x.nc"), "`ds` must be an xarray Dataset"),
     "times that differ": (

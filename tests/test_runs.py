@@ -102,6 +102,13 @@ def test_stop_on_a_users_functional_and_at_the_start():
     assert at_once.sizes["t"] == 1 and int(at_once.status) == 1
 
 
+@pytest.mark.parametrize("solver", [None, fd.solvers.Scipy(), fd.solvers.Scipy("Radau")])
+def test_a_rule_that_is_never_met_is_told(solver):
+    flow = fd.GradientFlow(fd.problems.LinearRegression([[1.0], [1.0]], [0.0, 1.0]))  # the loss ends at 1/4
+    with pytest.raises(fd.RunError, match="`stop` is never met: loss < 0.2 does not hold by t ="):
+        fd.solve(flow, [1.0], t=np.inf, stop={"loss": ("<", 0.2)}, solver=solver)
+
+
 @pytest.mark.parametrize("solver", [None, *FLOWS])
 def test_members_that_stop_apart_and_at_once(solver):
     p = fd.problems.Quadratic(1.0)

@@ -203,3 +203,9 @@ def test_dual_flow_of_the_squared_regression(alpha):
     assert np.allclose(dual.theta, alpha**2 * np.exp(-2 / 10 * dual.nu.values @ A), rtol=1e-12)
     moved = fd.solve(fd.DualFlow(p, w0), dual.w[4].values, t=[1.0])  # weights on the orbit
     assert np.allclose(moved.w[-1], fd.solve(fd.GradientFlow(p), dual.w[4].values, t=[1.0]).w[-1], atol=1e-6)
+
+
+def test_sharpness_of_a_flat_loss_with_many_parameters():
+    flat = fd.problems.CustomProblem(lambda w: 0.0 * (w @ w), np.ones(300))
+    run = fd.solve(fd.GradientFlow(flat), np.ones(300), t=1.0, saves=2, observe=fd.observables.sharpness(flat))
+    assert (run.sharpness == 0).all()

@@ -90,7 +90,8 @@ class DualFlow(OnProblem, ODESystem):
         nu = np.linalg.lstsq(matrix, np.nan_to_num(ratio), rcond=None)[0]
         gap = np.abs(np.asarray(self.project(nu)) - w0).max()
         if not gap <= ON_ORBIT * max(np.abs(w0).max(), 1e-300):
-            raise _check.fail("w0", "must be reached by the flow from the start of DualFlow", f"a distance {gap:.3g}")
+            rule = "must be reached by the flow from the start of DualFlow"
+            raise _check.fail("w0", rule, f"a distance {gap:.3g}", "give DualFlow(problem, w0) this start")
         return nu
 
     @property

@@ -5,7 +5,7 @@
 (Li, Wang and Arora 2022), for the loss (c/n) sum r_i^2: it starts where the gradient flow of w(0) ends.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -19,6 +19,10 @@ from flowdyn.problems.regression import Regression
 from flowdyn.systems import ODESystem, OnProblem
 
 INTERPOLATES = 1e-4  # largest residual, beside the size of the targets, at which a start counts as on the manifold
+
+
+def _batch(value: Any) -> int:
+    return _check.integer("batch_size", value, minimum=1)
 
 
 class LabelNoiseFlow(OnProblem, ODESystem):
@@ -56,7 +60,7 @@ class LabelNoiseFlow(OnProblem, ODESystem):
 
     problem: Regression = eqx.field(converter=checked_regression)
     sigma: jax.Array = eqx.field(converter=checked_sigma)
-    batch_size: int = eqx.field(static=True, default=1)
+    batch_size: int = eqx.field(static=True, default=1, converter=_batch)
     summary: ClassVar[str] = "slow flow of label-noise SGD along the zero-loss manifold"
     references: ClassVar[str] = "Li, Wang and Arora (2022); Blanc, Gupta, Valiant and Valiant (2020)"
 
@@ -87,7 +91,7 @@ class LabelNoiseFlow(OnProblem, ODESystem):
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse a start that does not interpolate."""
         worst = float(np.abs(np.asarray(self.problem.residuals(state0))).max())
-        scale = max(float(np.abs(np.asarray(self.problem.targets)).max()), 1.0)
+        scale = float(np.abs(np.asarray(self.problem.targets)).max()) or 1.0
         if not worst <= INTERPOLATES * scale:
             raise _check.fail(
                 "w0",

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from flowdyn import _check
 from flowdyn.problems.base import Variable, Vector
@@ -20,6 +21,7 @@ from flowdyn.schedules import Schedule, as_schedule
 from flowdyn.systems import DiscreteSystem, ODESystem, OnProblem
 
 STIFF = 1e6  # s max ||x_i||^2 up to which explicit methods take some ten thousand steps, and not millions
+FASTEST = 600.0  # of the rates, their logarithm at the start
 LARGEST = 700.0  # of an exponent: trial steps of a solver would overflow
 
 
@@ -57,6 +59,13 @@ class _OnLogTime(OnProblem):
     def project(self, state: Vector) -> jax.Array:
         """The weights."""
         return state[:-1]
+
+    def check_start(self, state0: np.ndarray) -> None:
+        """Refuse a start from which t moves faster, or slower, than a double can tell."""
+        rate = float(self.log_rate(jnp.asarray(state0[:-1]))[0]) + float(state0[-1])
+        if abs(rate) > FASTEST:
+            rule = f"must have a loss between exp(-{FASTEST:g}) and exp({FASTEST:g})"
+            raise _check.fail("w0", rule, f"about exp({rate:.4g})", "start nearer to the origin")
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from scipy import integrate
 
+from flowdyn import _check
 from flowdyn.compiled import bind
 from flowdyn.solvers.base import HUGE, Result, Status, Task, Thinned, blame
 from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
@@ -26,6 +27,7 @@ METHODS = {
 }
 IMPLICIT = ("LSODA", "Radau", "BDF")
 MAX_STEPS = 200_000
+FOREVER = 1e300  # an open-ended run that comes so far has found its rest
 PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
 
 
@@ -150,6 +152,8 @@ class Drive:
         else:
             self.save_until(stepper.dense_output, t_old, stepper.t)
             task.progress((stepper.t - task.t0) / (self.end - task.t0))
+        if task.stop is not None and task.t is None and stepper.t > FOREVER:
+            raise _check.RunError(f"`stop` is never met: {task.stop.describe} does not hold by t = {t_old:.3g}")
         if stepper.status == "finished":
             return self.finish(stepper, "reached_end")
         if self.steps >= (task.max_steps or MAX_STEPS):
