@@ -62,7 +62,8 @@ class Observer:
             if not isinstance(name, str) or not name.isidentifier():
                 raise _check.fail("observe", "must map names (letters, digits, underscore) to functions", name)
             if name in taken:
-                raise _check.fail("observe", "must not reuse a name of the Dataset", name, "call it something else")
+                way_out = "leave it out if it is the same, or call it something else"
+                raise _check.fail("observe", "must not reuse a name of the Dataset", name, way_out)
             _check.function(f"observe[{name!r}]", function, "of the parameters, g(w)", 1)
         self.variables = (*own, *(self._layout(name) for name in self.functions))
 

@@ -105,7 +105,7 @@ def test_stop_on_a_users_functional_and_at_the_start():
 @pytest.mark.parametrize("solver", [None, fd.solvers.Scipy(), fd.solvers.Scipy("Radau")])
 def test_a_rule_that_is_never_met_is_told(solver):
     flow = fd.GradientFlow(fd.problems.LinearRegression([[1.0], [1.0]], [0.0, 1.0]))  # the loss ends at 1/4
-    with pytest.raises(fd.RunError, match="`stop` is never met: loss < 0.2 does not hold by t ="):
+    with pytest.raises(fd.RunError, match=r"`stop` is never met: loss < 0\.2 does not hold by t ="):
         fd.solve(flow, [1.0], t=np.inf, stop={"loss": ("<", 0.2)}, solver=solver)
 
 

@@ -209,3 +209,38 @@ def test_sharpness_of_a_flat_loss_with_many_parameters():
     flat = fd.problems.CustomProblem(lambda w: 0.0 * (w @ w), np.ones(300))
     run = fd.solve(fd.GradientFlow(flat), np.ones(300), t=1.0, saves=2, observe=fd.observables.sharpness(flat))
     assert (run.sharpness == 0).all()
+
+
+def test_sharpness_that_is_not_found_is_not_a_number():
+    lost = fd.problems.Quadratic(np.diag(np.r_[-np.linspace(1, 1000, 249), 1e-3]))
+    found = float(fd.observables.sharpness(lost)["sharpness"](np.zeros(250)))
+    assert np.isnan(found) or found == pytest.approx(1e-3, rel=1e-2)
+    crowded = fd.problems.Quadratic(np.diag(np.r_[np.linspace(0, 1, 249), 1.0001]))
+    assert float(fd.observables.sharpness(crowded)["sharpness"](np.zeros(250))) == pytest.approx(1.0001, rel=1e-5)
+
+
+@pytest.mark.parametrize("zeros", [slice(0, 1), slice(0, 7), slice(7, 9), slice(0, 0)])
+def test_the_dual_flow_goes_on_from_weights_of_its_own_and_of_the_primal_flow(zeros):
+    rng = np.random.default_rng(5)
+    p = fd.problems.DiagonalNetwork(rng.standard_normal((4, 7)), rng.standard_normal(4))
+    start = np.full(14, 0.3)
+    start[zeros] = 0.0
+    whole = fd.solve(fd.DualFlow(p, start), start, t=1.0, saves=2)
+    for system in (fd.DualFlow(p, start), fd.GradientFlow(p)):
+        half = fd.solve(system, start, t=0.5, saves=2)
+        weights = np.r_[half.w_plus[-1], half.w_minus[-1]]
+        rest = fd.solve(fd.DualFlow(p, start), weights, t=0.5, saves=2)
+        assert np.abs(rest.theta[-1] - whole.theta[-1]).max() < 1e-6
+
+
+def test_normalised_descent_starts_anywhere():
+    p = fd.problems.LinearClassifier([[2.0, 0.0], [0.0, 1.0]], [1, 1])
+    run = fd.solve(fd.NormalizedGradientDescent(p, 0.1), [5e3, 1e4], steps=10)
+    # L = 2 exp(-1e4) falls by about exp(-0.1 |grad L / L|^2) a step: t = sum of 0.1 / L_k
+    w, total = np.array([5e3, 1e4]), -np.inf
+    for _ in range(10):
+        margins = np.array([2.0, 1.0]) * w
+        log_loss = np.logaddexp(*-margins)
+        total = np.logaddexp(total, np.log(0.1) - log_loss)
+        w = w + 0.1 * np.exp(-margins - log_loss) * np.array([2.0, 1.0])
+    assert run.log_t[-1].item() == pytest.approx(total, rel=1e-12)

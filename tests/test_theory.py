@@ -261,6 +261,8 @@ def test_minimizer_of_q_where_rows_depend_on_each_other():
         (lambda X: theory.label_noise_penalty(np.zeros((0, 0)), 0.1, 0.1), "`H` must have at least one row"),
         (lambda X: theory.sgd_mean_cov(1.0, 1.0, 0.1, 1.0, [1e300]), "`k` must be increasing whole step numbers"),
         (lambda X: theory.recovery_bounds(0.1, 0.1, 2, [-1.0], [1.0], [1.0], [1.0]), "`t` must not be negative"),
+        (lambda X: theory.q_alpha_minimizer(X, [1.0], ([1e-170] * 2, [1e-170] * 2)), "`alpha` must be between"),
+        (lambda X: theory.entropy_minimizer(X, [1.0], 1e-170), "`alpha` must be between"),
         (lambda X: theory.Q_alpha([1.0], 1e-200), "`alpha` must be between 1e-75 and 1e[+]75"),
         (lambda X: theory.q_alpha_minimizer([X[0], X[0]], [1.0, 2.0], 0.1), "`y` must have an interpolant"),
     ],

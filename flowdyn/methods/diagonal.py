@@ -18,7 +18,7 @@ from flowdyn.problems.diagonal_network import DiagonalNetwork
 from flowdyn.problems.squared_regression import SquaredRegression
 from flowdyn.systems import ODESystem, OnProblem
 
-ON_ORBIT = 1e-8  # relative distance at which weights count as reached by the flow from its start
+ON_ORBIT = 1e-6  # relative distance at which weights count as reached by the flow from its start
 
 
 class DualFlow(OnProblem, ODESystem):
@@ -84,10 +84,13 @@ class DualFlow(OnProblem, ODESystem):
         n, d = self.problem.X.shape
         if np.array_equal(w0, start):
             return np.zeros(n)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.log(w0 / start)[:d]
-        matrix = -4 * self.problem.scale * np.asarray(self.problem.X).T
-        nu = np.linalg.lstsq(matrix, np.nan_to_num(ratio), rcond=None)[0]
+        rows = -4 * self.problem.scale * np.asarray(self.problem.X).T
+        matrix = np.vstack([rows, -rows]) if len(start) > d else rows
+        moved = (start != 0) & (w0 / np.where(start == 0, 1.0, start) > 0)
+        # logarithms of the smallest weights have the largest errors: each counts with its weight
+        heavy = np.abs(w0[moved])
+        ratio = np.log(w0[moved] / start[moved])
+        nu = np.linalg.lstsq(heavy[:, None] * matrix[moved], heavy * ratio, rcond=None)[0]
         gap = np.abs(np.asarray(self.project(nu)) - w0).max()
         if not gap <= ON_ORBIT * max(np.abs(w0).max(), 1e-300):
             rule = "must be reached by the flow from the start of DualFlow"

@@ -60,13 +60,6 @@ class _OnLogTime(OnProblem):
         """The weights."""
         return state[:-1]
 
-    def check_start(self, state0: np.ndarray) -> None:
-        """Refuse a start from which t moves faster, or slower, than a double can tell."""
-        rate = float(self.log_rate(jnp.asarray(state0[:-1]))[0]) + float(state0[-1])
-        if abs(rate) > FASTEST:
-            rule = f"must have a loss between exp(-{FASTEST:g}) and exp({FASTEST:g})"
-            raise _check.fail("w0", rule, f"about exp({rate:.4g})", "start nearer to the origin")
-
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
         """Quantities that neither overflow nor vanish."""
@@ -118,6 +111,13 @@ class NormalizedFlow(_OnLogTime, ODESystem):
 
     problem: LinearClassifier = eqx.field(converter=_classifier)
     summary: ClassVar[str] = "gradient flow of a linear classifier on the clock ds = L dt"
+
+    def check_start(self, state0: np.ndarray) -> None:
+        """Refuse a start from which t moves faster, or slower, than a double can tell."""
+        rate = float(self.log_rate(jnp.asarray(state0[:-1]))[0]) + float(state0[-1])
+        if abs(rate) > FASTEST:
+            rule = f"must have a loss between exp(-{FASTEST:g}) and exp({FASTEST:g})"
+            raise _check.fail("w0", rule, f"about exp({rate:.4g})", "start nearer to the origin")
 
     @property
     def explicit_until(self) -> float:

@@ -37,18 +37,23 @@ class KKT(NamedTuple):
     stationarity: float
 
 
+def _check_scale(sizes: np.ndarray, alpha: Any) -> None:
+    if ((sizes < SMALLEST) | (sizes > 1 / SMALLEST)).any():
+        rule = f"must be between {SMALLEST:g} and {1 / SMALLEST:g}, where its square is exact"
+        raise _check.fail("alpha", rule, alpha)
+
+
 def _start(alpha: Any, d: int) -> tuple[np.ndarray, np.ndarray]:
     """Vectors a and b from a scale, or from a pair of vectors."""
     if isinstance(alpha, tuple | list) and len(alpha) == 2:
         a, b = (np.abs(_check.real_array("alpha", part, shape=(d,))) for part in alpha)
         if not ((a != 0) | (b != 0)).any():
             raise _check.fail("alpha", "must have an entry that is not zero", alpha, "nothing moves from the origin")
+        for part in (a[a > 0], b[b > 0]):
+            _check_scale(part, alpha)
         return a, b
     scale = _check.real("alpha", alpha, positive=True)
-    if not SMALLEST <= scale <= 1 / SMALLEST:
-        raise _check.fail(
-            "alpha", f"must be between {SMALLEST:g} and {1 / SMALLEST:g}, where its square is exact", alpha
-        )
+    _check_scale(np.array([scale]), alpha)
     return np.full(d, scale), np.full(d, scale)
 
 
