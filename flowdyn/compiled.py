@@ -105,12 +105,17 @@ def map_blocks(function: Callable, module: Any, rows: np.ndarray) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[:count], out)
 
 
+def padded(rows: np.ndarray) -> np.ndarray:
+    """`rows` with the last one repeated up to a power of two, 16 at least."""
+    count = len(rows)
+    wanted = max(16, 1 << (count - 1).bit_length())
+    return np.concatenate([rows, np.repeat(rows[-1:], wanted - count, axis=0)]) if wanted > count else rows
+
+
 def map_rows(function: Callable, module: Any, rows: np.ndarray) -> Any:
     """Apply `function(module, row)` to each row, compiled; rows are padded so that few shapes are ever compiled."""
     count = len(rows)
-    padded = max(16, 1 << (count - 1).bit_length())
-    full = np.concatenate([rows, np.repeat(rows[-1:], padded - count, axis=0)]) if padded > count else rows
-    out = bind(_rows, module, function)(full)
+    out = bind(_rows, module, function)(padded(rows))
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], out)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import bind, map_blocks, map_rows
+from flowdyn.compiled import bind, map_blocks, map_rows, padded
 from flowdyn.observables import Observable
 from flowdyn.problems.base import Variable
 from flowdyn.solvers.base import Stop
@@ -132,7 +132,7 @@ class Observer:
             compiled = bind(_all_rules, self.system, tuple(spec))
 
             def rules(states: np.ndarray) -> np.ndarray:
-                return np.asarray(compiled(states, limits))
+                return np.asarray(compiled(padded(states), limits))[: len(states)]
         else:
 
             def rules(states: np.ndarray) -> np.ndarray:
