@@ -2,6 +2,6 @@
 
 import sys
 
-from flowdyn.cli import main
+from flowdyn.cli.commands import main
 
 sys.exit(main())

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     import xarray as xr
 
     import flowdyn as fd
-    from flowdyn.dataset import provenance
+    from flowdyn.results.dataset import provenance
     from studies.page import write_page
 
     try:

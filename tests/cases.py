@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import flowdyn as fd
-from flowdyn.systems import OnProblem
+from flowdyn.methods.systems import OnProblem
 
 _rng = np.random.default_rng(7)
 X = _rng.standard_normal((6, 4))

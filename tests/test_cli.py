@@ -10,7 +10,7 @@ import xarray as xr
 from sklearn.datasets import load_diabetes
 
 import flowdyn as fd
-from flowdyn.cli import main
+from flowdyn.cli.commands import main
 
 
 @pytest.fixture(autouse=True)

@@ -121,50 +121,7 @@ def _imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-FLOORS = [
-    ["_check", "registry", "progress", "theory", "normal_quantile"],
-    ["tables", "compiled", "degree", "randomness", "problems", "schedules"],
-    ["systems", "observables"],
-    ["stochastic"],
-    ["controls"],
-    ["methods"],
-    ["solvers"],
-    ["observing", "choosing", "grids", "dataset", "specs", "scanning", "storage", "starting", "outcomes", "labelling"],
-    ["integration", "sampling_means"],
-    ["random_ladders", "sup_ladder"],
-    ["random_limit", "prediction"],
-    ["convergence", "pilot", "examples"],
-    ["cli_inputs"],
-    ["cli"],
-]
-FREE = {"comparison", "plotting", "plotting_ensembles", "ladders"}  # Datasets or arrays only
-
-
-def _floor(name):
-    for height, names in enumerate(FLOORS):
-        if name in names:
-            return height
-    return None
-
-
 FILES = sorted(SOURCE.rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_imports_run_one_way(path):
-    parts = path.relative_to(SOURCE).parts
-    own = parts[0].removesuffix(".py")
-    inside = {m.split(".")[1] for m in _imports(path) if m.startswith("flowdyn.")}
-    if own in FREE:
-        assert inside <= {"_check", "storage", "plotting_ensembles"}
-        return
-    if own in ("__init__", "__main__"):
-        return
-    height = _floor(own)
-    assert height is not None, f"{own} has no floor"
-    upward = {name for name in inside if (_floor(name) or 0) > height}
-    # reading a .nc table goes through the one scanned door for files
-    assert upward <= ({"storage"} if own == "tables" else set())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))

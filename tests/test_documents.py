@@ -38,7 +38,7 @@ def test_readme_code_runs(number, tmp_path, monkeypatch):
 def test_readme_shell_lines_run(tmp_path, monkeypatch, capsys):
     from sklearn.datasets import load_diabetes
 
-    from flowdyn.cli import main
+    from flowdyn.cli.commands import main
 
     monkeypatch.chdir(tmp_path)
     load_diabetes(as_frame=True).frame.to_csv("diabetes.csv", index=False)

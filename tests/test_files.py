@@ -17,7 +17,7 @@ import xarray as xr
 from cases import PROBLEMS, SYSTEMS, custom_loss, start, start_of
 
 import flowdyn as fd
-from flowdyn.dataset import VOLATILE, provenance
+from flowdyn.results.dataset import VOLATILE, provenance
 
 
 def labelled_regression():
@@ -183,7 +183,7 @@ def test_equal_runs_are_equal_but_for_times():
 
 
 def test_provenance_holds_effective_settings(made):
-    from flowdyn.specs import read_json
+    from flowdyn.results.recipes import read_json
 
     run = fd.solve(fd.GradientFlow(quartic()), [1.0, 0.5], t=1.0)
     solver = read_json(run.attrs["flowdyn_solver"], "flowdyn_solver")
@@ -207,7 +207,7 @@ def test_no_overwrite_unless_asked(made, tmp_path):
 
 WRITER = """
 import sys, numpy as np, xarray as xr
-from flowdyn.storage import save
+from flowdyn.results.storage import save
 path, attrs = sys.argv[1], {"flowdyn_schema": "flowdyn/1"}
 n = 0
 print("ready", flush=True)

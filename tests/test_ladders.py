@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import flowdyn as fd
-from flowdyn.ladders import common_steps, fit_order
+from flowdyn.convergence.order_fit import common_steps, fit_order
 
 ETAS = 2.0 ** -np.arange(4, 10)
 W0 = np.array([1.2, 0.3])

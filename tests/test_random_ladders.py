@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import flowdyn as fd
-from flowdyn.degree import polynomial_degree
+from flowdyn._tools.polynomial_degree import polynomial_degree
 
 # f = (x - gamma)^2 - 1, gamma = +-1: the gradient of the mean is 2x, the noise +-2
 TOY = fd.problems.LinearRegression([[1.0], [1.0]], [1.0, -1.0])

@@ -6,7 +6,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from scipy import stats
 
-from flowdyn import randomness as rn
+from flowdyn._tools import randomness as rn
 from flowdyn.methods.sampling import distinct, order_of
 
 MEMBERS, STEPS = 512, 512
@@ -58,7 +58,7 @@ def test_normals_are_normal_to_the_tails(tables, kind):
 def test_quantiles_against_scipy():
     from scipy.special import ndtri
 
-    from flowdyn.normal_quantile import normal_quantile
+    from flowdyn._tools.normal_quantile import normal_quantile
 
     q = np.concatenate([np.linspace(-0.4999, 0.4999, 20_001), 0.5 - 2.0 ** -np.arange(2, 54.0), [-0.5 + 2.0**-53]])
     upper = np.where(q > 0, -ndtri(0.5 - q), ndtri(0.5 + q))  # 1/2 + q would round near 1

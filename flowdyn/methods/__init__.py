@@ -1,6 +1,6 @@
 """Methods: which dynamics. A file holds a recursion and its continuous limits side by side."""
 
-from flowdyn.registry import lazy
+from flowdyn._tools.registry import lazy
 
 REGISTRY = {
     "GradientDescent": "gradient_descent",

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.methods.systems import ODESystem, OnProblem
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.diagonal_network import DiagonalNetwork
 from flowdyn.problems.squared_regression import SquaredRegression
-from flowdyn.systems import ODESystem, OnProblem
 
 ON_ORBIT = 1e-6  # relative distance at which weights count as reached by the flow from its start
 

@@ -18,10 +18,10 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.methods.sharpness import sharpness
 from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
+from flowdyn.methods.systems import ClosedForm, DiscreteSystem, ODESystem, OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.inputs import leaf
 from flowdyn.schedules import Constant, Schedule, as_schedule
-from flowdyn.systems import ClosedForm, DiscreteSystem, ODESystem, OnProblem, checked_problem
 
 _SOURCE = "Hairer, Lubich and Wanner, Geometric Numerical Integration (2006), section IX.1; Barrett and Dherin (2021)"
 

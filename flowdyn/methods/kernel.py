@@ -11,9 +11,9 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.methods.spectral import flow_gain, relaxation
+from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem
 from flowdyn.problems.base import Spectrum, Vector
 from flowdyn.problems.regression import Regression
-from flowdyn.systems import ClosedForm, ODESystem, OnProblem
 
 
 class KernelFlow(OnProblem, ODESystem):

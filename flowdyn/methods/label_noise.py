@@ -14,16 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.randomness import Ask, Draw, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.modified_equation import ModifiedEquation, checked_order
 from flowdyn.methods.sampling import check_batch
+from flowdyn.methods.stochastic_base import RandomRecursion
+from flowdyn.methods.systems import OnProblem, System
 from flowdyn.problems.base import Vector
 from flowdyn.problems.inputs import leaf
 from flowdyn.problems.regression import Regression
-from flowdyn.randomness import Ask, Draw, below
 from flowdyn.schedules import Schedule, as_schedule
-from flowdyn.stochastic import RandomRecursion
-from flowdyn.systems import OnProblem, System
 
 _SOURCE = "Blanc, Gupta, Valiant and Valiant (2020); HaoChen, Wei, Lee and Ma (2021); Damian, Ma and Lee (2021)"
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.methods.label_noise import checked_regression, checked_sigma
+from flowdyn.methods.systems import ODESystem, OnProblem
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.regression import Regression
-from flowdyn.systems import ODESystem, OnProblem
 
 INTERPOLATES = 1e-4  # largest residual, beside the size of the targets, at which a start counts as on the manifold
 

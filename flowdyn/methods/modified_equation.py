@@ -16,10 +16,10 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.methods.linear_noise import linear_noise
 from flowdyn.methods.sampling import check_batch, covariance_share
+from flowdyn.methods.stochastic_base import Law, Moments, SDESystem
+from flowdyn.methods.systems import OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.inputs import leaf
-from flowdyn.stochastic import Law, Moments, SDESystem
-from flowdyn.systems import OnProblem, checked_problem
 from flowdyn.theory.linear_moments import linear_sde_mean_cov
 
 

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
+from flowdyn.methods.systems import DiscreteSystem, ODESystem, WithVelocity, checked_problem
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.schedules import Constant, Schedule, as_schedule
-from flowdyn.systems import DiscreteSystem, ODESystem, WithVelocity, checked_problem
 
 _SOURCE = "Su, Boyd and Candes, A differential equation for modeling Nesterov's accelerated gradient method (2016)"
 

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.methods.systems import DiscreteSystem, ODESystem, OnProblem
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.linear_classifier import LinearClassifier
 from flowdyn.schedules import Schedule, as_schedule
-from flowdyn.systems import DiscreteSystem, ODESystem, OnProblem
 
 STIFF = 1e6  # s max ||x_i||^2 up to which explicit methods take some ten thousand steps, and not millions
 FASTEST = 600.0  # of the rates, their logarithm at the start

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.methods.systems import ODESystem
 from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import cast_tree
-from flowdyn.systems import ODESystem
 
 
 class ODE(ODESystem):

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import matvec
+from flowdyn._tools.compiled import matvec
+from flowdyn.methods.stochastic_base import Law, SDESystem
+from flowdyn.methods.systems import OnProblem, Recursion
 from flowdyn.problems.base import Variable, Vector
-from flowdyn.stochastic import Law, SDESystem
-from flowdyn.systems import OnProblem, Recursion
 from flowdyn.theory import moments
 
 

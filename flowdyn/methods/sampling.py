@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
-from flowdyn.randomness import below
+from flowdyn._tools.randomness import below
 
 SAMPLINGS = ("with", "without", "reshuffle")
 

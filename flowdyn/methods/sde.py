@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.methods.stochastic_base import SDESystem, checked_sde
 from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import cast_tree
-from flowdyn.stochastic import SDESystem, checked_sde
 
 
 class SDE(SDESystem):

@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import matvec
+from flowdyn._tools.compiled import matvec
+from flowdyn._tools.randomness import Ask, Draw, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.linear_noise import linear_noise
 from flowdyn.methods.modified_equation import StochasticModifiedEquation
 from flowdyn.methods.sampling import check_batch, covariance_share, distinct, order_of
+from flowdyn.methods.stochastic_base import Moments, RandomRecursion
+from flowdyn.methods.systems import OnProblem, System, checked_problem
 from flowdyn.problems.base import Problem, Vector
-from flowdyn.randomness import Ask, Draw, below
 from flowdyn.schedules import Constant, Schedule, as_schedule
-from flowdyn.stochastic import Moments, RandomRecursion
-from flowdyn.systems import OnProblem, System, checked_problem
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov
 
 

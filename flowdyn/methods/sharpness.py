@@ -5,7 +5,7 @@ import numpy as np
 from scipy.linalg import eigvalsh
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from flowdyn.compiled import bind
+from flowdyn._tools.compiled import bind
 from flowdyn.problems.base import Problem, Vector
 
 DENSE = 32  # below this many parameters the whole Hessian is cheaper than Lanczos

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from flowdyn.methods.systems import ClosedForm
 from flowdyn.problems.base import Spectrum
-from flowdyn.systems import ClosedForm
 
 Gain = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (eigenvalues (r,), times or steps (T, 1)) -> 1 - factor (T, r)
 

@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.randomness import Ask, Draw, below
 from flowdyn.methods.linear_noise import linear_noise
 from flowdyn.methods.sampling import check_batch
 from flowdyn.methods.sgd import SGD, Sampled, noisy_problem
+from flowdyn.methods.stochastic_base import Moments
+from flowdyn.methods.systems import System
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.inputs import leaf
-from flowdyn.randomness import Ask, Draw, below
 from flowdyn.schedules import Constant, Scaled, Schedule, as_schedule
-from flowdyn.stochastic import Moments
-from flowdyn.systems import System
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov
 
 

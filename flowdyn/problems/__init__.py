@@ -1,6 +1,6 @@
 """Problems: what is minimised. A problem is data and one loss function; derivatives come from autodiff."""
 
-from flowdyn.registry import lazy
+from flowdyn._tools.registry import lazy
 
 REGISTRY = {
     "LinearRegression": "linear_regression",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import matvec
+from flowdyn._tools.compiled import matvec
 from flowdyn.problems.base import Problem, Spectrum, Variable, Vector
 from flowdyn.problems.inputs import Labels, axis_labels, leaf, same_labels
 from flowdyn.theory.moments import root

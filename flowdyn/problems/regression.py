@@ -14,7 +14,7 @@ import numpy as np
 
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.inputs import Labels, table
-from flowdyn.tables import from_dataset, read_table
+from flowdyn.problems.tables import from_dataset, read_table
 
 
 class Regression(Problem):

@@ -3,7 +3,7 @@
 The order of the registry is the order in which ``solve(solver=None)`` tries them.
 """
 
-from flowdyn.registry import lazy
+from flowdyn._tools.registry import lazy
 
 REGISTRY = {
     "Exact": "exact",

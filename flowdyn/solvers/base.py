@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowdyn.systems import System
+from flowdyn.methods.systems import System
 
 Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds"]
 STATUSES: tuple[Status, ...] = ("reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds")

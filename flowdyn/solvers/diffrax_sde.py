@@ -13,11 +13,11 @@ import jax
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import bind
+from flowdyn._tools.compiled import bind
+from flowdyn.methods.stochastic_base import SDESystem
+from flowdyn.methods.systems import System
 from flowdyn.solvers.base import STATUSES, Solver, Task, blame, is_bad
 from flowdyn.solvers.ensembles import Block
-from flowdyn.stochastic import SDESystem
-from flowdyn.systems import System
 
 # diffrax's name -> calculus that it solves, and noise kinds
 METHODS = {

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import bind
+from flowdyn._tools.compiled import bind
+from flowdyn.methods.systems import ODESystem, System
 from flowdyn.solvers.base import Result, Solver, Status, Task, blame, is_bad
-from flowdyn.systems import ODESystem, System
 
 # diffrax's name -> whether it has an error estimate to adapt the step by
 METHODS = {

@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flowdyn import _check, randomness
-from flowdyn.compiled import bind
+from flowdyn import _check
+from flowdyn._tools import randomness
+from flowdyn._tools.compiled import bind
+from flowdyn.methods.systems import Recursion
 from flowdyn.solvers.base import HUGE, STATUSES, Task, blame, is_bad
-from flowdyn.solvers.plans import Legs, Plan, When, block_size
-from flowdyn.systems import Recursion
+from flowdyn.solvers.step_program import Legs, Plan, When, block_size
 
 # Words of a few steps are made in one loop over 32-bit integers: inside the step's loop over doubles, XLA would make
 # them at half the width and once for each place where they are used.

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
-from flowdyn.randomness import Ask
+from flowdyn._tools.randomness import Ask
 from flowdyn.solvers.fixed_step import FixedStep
 
 INCREMENTS = {"gaussian": "float64", "rademacher": "rademacher", "three-point": "three-point"}

@@ -8,14 +8,14 @@ import jax
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import matvec
-from flowdyn.randomness import Ask
+from flowdyn._tools.compiled import matvec
+from flowdyn._tools.randomness import Ask
+from flowdyn.methods.stochastic_base import SDESystem
+from flowdyn.methods.systems import Recursion, System
 from flowdyn.solvers.base import Result, Solver, Task, blame, is_bad
 from flowdyn.solvers.ensembles import Block, run_ensemble
-from flowdyn.solvers.plans import Legs, Plan
+from flowdyn.solvers.step_program import Legs, Plan
 from flowdyn.solvers.stopping import bisect, first_bracket
-from flowdyn.stochastic import SDESystem
-from flowdyn.systems import Recursion, System
 from flowdyn.theory.moments import root, transition
 
 OCTAVE = 64  # points looked at in each doubling of the time

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.randomness import Ask
+from flowdyn._tools.randomness import Ask
+from flowdyn.methods.stochastic_base import SDESystem
+from flowdyn.methods.systems import System
 from flowdyn.solvers.base import Solver, Task
 from flowdyn.solvers.ensembles import Block, run_ensemble
-from flowdyn.solvers.plans import Legs, Plan
-from flowdyn.stochastic import SDESystem
-from flowdyn.systems import System
+from flowdyn.solvers.step_program import Legs, Plan
 
 ON_GRID = 1e-9  # relative distance at which a time counts as a multiple of dt
 

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.compiled import bind
+from flowdyn._tools.compiled import bind
+from flowdyn.methods.stochastic_base import RandomRecursion
+from flowdyn.methods.systems import DiscreteSystem, Recursion, System
 from flowdyn.solvers.base import HUGE, Result, Solver, Task, Thinned, blame, is_bad
 from flowdyn.solvers.ensembles import Block, run_ensemble
-from flowdyn.solvers.plans import Legs, Plan
-from flowdyn.stochastic import RandomRecursion
-from flowdyn.systems import DiscreteSystem, Recursion, System
+from flowdyn.solvers.step_program import Legs, Plan
 
 MAX_STEPS = 10**9
 PIECE_SECONDS = 0.5

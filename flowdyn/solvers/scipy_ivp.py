@@ -6,9 +6,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from flowdyn import _check
+from flowdyn.methods.systems import ODESystem, System
 from flowdyn.solvers.base import Result, Solver, Task
 from flowdyn.solvers.stepping import IMPLICIT, METHODS, Drive, Options
-from flowdyn.systems import ODESystem, System
 
 MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with a warning
 

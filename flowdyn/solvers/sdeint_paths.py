@@ -11,14 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from flowdyn import _check, randomness
-from flowdyn.compiled import bind
-from flowdyn.randomness import Ask
+from flowdyn import _check
+from flowdyn._tools import randomness
+from flowdyn._tools.compiled import bind
+from flowdyn._tools.randomness import Ask
+from flowdyn.methods.stochastic_base import SDESystem
+from flowdyn.methods.systems import System
 from flowdyn.solvers.base import STATUSES, Task, blame, is_bad
 from flowdyn.solvers.ensembles import Block
 from flowdyn.solvers.fixed_step import FixedStep
-from flowdyn.stochastic import SDESystem
-from flowdyn.systems import System
 
 # name -> calculus and strong order of each noise kind. stratKP2iS has order 1/2 only and is left out; where the
 # noise does not commute, SRI2 and SRS2 draw their areas apart from the increments: order 1/2 on a shared path

@@ -12,10 +12,10 @@ import numpy as np
 from scipy import integrate
 
 from flowdyn import _check
-from flowdyn.compiled import bind
+from flowdyn._tools.compiled import bind
+from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import HUGE, Result, Status, Task, Thinned, blame
 from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
-from flowdyn.systems import ODESystem
 
 METHODS = {
     "LSODA": integrate.LSODA,

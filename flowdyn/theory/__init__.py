@@ -1,6 +1,6 @@
 """What the theorems predict, by independent means: arrays in, arrays out."""
 
-from flowdyn.registry import lazy
+from flowdyn._tools.registry import lazy
 
 REGISTRY = {
     "ou_mean_cov": "moments",

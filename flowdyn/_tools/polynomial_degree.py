@@ -1,0 +1,74 @@
+"""Degree of a function as a polynomial, read off the operations that it is made of.
+
+    deg(f + g) = max(deg f, deg g),   deg(f g) = deg f + deg g,   deg(f^p) = p deg f,   all else: not a polynomial
+
+No value is computed, so a function that is quadratic near some points only (Huber, a clip) is not taken for one.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import Literal
+
+NOT_POLYNOMIAL = math.inf
+# operations that are linear in all their operands together
+SHAPES = "broadcast_in_dim reshape squeeze expand_dims slice split stack transpose concatenate rev pad copy"
+LINEAR = frozenset(f"add add_any sub neg reduce_sum cumsum convert_element_type real imag {SHAPES}".split())
+PRODUCTS = frozenset(["mul", "dot_general"])
+INDEXED = frozenset(["dynamic_slice", "gather", "select_n", "div"])  # linear if some operands are constants
+CALLS = frozenset(["pjit", "jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint"])
+
+
+def polynomial_degree(function: Callable, *shapes: Any) -> float:
+    """Largest degree of the outputs of ``function`` as polynomials in its arguments; inf if they are none.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from flowdyn._tools.polynomial_degree import polynomial_degree
+    >>> w = jax.ShapeDtypeStruct((3,), float)
+    >>> polynomial_degree(lambda w: w @ w + w[0], w), polynomial_degree(lambda w: jnp.abs(w).sum(), w)
+    (2, inf)
+    """
+    closed = jax.make_jaxpr(function)(*shapes)
+    return max(_degrees(closed.jaxpr, [1] * len(closed.jaxpr.invars)), default=0)
+
+
+def _degrees(jaxpr: Any, inputs: list[float]) -> list[float]:
+    known: dict[Any, float] = dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def of(atom: Any) -> float:
+        return 0 if isinstance(atom, Literal) else known.get(atom, 0)
+
+    for equation in jaxpr.eqns:
+        operands = [of(atom) for atom in equation.invars]
+        out = _outputs(equation, operands) if any(operands) else [0] * len(equation.outvars)
+        known.update(zip(equation.outvars, out, strict=True))
+    return [of(atom) for atom in jaxpr.outvars]
+
+
+def _outputs(equation: Any, operands: list[float]) -> list[float]:
+    name, count = equation.primitive.name, len(equation.outvars)
+    if name in CALLS:
+        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
+        return _degrees(getattr(inner, "jaxpr", inner), operands)
+    if name in LINEAR:
+        floats = all(np.issubdtype(v.aval.dtype, np.inexact) for v in equation.outvars)
+        return [max(operands) if floats else NOT_POLYNOMIAL] * count
+    if name in PRODUCTS:
+        return [sum(operands)] * count
+    if name == "square":
+        return [2 * operands[0]]
+    if name == "integer_pow" and equation.params["y"] >= 0:
+        return [equation.params["y"] * operands[0]]
+    if name == "pow" and isinstance(power := equation.invars[1], Literal) and power.val >= 0 and power.val % 1 == 0:
+        return [int(power.val) * operands[0]]
+    if name in INDEXED:
+        # what is chosen or divided may depend on the arguments; where, by what and how may not
+        where = operands[:1] if name == "select_n" else operands[1:]
+        values = operands[1:] if name == "select_n" else operands[:1]
+        return [NOT_POLYNOMIAL if any(where) else max(values)] * count
+    return [NOT_POLYNOMIAL] * count

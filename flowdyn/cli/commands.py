@@ -1,0 +1,259 @@
+"""The ``flowdyn`` command: eta-limit, solve, info, plot. Exit status 0; 1 if a run fails; 2 for wrong usage.
+
+Nothing heavy is imported before a command runs, so that ``flowdyn --help`` answers at once.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from typing import Any
+
+from flowdyn import _check
+from flowdyn.cli.inputs import add_method, add_problem, method_of, problem_of
+
+PROGRAM = "flowdyn"
+RANDOM_STEPS = 20  # of the largest step size, where a random ladder is given no time
+RESOLUTION = 0.15  # standard error over gap of a sampled rung: half a minute on the embedded problem
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be numbers separated by commas, got {text!r}") from None
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the argument parser."""
+    top = argparse.ArgumentParser(
+        PROGRAM, description="Training dynamics and their limits as the step size goes to zero.", allow_abbrev=False
+    )
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+
+    ladder = commands.add_parser("eta-limit", help="run a method at several eta, fit the order", allow_abbrev=False)
+    add_problem(ladder)
+    ladder.add_argument("--method", default="GradientDescent", help="GradientDescent (default), SGD, ...")
+    add_method(ladder)
+    ladder.add_argument("--etas", type=_numbers, help="step sizes, e.g. 0.04,0.02,0.01 (default: six halvings)")
+    ladder.add_argument(
+        "--order", type=int, help="order of the limit: 0 the flow, p its modified flow or equation (default 0; SGD: 1)"
+    )
+    ladder.add_argument("--error", help="sup (default); for random methods weak (default) or strong")
+    ladder.add_argument("--steps", type=int, help="steps of the largest eta, in place of --t")
+    ladder.add_argument(
+        "--resolution",
+        type=float,
+        default=RESOLUTION,
+        help=f"standard error over gap down to which means are sampled (default {RESOLUTION})",
+    )
+    _add_output(ladder)
+    ladder.set_defaults(run=_eta_limit)
+
+    single = commands.add_parser("solve", help="run one method or flow", allow_abbrev=False)
+    add_problem(single)
+    single.add_argument(
+        "--method", default="GradientFlow", help="GradientFlow (default), GradientDescent, ModifiedFlow, SGD, ..."
+    )
+    single.add_argument("--eta", type=float, help="step size, for the methods that have one")
+    single.add_argument("--order", type=int, help="order of ModifiedFlow or of a stochastic equation (default 1)")
+    single.add_argument("--steps", type=int, help="steps of a recursion, in place of --t")
+    add_method(single)
+    single.add_argument("--saves", type=int, default=101, help="times kept (default 101)")
+    _add_output(single)
+    single.set_defaults(run=_solve)
+
+    info = commands.add_parser("info", help="say what a file holds and how it was made", allow_abbrev=False)
+    info.add_argument("file", metavar="FILE")
+    info.set_defaults(run=_info)
+
+    picture = commands.add_parser("plot", help="draw a file", allow_abbrev=False)
+    picture.add_argument("file", metavar="FILE")
+    picture.add_argument("-o", "--figure", required=True, metavar="FIG", help="picture to write (.png, .pdf, .svg)")
+    picture.add_argument("--overwrite", action="store_true", help="replace an existing picture")
+    picture.set_defaults(run=_plot)
+    return top
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", metavar="FILE", help="NetCDF file to write")
+    command.add_argument("--figure", metavar="FIG", help="picture to write (.png, .pdf, .svg)")
+    command.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    top = parser()
+    options = top.parse_args(arguments)
+    if options.version:
+        import flowdyn
+
+        print(f"{PROGRAM} {flowdyn.__version__}")
+        return 0
+    if options.command is None:
+        top.print_usage(sys.stderr)
+        print(f"{PROGRAM}: error: a command is needed; see {PROGRAM} --help", file=sys.stderr)
+        return 2
+    warnings.showwarning = _one_line_warning
+    try:
+        options.run(options)
+    except _check.ArgumentError as error:
+        return _complain(error, 2)
+    except _check.FlowdynError as error:
+        return _complain(error, 1)
+    except MemoryError:
+        return _complain("out of memory; use fewer saves or less data", 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    return 0
+
+
+def _complain(error: Any, status: int) -> int:
+    text = _printable(" ".join(str(error).split()))
+    print(f"{PROGRAM}: error: {text}", file=sys.stderr)
+    return status
+
+
+def _one_line_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
+    if issubclass(category, _check.FlowdynWarning):
+        print(f"{PROGRAM}: warning: {message}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """Without control characters: a file's attributes must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse outputs that cannot be written before anything is computed."""
+    from flowdyn.results.storage import writable
+
+    if options.out:
+        writable(options.out, ".nc", options.overwrite)
+    if options.figure:
+        from flowdyn.plotting.figures import check_suffix
+
+        writable(options.figure, None, options.overwrite)
+        check_suffix(options.figure)
+
+
+def _write(ds: Any, options: argparse.Namespace) -> None:
+    import flowdyn as fd
+
+    if options.out:
+        fd.save(ds, options.out, overwrite=options.overwrite)
+        print(f"wrote {options.out}")
+    if options.figure:
+        _draw(ds, options.figure, options.overwrite)
+
+
+def _draw(ds: Any, path: str, overwrite: bool) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from flowdyn.plotting.figures import plot, save_figure
+
+    save_figure(plot(ds), path, overwrite)
+    print(f"wrote {path}")
+
+
+def _eta_limit(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    import flowdyn as fd
+    from flowdyn.convergence.default_scales import default_time, stable_eta
+    from flowdyn.convergence.eta_limits import RANDOM_RUNGS, RUNGS
+
+    _check_outputs(options)
+    problem, w0 = problem_of(options)
+    if options.t is not None and options.steps is not None:
+        raise _check.fail("--steps", "excludes --t", options.steps)
+    order, options.order = options.order, None  # of the limit, not of the method
+    random = method_of(options, problem, eta=1.0).is_random
+    t = options.t if options.steps is None and options.t is not None else default_time(problem, w0)
+    etas = options.etas
+    if etas is None:
+        largest = stable_eta(problem, w0, _check.real("--t", t, positive=True))
+        if random:  # one sample's curvature is up to n times that of the mean
+            largest *= min(1.0, 3 * ((options.batch_size or 1) / (problem.sample_count or 1)) ** 0.5)
+        etas = (largest / 2.0 ** np.arange(RANDOM_RUNGS if random else RUNGS)).tolist()
+    if random and options.t is None:
+        t = RANDOM_STEPS * max(etas)  # sampled means are dear
+    if options.steps is not None:
+        t = _check.integer("--steps", options.steps, minimum=1) * max(etas)
+    method = method_of(options, problem, eta=max(etas))
+    more = {"order": order, "error": options.error, "realizations": options.realizations, "seed": options.seed}
+    if random:
+        more["resolution"] = options.resolution
+    ladder = fd.eta_limit(method, w0, t, etas, **more)
+    print(f"{ladder.attrs['title']} ({type(problem).__name__}, up to t = {float(ladder.t.max()):g})")
+    for line in _ladder_lines(ladder):
+        print(line)
+    if ladder.attrs["verdict"] != "resolved":
+        print(ladder.attrs["verdict"])
+    _write(ladder, options)
+
+
+def _ladder_lines(ladder: Any) -> list[str]:
+    """The table of a ladder and its fitted order."""
+    weak = "observable" in ladder.dims
+    what = f"{ladder.attrs['flowdyn_kind'].split()[0]} error" if weak else "sup error"
+    lines = [f"{'eta':>12} {'steps':>9} {what:>12}" + (f" {'std. error':>12}" if weak else "")]
+    for i in range(ladder.sizes["eta"]):
+        row = ladder.isel(eta=i)
+        steps = int(row.k.max())
+        if weak:
+            numbers = f"{float(row.error[0]):12.4e} {float(row.standard_error[0]):12.4e}"
+        else:
+            numbers = f"{float(row.sup_error):12.4e}"
+        lines.append(f"{float(row.eta):12.6g} {steps:9d} {numbers}")
+    first = ladder.isel(observable=0) if weak else ladder
+    low, high = first.order_interval.values
+    expected = float(ladder.order_expected)
+    lines.append(f"order {float(first.order):.4f}, 95 % interval [{low:.4f}, {high:.4f}], expected {expected:g}")
+    return lines
+
+
+def _solve(options: argparse.Namespace) -> None:
+    import flowdyn as fd
+    from flowdyn.convergence.default_scales import default_time
+
+    _check_outputs(options)
+    problem, w0 = problem_of(options)
+    system = method_of(options, problem)
+    t = options.t if options.t is not None or options.steps is not None else default_time(problem, w0)
+    more = {"saves": options.saves, "seed": options.seed, "realizations": options.realizations}
+    run = fd.solve(system, w0, t, steps=options.steps, **more)
+    last = run.isel(t=-1).mean("realization") if "realization" in run.dims else run.isel(t=-1)
+    end, loss, norm = float(run.t[-1]), float(last.loss), float(last.grad_norm)
+    print(f"{run.attrs['title']}: t = {end:g}, loss = {loss:.6g}, grad_norm = {norm:.3g}")
+    _write(run, options)
+
+
+def _info(options: argparse.Namespace) -> None:
+    import flowdyn as fd
+
+    with fd.load(options.file) as ds:
+        lines = [f"{key}: {value}" for key, value in ds.attrs.items()]
+        lines.append("dimensions: " + ", ".join(f"{dim} = {size}" for dim, size in ds.sizes.items()))
+        lines += [f"group {name}: {part.attrs.get('title', '')}" for name, part in getattr(ds, "children", {}).items()]
+        for name, variable in ds.variables.items():
+            lines.append(f"  {name}({', '.join(map(str, variable.dims))}): {variable.attrs.get('long_name', '')}")
+    print(_printable("\n".join(lines)))
+
+
+def _plot(options: argparse.Namespace) -> None:
+    import flowdyn as fd
+    from flowdyn.results.storage import writable
+
+    writable(options.figure, None, options.overwrite)
+    with fd.load(options.file) as ds:
+        _draw(ds, options.figure, options.overwrite)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Variance reduction that no expectation is paid for: a path is compared with its own linearisation.
+
+    w+ = m(w),   u+ = Dm(w) u + xi(w),      m = E step,  xi = step - m  with the path's own random numbers
+
+E u = 0 exactly, so g(x) - grad g(w) . u has the mean of g(x) with the part of its variance that is linear in the noise
+taken out: of order h instead of 1 in small noise, and nothing at all where step and g are linear.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn._tools.randomness import Ask, Draw
+from flowdyn.methods.stochastic_base import RandomRecursion, SDESystem
+from flowdyn.methods.systems import System
+from flowdyn.problems.base import Variable, Vector
+from flowdyn.schedules import Schedule, as_schedule
+
+
+class _Inner(RandomRecursion):
+    """What the wrappers below take over from the system that they wrap."""
+
+    eta: Schedule
+
+    def layout(self, size: int) -> tuple[Variable, ...]:
+        """One vector; these systems are never labelled."""
+        return (Variable("w", ("param",), (size,), "state"),)
+
+    def ravel(self, w0: Any) -> np.ndarray:
+        """Flat already."""
+        return np.asarray(w0)
+
+    def limit(self, order: int = 0) -> System:
+        """They have none of their own."""
+        raise NotImplementedError
+
+
+class EulerScheme(_Inner):
+    """Euler-Maruyama's steps of an Ito equation, as a recursion of step size eta."""
+
+    equation: SDESystem
+    eta: Schedule
+    dimension: int = eqx.field(static=True)
+
+    def __init__(self, equation: SDESystem, eta: float, dimension: int):
+        self.equation, self.eta, self.dimension = equation, as_schedule("eta", eta), dimension
+
+    @property
+    def problem(self) -> Any:
+        """Of the equation."""
+        return self.equation.problem  # type: ignore[attr-defined]
+
+    @property
+    def ask(self) -> Ask:
+        """One normal a Brownian motion."""
+        return Ask(numbers=self.dimension)
+
+    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+        """``X + f h + g dW``."""
+        h = self.eta(k)
+        return self.mean_step(k, state) + self.equation.kick(h * k, state, jnp.sqrt(h) * draw.numbers)
+
+    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+        """``X + f h``."""
+        h = self.eta(k)
+        return state + h * self.equation.drift_as("ito", h * k, state)
+
+
+class Controlled(_Inner):
+    """State [x, w, u]: a path, the mean recursion, and the path's linearisation about it."""
+
+    inner: RandomRecursion
+    eta: Schedule
+
+    def __init__(self, inner: RandomRecursion):
+        self.inner, self.eta = inner, inner.eta
+
+    @property
+    def problem(self) -> Any:
+        """Of the path."""
+        return self.inner.problem  # type: ignore[attr-defined]
+
+    @property
+    def ask(self) -> Ask:
+        """As the path."""
+        return self.inner.ask
+
+    @property
+    def epoch(self) -> int:
+        """As the path."""
+        return self.inner.epoch
+
+    @property
+    def epoch_words(self) -> int:
+        """As the path."""
+        return self.inner.epoch_words
+
+    def begin(self, words: jax.Array) -> Any:
+        """As the path."""
+        return self.inner.begin(words)
+
+    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+        """One step of all three with the same random numbers."""
+        x, w, u = jnp.split(state, 3)
+        mean, slope = jax.jvp(lambda v: self.inner.mean_step(k, v), (w,), (u,))
+        noise = self.inner.step(k, w, draw, memory) - mean
+        return jnp.concatenate([self.inner.step(k, x, draw, memory), mean, slope + noise])
+
+    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+        """Not needed: a controlled path is not controlled again."""
+        raise NotImplementedError
+
+
+def controlled_start(w0: np.ndarray) -> np.ndarray:
+    """State [w0, w0, 0]."""
+    return np.concatenate([w0, w0, np.zeros_like(w0)])
+
+
+def controlled_value(function: Callable, state: Vector) -> jax.Array:
+    """``g(x) - grad g(w) . u`` of a state [x, w, u]."""
+    x, w, u = jnp.split(state, 3)
+    return function(x) - jax.jvp(function, (w,), (u,))[1]

@@ -1,0 +1,1 @@
+"""Pictures of Datasets, also of files loaded years later."""

@@ -1,0 +1,1 @@
+"""Results: arrays to labelled Datasets, recipes of how they were made, files."""

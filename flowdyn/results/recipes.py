@@ -1,0 +1,224 @@
+"""Systems as data, and back: what a file says about how it was made, and the same objects again.
+
+    {"class": "GradientDescent", "args": {"problem": {"class": "LinearRegression", "args": {"X": {"array": "X"}, ...}},
+     "eta": 0.01}}
+
+Names are looked up in the registries only; nothing in a file is ever executed. A user's own functions are named with
+the hash of their source, and must be handed in again.
+"""
+
+import hashlib
+import inspect
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from flowdyn import _check, methods, problems, schedules, solvers
+from flowdyn._tools.registry import look_up
+from flowdyn.methods.systems import System
+from flowdyn.problems.base import Problem
+from flowdyn.problems.inputs import Labels
+from flowdyn.solvers.base import Solver
+
+MAX_JSON = 1 << 18  # characters of a description that is read from a file
+NAMES = {**problems.REGISTRY, **methods.REGISTRY, **dict.fromkeys(schedules.REGISTRY, "schedules")}
+
+# variable name -> (dims, values, long name)
+Arrays = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
+
+
+def describe(module: Any) -> tuple[dict[str, Any], Arrays]:
+    """Return a JSON-able description of a system and the arrays that it refers to."""
+    arrays: Arrays = {}
+    return _object(module, arrays), arrays
+
+
+def describe_solver(solver: Solver) -> dict[str, Any]:
+    """Name and effective options of a solver."""
+    return {"class": type(solver).__name__, "args": solver.config()}
+
+
+def _object(module: Any, arrays: Arrays) -> dict[str, Any]:
+    name = type(module).__name__
+    if name not in NAMES:
+        return {"custom": name}
+    args = module.config() if isinstance(module, Problem | System) else dict(vars(module))
+    declared = module.arrays if isinstance(module, Problem) else {}
+    spec = {}
+    for key, value in args.items():
+        if key == "w0_like":
+            spec[key] = _skeleton(value)
+            continue
+        dims, long_name = declared.get(key, (None, f"{key} of {name}"))
+        spec[key] = _value(value, key, dims, long_name, arrays)
+    return {"class": name, "args": spec}
+
+
+def _value(value: Any, name: str, dims: tuple[str, ...] | None, long_name: str, arrays: Arrays) -> Any:
+    if isinstance(value, schedules.Constant):
+        return float(value.eta)
+    if isinstance(value, Problem | System | schedules.Schedule):
+        return _object(value, arrays)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {k: _value(v, f"{name}_{k}", None, f"{long_name}, {k}", arrays) for k, v in value.items()}}
+    if type(value) in (list, tuple):
+        parts = [_value(v, f"{name}_{i}", None, f"{long_name}, entry {i}", arrays) for i, v in enumerate(value)]
+        return {type(value).__name__: parts}
+    if hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if array.ndim == 0:
+            return array.item()
+        arrays[name] = (dims or tuple(f"{name}_dim_{axis}" for axis in range(array.ndim)), array, long_name)
+        return {"array": name}
+    return _custom(value)
+
+
+def _custom(value: Any) -> dict[str, str]:
+    try:
+        source = inspect.getsource(value)
+    except (TypeError, OSError):
+        source = ""
+    label = getattr(value, "__qualname__", type(value).__name__)
+    return {"custom": label} | ({"sha256": hashlib.sha256(source.encode()).hexdigest()} if source else {})
+
+
+def _skeleton(tree: Any) -> Any:
+    """Structure of the parameters: nested dicts, lists and tuples of shapes; anything else must be handed in."""
+    if isinstance(tree, dict) and all(isinstance(key, str) for key in tree):
+        return {"dict": {key: _skeleton(part) for key, part in tree.items()}}
+    if type(tree) in (list, tuple):
+        return {type(tree).__name__: [_skeleton(part) for part in tree]}
+    if hasattr(tree, "__array__") and np.asarray(tree).dtype.kind == "f":
+        return {"zeros": list(np.shape(tree))}
+    return None if tree is None else {"custom": type(tree).__name__}
+
+
+def read_json(text: Any, what: str) -> Any:
+    """Parse JSON from a file strictly: bounded, finite numbers, no duplicate keys."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) < len(keys):
+            raise ValueError("duplicate keys")
+        return dict(pairs)
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is not allowed")
+
+    try:
+        if not isinstance(text, str) or len(text) > MAX_JSON:
+            raise ValueError("missing or too long")
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise _check.FileError(f"attribute {what} must be valid JSON, got {error}; the file is damaged") from None
+
+
+def rebuild(ds: Any, loss: Callable | None = None, **custom: Any) -> tuple[System, Any, dict[str, Any]]:
+    """Return (system, w0, options) such that ``solve(system, w0, **options)`` gives the numbers of `ds` again.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A run made by :func:`flowdyn.solve`, perhaps loaded from a file.
+    loss : callable, optional
+        The loss of a CustomProblem: functions do not travel in files.
+    **custom
+        Other functions by the name of their argument: ``predict``, ``sample_losses``, ``f``, ``w0_like``, ``observe``.
+
+    Raises
+    ------
+    ArgumentError
+        If a function is missing, or `ds` is not a run.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+    >>> system, w0, options = fd.rebuild(run)
+    >>> bool((fd.solve(system, w0, **options).w == run.w).all())
+    True
+    """
+    from flowdyn.results.dataset import initial_of
+
+    if ds.attrs.get("flowdyn_kind") != "run":
+        raise _check.fail(
+            "ds", "must be one run made by flowdyn.solve", ds.attrs.get("flowdyn_kind"), "ladders hold many"
+        )
+    handed = {"loss": loss, **custom}
+    observe = handed.pop("observe", None)
+    system = _build(read_json(ds.attrs.get("flowdyn_system"), "flowdyn_system"), ds, handed)
+    if not isinstance(system, System):
+        raise _check.FileError("attribute flowdyn_system must describe a method; the file is damaged")
+    solver = read_json(ds.attrs.get("flowdyn_solver"), "flowdyn_solver")
+    options = read_json(ds.attrs.get("flowdyn_options"), "flowdyn_options")
+    names = options.pop("observe", [])
+    if sorted(names) != sorted(observe or {}):
+        raise _check.fail("observe", f"must hand in the functions {names} again", sorted(observe or {}))
+    if options.get("t") == "inf":
+        options["t"] = np.inf
+    elif options.get("t") == "array":
+        options["t"] = np.asarray(ds["t_requested" if "t_requested" in ds else "t"].values)
+    options["stop"] = {name: tuple(rule) for name, rule in options["stop"].items()} if options.get("stop") else None
+    cls = look_up("flowdyn_solver", solver.get("class"), "flowdyn.solvers", solvers.REGISTRY)
+    options |= {"solver": cls(**solver.get("args", {})), "observe": observe}
+    return system, initial_of(ds, system), options
+
+
+def _build(spec: Any, ds: Any, handed: Mapping[str, Any], name: str = "system") -> Any:
+    if not isinstance(spec, dict):
+        return spec
+    if "custom" in spec:
+        return _handed(spec, handed, name)
+    if "array" in spec:
+        if spec["array"] not in ds:
+            raise _check.FileError(f"variable {spec['array']!r} must be in the file: {name} refers to it")
+        return np.asarray(ds[spec["array"]].values)
+    if "zeros" in spec:
+        return np.zeros([_check.integer("shape", n, minimum=0) for n in spec["zeros"]])
+    if "dict" in spec:
+        return {key: _build(part, ds, handed, key) for key, part in spec["dict"].items()}
+    for kind in (list, tuple):
+        if kind.__name__ in spec:
+            return kind(_build(part, ds, handed, name) for part in spec[kind.__name__])
+    cls = _class(spec.get("class"))
+    if not isinstance(spec.get("args"), dict):
+        raise _check.FileError("attribute flowdyn_system must give the arguments of each class; the file is damaged")
+    args = {key: _build(part, ds, handed, key) for key, part in spec["args"].items()}
+    allowed = inspect.signature(cls).parameters
+    unknown = set(args) - set(allowed)
+    if unknown:
+        raise _check.FileError(
+            f"attribute flowdyn_system has arguments {sorted(unknown)} that {cls.__name__} does not take"
+        )
+    if "labels" in allowed:
+        coords = {dim: ds[dim].values for dim in ("feature", "sample", "param") if dim in ds.coords}
+        args["labels"] = Labels(coords, {"target": ds.attrs["target"]} if "target" in ds.attrs else None)
+    return cls(**args)
+
+
+def _class(name: Any) -> Any:
+    if name in schedules.REGISTRY:
+        return schedules.REGISTRY[name]
+    package, registry = (problems, problems.REGISTRY) if name in problems.REGISTRY else (methods, methods.REGISTRY)
+    return look_up("flowdyn_system", name, package.__name__, registry)
+
+
+def _handed(spec: Mapping[str, Any], handed: Mapping[str, Any], name: str) -> Any:
+    given = handed.get(name)
+    if given is None:
+        raise _check.ArgumentError(
+            f"`{name}` must be handed in again, got a file that only names it ({spec['custom']}); "
+            f"call rebuild(ds, {name}=...)"
+        )
+    if "sha256" in spec and _custom(given).get("sha256", spec["sha256"]) != spec["sha256"]:
+        warnings.warn(
+            f"`{name}` differs in its source from the one that made this file ({spec['custom']})",
+            _check.FlowdynWarning,
+            stacklevel=4,
+        )
+    return given

@@ -1,0 +1,159 @@
+"""Functionals of the state: the problem's own observables and a user's, and the stop rules built on them.
+
+margin(state) = max over rules of  threshold - value  ("<")  or  value - threshold  (">"):   >= 0 means stop
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn._tools.compiled import bind, map_blocks, map_rows, padded
+from flowdyn.methods.systems import System
+from flowdyn.observables import Observable
+from flowdyn.problems.base import Variable
+from flowdyn.solvers.base import Stop
+
+RESERVED = ("t", "k", "eta", "realization", "start", "status", "t_stop")
+
+
+def _own(system: System, state: jax.Array) -> dict[str, jax.Array]:
+    return system.observables(state)
+
+
+def _value(system: System, function: Callable, state: Any) -> Any:
+    """Flat parameters for our own observables, the user's view of them for a user's function."""
+    return function(system.project(state) if isinstance(function, Observable) else system.user_view(state))
+
+
+def _rules(system: System, spec: tuple, state: jax.Array, thresholds: jax.Array) -> jax.Array:
+    """Margin of each rule; `spec` is a tuple of (observable name or user function, sign)."""
+    own = system.observables(state)
+    values = [own[what] if isinstance(what, str) else _value(system, what, state) for what, _ in spec]
+    signs = jnp.array([sign for _, sign in spec])
+    return signs * (jnp.stack([jnp.asarray(v, dtype=float).reshape(()) for v in values]) - thresholds)
+
+
+def _margin(system: System, spec: tuple, state: jax.Array, thresholds: jax.Array) -> jax.Array:
+    return jnp.max(_rules(system, spec, state, thresholds))
+
+
+def _all_rules(system: System, spec: tuple, states: jax.Array, thresholds: jax.Array) -> jax.Array:
+    return jax.vmap(lambda state: _rules(system, spec, state, thresholds))(states)
+
+
+class Observer:
+    """The observables of one run, their layout, and how they are computed for many states."""
+
+    def __init__(self, system: System, observe: Mapping[str, Callable] | None, state0: np.ndarray):
+        self.system, self.state0 = system, state0
+        if observe is not None and not isinstance(observe, Mapping):
+            raise _check.fail("observe", "must map names to functions", observe, "e.g. {'norm': jnp.linalg.norm}")
+        self.functions = dict(observe or {})
+        self.traceable = system.is_traceable(state0)
+        # a member's observables are the same bits in an ensemble of any size
+        self.map = map_blocks if system.is_random else map_rows
+        own = system.observable_variables
+        taken = {v.name for v in (*own, *system.layout(state0.size))} | set(RESERVED)
+        for name, function in self.functions.items():
+            if not isinstance(name, str) or not name.isidentifier():
+                raise _check.fail("observe", "must map names (letters, digits, underscore) to functions", name)
+            if name in taken:
+                way_out = "leave it out if it is the same, or call it something else"
+                raise _check.fail("observe", "must not reuse a name of the Dataset", name, way_out)
+            _check.function(f"observe[{name!r}]", function, "of the parameters, g(w)", 1)
+        self.variables = (*own, *(self._layout(name) for name in self.functions))
+
+    def _layout(self, name: str) -> Variable:
+        function = self.functions[name]
+        try:
+            value = self._user_rows(function, self.state0[None])[0]
+        except (TypeError, ValueError) as error:
+            if isinstance(error, _check.ArgumentError):
+                raise
+            reason = " ".join(str(error).split())[:160]
+            raise _check.fail(f"observe[{name!r}]", "must be defined at the start", reason) from error
+        if isinstance(function, Observable):
+            return self._fitting(function.variable(name, value))
+        if value.dtype.kind not in "biuf":
+            raise _check.fail(f"observe[{name!r}]", "must return real numbers", value)
+        dims = tuple(f"{name}_dim_{axis}" for axis in range(value.ndim))
+        return Variable(name, dims, value.shape, f"observable {name}")
+
+    def _fitting(self, found: Variable) -> Variable:
+        """Refuse an observable made for a problem of another size."""
+        known = {d: n for v in self.system.layout(self.state0.size) for d, n in zip(v.dims, v.shape, strict=True)}
+        for dim, size in zip(found.dims, found.shape, strict=True):
+            if known.get(dim, size) != size:
+                raise _check.fail(
+                    f"observe[{found.name!r}]",
+                    f"must be made for the system's problem, whose `{dim}` has {known[dim]} entries",
+                    f"{size} of them",
+                )
+        return found
+
+    def _user_rows(self, function: Callable, states: np.ndarray) -> np.ndarray:
+        if not self.traceable:
+            return np.array([np.asarray(_value(self.system, function, state)) for state in states])
+        try:
+            return self.map(_Viewed(function), self.system, states)
+        except jax.errors.JAXTypeError as error:
+            raise _check.ArgumentError(
+                f"`observe` functions must be written with jax.numpy, got {str(error).splitlines()[0]}"
+            ) from None
+
+    def rows(self, states: np.ndarray) -> dict[str, np.ndarray]:
+        """Values of all observables for states (R, S), one row each."""
+        if not len(states):
+            return {v.name: np.empty((0, *v.shape)) for v in self.variables}
+        own = self.map(_own, self.system, states) if self.system.observable_variables else {}
+        return own | {name: self._user_rows(function, states) for name, function in self.functions.items()}
+
+    def stop(self, asked: Mapping[str, Any] | None) -> Stop | None:
+        """Check `stop` and build its margins."""
+        if not asked:
+            return None
+        if not isinstance(asked, Mapping):
+            raise _check.fail("stop", "must map names to rules", asked, 'e.g. {"loss": ("<", 1e-12)}')
+        names = [v.name for v in self.variables if not v.shape]
+        spec, thresholds, words = [], [], []
+        for name, rule in asked.items():
+            _check.choice("stop", name, names)
+            if not (isinstance(rule, tuple | list) and len(rule) == 2 and rule[0] in ("<", ">")):
+                raise _check.fail(f"stop[{name!r}]", 'must be ("<", value) or (">", value)', rule)
+            spec.append((self.functions.get(name, name), 1.0 if rule[0] == ">" else -1.0))
+            thresholds.append(_check.real(f"stop[{name!r}]", rule[1]))
+            words.append(f"{name} {rule[0]} {thresholds[-1]:g}")
+        limits = np.array(thresholds)
+        if self.traceable:
+            compiled = bind(_all_rules, self.system, tuple(spec))
+
+            def rules(states: np.ndarray) -> np.ndarray:
+                return np.asarray(compiled(padded(states), limits))[: len(states)]
+        else:
+
+            def rules(states: np.ndarray) -> np.ndarray:
+                values = [[float(_value(self.system, what, s)) for what, _ in spec] for s in states]  # type: ignore[arg-type]
+                return np.array([sign for _, sign in spec]) * (np.array(values) - limits)
+
+        return Stop(rules, _margin, tuple(spec), limits, " or ".join(words))
+
+
+class _Viewed:
+    """A function of the state as a kernel that compares by the user's function, so that it compiles once."""
+
+    def __init__(self, function: Callable):
+        self.function = function
+
+    def __call__(self, system: System, state: jax.Array) -> Any:
+        return jnp.asarray(_value(system, self.function, state))
+
+    def __eq__(self, other: object) -> bool:
+        # identity: a bound method of a module compares and hashes its arrays, which cannot be hashed
+        return isinstance(other, _Viewed) and self.function is other.function
+
+    def __hash__(self) -> int:
+        return id(self.function)

@@ -1,0 +1,124 @@
+"""Which times are kept: one place turns every way to say it into ticks of the clock, and results onto them."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.methods.systems import Recursion, System
+from flowdyn.solvers.base import Result
+
+MAX_SAVES = 10**8  # of which the times alone take 0.8 GB
+ON_CLOCK = 1e-9  # relative distance at which a requested time counts as a tick
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Save times `t` (None: open end), step numbers `k` for recursions, and a note on rounding."""
+
+    t: np.ndarray | None
+    k: np.ndarray | None
+    saves: int
+    requested: np.ndarray | None  # a user's own array, whose bits are kept
+    note: str = ""
+
+    def align(self, results: list[Result], size: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Times (T,), step numbers and states (B, T, size) of one or more results; missing rows are NaN.
+
+        A single run that was stopped ends at its stop; every other early end keeps the whole grid.
+        """
+        alone = len(results) == 1
+        if alone and (self.t is None or results[0].status == "stopped"):
+            only = results[0]
+            return only.t, only.k, only.states[None]
+        if self.t is None:
+            raise _check.fail(
+                "t", "must be finite for several starts", np.inf, "give an end time, or run them one by one"
+            )
+        states = np.full((len(results), len(self.t), size), np.nan)
+        for row, result in zip(states, results, strict=True):
+            # a stopped member's last row is the stop itself, which need not be a save time
+            count = (
+                int(np.searchsorted(self.t, result.t_stop, side="right"))
+                if result.status == "stopped"
+                else len(result.t)
+            )
+            row[:count] = result.states[:count]
+        return self.t, self.k, states
+
+
+def make_grid(
+    system: System,
+    t: Any,
+    steps: int | None,
+    saves: int,
+    t0: float,
+    k0: int,
+    has_stop: bool,
+) -> Grid:
+    """Resolve `t`, `steps` and `saves`."""
+    count = saves if steps is None else min(saves, _check.integer("steps", steps, minimum=1) + 1)
+    if count > MAX_SAVES:
+        raise _check.fail("saves", f"must be at most {MAX_SAVES:,}", saves, "a picture or a fit needs far fewer")
+    if (t is None) == (steps is None):
+        raise _check.fail("t", "or `steps` must be given, and not both", (t, steps))
+    if steps is not None:
+        if not isinstance(system, Recursion):
+            raise _check.fail("steps", "is for recursions; a flow takes `t`", steps)
+        return _steps_grid(system, k0 + _check.integer("steps", steps, minimum=1), saves, k0)
+    if np.ndim(t):
+        array = _check.times("t", t)
+        if array[0] < t0:
+            raise _check.fail("t", f"must not start before {t0:g}, where the run starts", array[0])
+        if not isinstance(system, Recursion):
+            return Grid(array, None, saves, array)
+        k = on_clock(system, array)
+        return Grid(array, k, saves, array)
+    end = _end(t, t0, has_stop)
+    if np.isinf(end):
+        return Grid(None, None, saves, None)
+    if isinstance(system, Recursion):
+        last = system.increments.steps_until(end, 10**12)
+        if last <= k0:
+            raise _check.fail(
+                "t",
+                f"must reach at least one step of the clock, {float(system.clock(k0 + 1)):g}",
+                t,
+                "use a smaller eta",
+            )
+        note = f"the end t = {end:g} was rounded down to step {last}"
+        return _steps_grid(system, last, saves, k0, note if float(system.clock(last)) != end else "")
+    return Grid(np.linspace(t0, end, saves), None, saves, None)
+
+
+def _end(t: Any, t0: float, has_stop: bool) -> float:
+    try:
+        end = float(t)
+    except (TypeError, ValueError):
+        raise _check.fail("t", "must be an end time or an array of times", t) from None
+    if np.isnan(end) or end <= t0:
+        raise _check.fail("t", f"must be after {t0:g}, where the run starts", t)
+    if np.isinf(end) and not has_stop:
+        raise _check.fail("t", "must be finite unless `stop` is given", t, 'e.g. stop={"grad_norm": ("<", 1e-8)}')
+    return end
+
+
+def _steps_grid(system: Any, last: int, saves: int, k0: int, note: str = "") -> Grid:
+    k = np.unique(np.rint(np.linspace(k0, last, min(saves, last - k0 + 1))).astype(np.int64))
+    return Grid(system.clock(k), k, saves, None, note)
+
+
+def on_clock(system: Recursion, t: np.ndarray) -> np.ndarray:
+    """Step numbers of the times `t`, which must be ticks of the system's clock."""
+    k = system.increments.nearest(t)
+    ticks = system.clock(k)
+    off = np.abs(ticks - t) > ON_CLOCK * np.maximum(np.abs(t), 1e-300)
+    if off.any():
+        i = int(np.argmax(off))
+        around = system.clock(np.array([k[i], k[i] + (1 if t[i] > ticks[i] or k[i] == 0 else -1)]))
+        raise _check.ArgumentError(
+            f"`t` must hold times of the clock of {type(system).__name__}, got t[{i}] = {t[i]:.12g}; the nearest are "
+            f"{around.min():.12g} and {around.max():.12g}"
+        )
+    return k

@@ -1,0 +1,91 @@
+"""What a block of an ensemble runs, and how many members it holds.
+
+A sum's last bit may change with the size of the batch that it is vectorised over. Where a step holds one, the size of a
+block does not depend on the number of members; elsewhere it is whatever is fastest.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core
+import numpy as np
+
+from flowdyn._tools import randomness
+from flowdyn._tools.compiled import CACHE_SIZE, join, split
+from flowdyn._tools.randomness import Ask
+from flowdyn.solvers.base import Task
+
+WIDE, NARROW = 2**17, 2**13  # numbers a block holds, without and with contractions
+_EXACT_ORDER = ("dot_general", "reduce_sum", "reduce_prod", "cumsum", "scatter-add", "sort", "conv_general_dilated")
+
+
+class Plan(NamedTuple):
+    """What the compiled loop depends on: the step, what it draws, and whether it stops."""
+
+    step: Callable  # step(system, When, extra, state, memory, draw) -> state
+    ask: Ask
+    refine: int = 1
+    stop: tuple | None = None  # (traced margin, spec)
+    ahead: int = 1  # steps whose words are made together
+
+
+class When(NamedTuple):
+    """Step number, time and time step."""
+
+    n: Any
+    t: Any
+    h: Any
+
+
+class Legs(NamedTuple):
+    """Steps from one save to the next: numbers first .. last - 1, from time t on, h each; `extra` per leg."""
+
+    first: np.ndarray  # (T,)
+    last: np.ndarray  # (T,)
+    t: np.ndarray  # (T,)
+    h: np.ndarray  # (T,)
+    extra: Any = ()
+
+
+def block_size(task: Task, plan: Plan, legs: Legs, epoch: int, epoch_words: int) -> int:
+    """Members that run together."""
+    system, ask = task.system, plan.ask
+    width = max(task.state0.size, ask.words, ask.numbers, epoch_words // 2, 1)
+    arrays, structure = split(system)
+    extra = jax.tree.map(lambda a: a[0], legs.extra)
+    leaves, shape_of = jax.tree.flatten((list(map(np.asarray, arrays)), extra))
+    shapes = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
+    if _step_contracts(structure, shape_of, shapes, plan, task.state0.size, epoch_words):
+        return int(np.clip(2 ** int(np.log2(max(NARROW / width, 1))), 16, 1024))
+    cap = int(np.clip(2 ** int(np.log2(max(WIDE / width, 1))), 64, 16384))
+    blocks = -(-task.members // cap)
+    return -(-task.members // (64 * blocks)) * 64
+
+
+@functools.lru_cache(maxsize=CACHE_SIZE)
+def _step_contracts(structure: tuple, tree: Any, shapes: tuple, plan: Plan, size: int, epoch_words: int) -> bool:
+    """Whether a step sums over anything, read off its program."""
+    arrays, extra = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(*shape) for shape in shapes])
+
+    def step(arrays: Any, extra: Any, state: Any, words: Any, numbers: Any, epoch: Any) -> Any:
+        system = join(arrays, structure)
+        memory = system.begin(epoch) if epoch_words else ()
+        return plan.step(system, When(0, 0.0, 1.0), extra, state, memory, randomness.Draw(words, numbers))
+
+    real = [jax.ShapeDtypeStruct((n,), np.float64) for n in (size, plan.ask.numbers)]
+    drawn = [jax.ShapeDtypeStruct((n,), np.uint32) for n in (plan.ask.words, epoch_words)]
+    return _contracts(jax.make_jaxpr(step)(arrays, extra, real[0], drawn[0], real[1], drawn[1]).jaxpr)
+
+
+def _contracts(jaxpr: Any) -> bool:
+    """Whether a program sums over anything, in an order that may depend on the size of the batch."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in _EXACT_ORDER and any(
+            np.prod(v.aval.shape, dtype=int) > 1 for v in equation.invars[:2]
+        ):
+            return True
+        if any(_contracts(inner) for inner in jax.extend.core.jaxprs_in_params(equation.params)):
+            return True
+    return False
