@@ -25,12 +25,12 @@ REGISTRY = {
     "linearize": "methods.ornstein_uhlenbeck",
     "solve": "running.integration",
     "eta_limit": "convergence.eta_limits",
-    "predict": "convergence.prediction",
+    "fast_forward": "convergence.prediction",
     "save": "results.storage",
     "load": "results.storage",
-    "rebuild": "results.recipes",
+    "rebuild": "running.rebuilding",
     "plot": "plotting.figures",
     **dict.fromkeys(["FlowdynError", "ArgumentError", "RunError", "FileError", "FlowdynWarning"], "_check"),
 }
 __all__ = [*MODULES, *REGISTRY]
-__getattr__, __dir__ = lazy(__name__, REGISTRY, MODULES)
+__getattr__, __dir__ = lazy(__name__, REGISTRY, MODULES, renamed={"predict": "fast_forward"})

@@ -104,17 +104,25 @@ def real(name: str, value: Any, *, positive: bool = False, nonnegative: bool = F
     return number
 
 
-def integer(name: str, value: Any, *, minimum: int) -> int:
-    """Return `value` as an int of at least `minimum` and at most 2**62; 3.0 and True are refused."""
+def integer(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int:
+    """Return `value` as an int from `minimum` to `maximum`; 3.0 and True are refused."""
     try:
         number = operator.index(value)
     except TypeError:
         raise fail(name, "must be a whole number", value) from None
     if isinstance(value, bool) or number < minimum:
         raise fail(name, f"must be at least {minimum}", value)
-    if number > 2**62:  # numbers of steps are counted in int64
-        raise fail(name, "must be at most 2**62", value)
+    if number > maximum:  # numbers of steps are counted in int64
+        raise fail(name, "must be at most 2**62" if maximum == 2**62 else f"must be at most {maximum:,}", value)
     return number
+
+
+def seed(value: Any, name: str = "seed") -> int:
+    """Return `value` as a seed: 63 bits of a key of random numbers; a larger one would lose its head without a word."""
+    try:
+        return integer(name, value, minimum=0, maximum=2**63 - 1)
+    except ArgumentError:
+        raise fail(name, "must be a whole number from 0 to 2**63 - 1", value) from None
 
 
 def function(name: str, value: Any, form: str, count: int) -> Callable:

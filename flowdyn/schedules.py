@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.problems.inputs import leaf
+from flowdyn._tools.leaves import leaf
 
 
 class Schedule(eqx.Module):

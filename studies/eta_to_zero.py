@@ -34,7 +34,7 @@ def study(quick: bool = False) -> Outcome:
     ticks_at(axes[0], etas, "{:.2g}")
     # prediction at a tiny eta, against the closed form of a quadratic: (1 - eta lam)^(t/eta)
     q = fd.problems.CustomProblem(lambda w: 0.5 * w[0] ** 2 + w[1] ** 2, np.array([1.0, 1.0]))
-    far = fd.predict(fd.GradientDescent(q, 1e-8), q.init(), t=1.0)
+    far = fd.fast_forward(fd.GradientDescent(q, 1e-8), q.init(), t=1.0)
     truth = np.exp(np.log1p(-1e-8 * np.array([1.0, 2.0])) * 1e8)
     claims.append(
         at_most(

@@ -58,5 +58,8 @@ def study(quick: bool = False) -> Outcome:
         equal("spread of beta over alpha", 0.0, np.ptp(betas), 1e-9, "Remark 9.21"),
     ]
     return Outcome(
-        "When does a network train like a kernel machine, and how fast is that regime approached?", claims, figure, runs
+        "StepTime does a network train like a kernel machine, and how fast is that regime approached?",
+        claims,
+        figure,
+        runs,
     )

@@ -99,7 +99,7 @@ CASES = {
     "steps of a flow": (lambda: solve(t=None, steps=3), "`steps` is for recursions"),
     "too many steps": (
         lambda: solve(descent(1e-12), t=1.0, solver=fd.solvers.Iteration()),
-        r"`t` must not need more than .*flowdyn\.predict",
+        r"`t` must not need more than .*flowdyn\.fast_forward",
     ),
     "saves": (lambda: solve(saves=1), "`saves` must be at least 2, got 1"),
     "bytes": (lambda: solve(max_bytes=100), r"`max_bytes` = 100 is below the .* bytes"),
@@ -135,7 +135,7 @@ CASES = {
     "progress": (lambda: solve(progress="yes"), "`progress` must be None, True, False"),
     "diffrax inf": (
         lambda: solve(t=np.inf, stop={"loss": ("<", 0.1)}, solver=fd.solvers.Diffrax()),
-        "`t` must be finite for Diffrax",
+        "`solver` Diffrax cannot run GradientFlow: it needs a finite `t`; use Exact or Scipy",
     ),
     "ladder of a flow": (lambda: fd.eta_limit(flow(), W, 1.0), "`method` must be a recursion"),
     "ladder of a schedule": (
@@ -159,7 +159,7 @@ CASES = {
         lambda: fd.eta_limit(descent(), W, 1.0, error="weak"),
         "`error` must be 'sup' for a deterministic method",
     ),
-    "predict order": (lambda: fd.predict(descent(), W, 1.0, order=0), "`order` must be at least 1, got 0"),
+    "predict order": (lambda: fd.fast_forward(descent(), W, 1.0, order=0), "`order` must be at least 1, got 0"),
     "eta is a truth value": (lambda: descent(eta=True), "`eta` must be a number, got True"),
     "eta is text": (lambda: fd.schedules.PowerDecay("0.1"), "`eta0` must hold real numbers"),
     "t is text": (lambda: solve(t="1"), "`t` must be an end time or an array of times, got '1'"),

@@ -1,8 +1,5 @@
 """What everything in the registries must do, whatever it is."""
 
-import ast
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
@@ -11,8 +8,6 @@ from cases import PROBLEMS, SOLVERS, SYSTEMS, start
 import flowdyn as fd
 from flowdyn import methods, problems, solvers
 from flowdyn.problems.base import Problem
-
-SOURCE = Path(fd.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -110,34 +105,6 @@ def test_every_problem_flows_downhill_and_descends(name):
     assert (np.diff(flow.loss) <= 1e-14).all() and (np.diff(gd.loss) <= 1e-14).all()
     first = p.variables[0].name
     assert np.abs(flow[first].values[1:] - gd[first].values).max() < 0.05
-
-
-def _imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-FILES = sorted(SOURCE.rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_no_file_imports_both_jax_and_xarray(path):
-    roots = {module.split(".")[0] for module in _imports(path)}
-    assert not {"jax", "xarray"} <= roots
-
-
-BACK_ENDS = {"diffrax": ("diffrax_solve.py", "diffrax_sde.py"), "sdeint": ("sdeint_paths.py",)}
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_a_back_end_is_imported_in_its_own_file_only(path):
-    roots = {module.split(".")[0] for module in _imports(path)}
-    assert all(path.name in files for module, files in BACK_ENDS.items() if module in roots)
-    assert path.parent.name == "solvers" or "scipy.integrate" not in set(_imports(path))
 
 
 def test_a_problem_defines_nothing_but_loss_and_layout():

@@ -57,11 +57,11 @@ def test_a_member_is_the_same_in_any_ensemble(name):
 
 
 def test_blocks_do_not_show(monkeypatch):
-    from flowdyn.solvers import ensembles, plans
+    from flowdyn.solvers import ensembles, step_program
 
     system, w0, _ = CASES["one dimension"]()
     whole = fd.solve(system, w0, t=1.0, realizations=1000)
-    monkeypatch.setattr(plans, "WIDE", 128)  # blocks of 64
+    monkeypatch.setattr(step_program, "WIDE", 128)  # blocks of 64
     monkeypatch.setattr(ensembles, "FIRST_PIECE", 3)
     assert np.array_equal(fd.solve(system, w0, t=1.0, realizations=1000).w, whole.w)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import flowdyn as fd
-from flowdyn.convergence.order_fit import common_steps, fit_order
+from flowdyn.convergence.ladder import common_steps
+from flowdyn.convergence.order_fit import fit_order
 
 ETAS = 2.0 ** -np.arange(4, 10)
 W0 = np.array([1.2, 0.3])
@@ -138,7 +139,7 @@ def test_prediction_meets_exact_descent_at_tiny_eta(wide):
     for eta in (1e-4, 1e-8):
         gd = fd.GradientDescent(p, eta)
         exact = fd.solve(gd, p.init(), t=[50.0], solver=fd.solvers.Exact())
-        near = fd.predict(gd, p.init(), t=50.0, order=2)
+        near = fd.fast_forward(gd, p.init(), t=50.0, order=2)
         assert np.abs(near.w - exact.w).max() < 1e-10
 
 
@@ -147,7 +148,7 @@ def test_prediction_estimates_its_error(problem):
         gd = fd.GradientDescent(problem, eta)
         truth = fd.solve(gd, W0, t=[1.0, 2.0])
         for order in (1, 2, 3):
-            near = fd.predict(gd, W0, t=[1.0, 2.0], order=order)
+            near = fd.fast_forward(gd, W0, t=[1.0, 2.0], order=order)
             error = np.linalg.norm(near.w - truth.w, axis=1)
             assert (error <= near.error_estimate).all()
             assert (near.error_estimate < 0.1).all()
@@ -187,16 +188,16 @@ def test_richardson_extrapolation_is_second_order(problem):
 def test_prediction_warns_where_its_series_diverges():
     p = fd.problems.Quadratic(np.diag([10.0, 1.0]))
     with pytest.warns(fd.FlowdynWarning, match="largest curvature on the way is 3"):
-        fd.predict(fd.GradientDescent(p, 0.3), [1.0, 1.0], t=3.0)
+        fd.fast_forward(fd.GradientDescent(p, 0.3), [1.0, 1.0], t=3.0)
 
 
 def test_a_prediction_looks_at_the_curvature_on_the_way():
     p = fd.problems.CustomProblem(lambda w: w**2 / 2 - w**4 / 4, 1.0)  # curvature 1 - 3 w^2 at w -> 0 is 1
     with pytest.warns(fd.FlowdynWarning, match="on the way is 1.[12]"):
-        fd.predict(fd.GradientDescent(p, 1.2), 0.5, t=[6.0, 12.0])
+        fd.fast_forward(fd.GradientDescent(p, 1.2), 0.5, t=[6.0, 12.0])
 
 
 def test_a_prediction_whose_series_diverges_has_no_error_estimate():
     with pytest.warns(fd.FlowdynWarning, match="does not converge"):
-        far = fd.predict(fd.GradientDescent(fd.problems.Quadratic(1.0), 1.5), [1.0], t=30.0)
+        far = fd.fast_forward(fd.GradientDescent(fd.problems.Quadratic(1.0), 1.5), [1.0], t=30.0)
     assert np.isnan(far.error_estimate).all()

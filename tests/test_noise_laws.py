@@ -185,7 +185,7 @@ def test_batch_covariance_without_replacement_by_enumeration():
     for batch in (1, 2, 3):
         means = [grads[list(c)].mean(axis=0) for c in itertools.combinations(range(3), batch)]
         truth = np.cov(np.array(means).T, bias=True)
-        share = fd.SGD(p, 0.1, batch, "without").share
+        share = fd.SGD(p, 0.1, batch, "without").noise_scale
         assert np.allclose(share * p.noise_cov(w), truth, atol=1e-14)
 
 

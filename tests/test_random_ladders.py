@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import flowdyn as fd
-from flowdyn._tools.polynomial_degree import polynomial_degree
+from flowdyn._tools.polynomial_degree import degree_of
 
 # f = (x - gamma)^2 - 1, gamma = +-1: the gradient of the mean is 2x, the noise +-2
 TOY = fd.problems.LinearRegression([[1.0], [1.0]], [1.0, -1.0])
@@ -30,7 +30,7 @@ def test_weak_order_by_exact_moments(order, expected):
 def test_weak_order_by_sampling(order, expected):
     ladder = fd.eta_limit(
         fd.SGD(TOY, 0.1), [3.0], t=1.0, etas=[0.2, 0.1, 0.05, 0.025], order=order, observable=OBSERVABLES,
-        realizations=2**21, resolution=0.05,
+        realizations=2**21, relative_error=0.05,
     )  # fmt: skip
     assert ladder.attrs["verdict"] == "resolved" and (ladder.members > 0).all()
     exact = fd.eta_limit(
@@ -104,7 +104,7 @@ def test_strong_order_on_shared_noise():
         (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, observable=lambda w: jnp.zeros(3)), "one number"),
         (lambda: fd.eta_limit(fd.SGD(TOY, 0.1, sampling="reshuffle"), [3.0], 1.0), "not independent"),
         (lambda: fd.eta_limit(fd.SGD(TOY, fd.schedules.PowerDecay(0.1)), [3.0], 1.0), "must be one number"),
-        (lambda: fd.predict(fd.SGD(TOY, 0.1), [3.0], 1.0), "deterministic recursion"),
+        (lambda: fd.fast_forward(fd.SGD(TOY, 0.1), [3.0], 1.0), "deterministic recursion"),
     ],
 )
 def test_wrong_science_is_refused(call, message):
@@ -170,7 +170,7 @@ def test_a_function_that_is_quadratic_near_zero_only_is_not_taken_for_one(realiz
     ],
 )
 def test_degree_is_read_off_the_operations(g, degree):
-    assert polynomial_degree(g, jax.ShapeDtypeStruct((4,), float)) == degree
+    assert degree_of(g, jax.ShapeDtypeStruct((4,), float)) == degree
 
 
 @pytest.mark.parametrize(("start", "order", "slope"), [(3.0, 1, 1.0), (3.0, 2, 1.5), (0.0, 1, 1.5), (0.0, 2, 1.5)])

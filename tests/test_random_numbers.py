@@ -12,16 +12,16 @@ from flowdyn.methods.sampling import distinct, order_of
 MEMBERS, STEPS = 512, 512
 
 
-def table(ask, seed=3):
+def table(inputs, seed=3):
     """Numbers (step, number, member) of many members and steps."""
-    keys = jnp.asarray(rn.lane_keys(seed, ask.calls))
+    keys = jnp.asarray(rn.lane_keys(seed, inputs.calls))
     members = jnp.arange(MEMBERS, dtype=jnp.uint32)
-    return np.stack([np.asarray(rn.cell(ask, keys, members, n).numbers) for n in range(STEPS)])
+    return np.stack([np.asarray(rn.fine_increments(inputs, keys, members, n).numbers) for n in range(STEPS)])
 
 
 @pytest.fixture(scope="module")
 def tables():
-    return {kind: table(rn.Ask(numbers=1, kind=kind))[:, 0] for kind in rn.BITS}
+    return {kind: table(rn.RandomInputs(numbers=1, kind=kind))[:, 0] for kind in rn.BITS}
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**40 + 5])
@@ -58,7 +58,7 @@ def test_normals_are_normal_to_the_tails(tables, kind):
 def test_quantiles_against_scipy():
     from scipy.special import ndtri
 
-    from flowdyn._tools.normal_quantile import normal_quantile
+    from flowdyn._tools.quantiles import normal_quantile
 
     q = np.concatenate([np.linspace(-0.4999, 0.4999, 20_001), 0.5 - 2.0 ** -np.arange(2, 54.0), [-0.5 + 2.0**-53]])
     upper = np.where(q > 0, -ndtri(0.5 - q), ndtri(0.5 + q))  # 1/2 + q would round near 1
@@ -87,7 +87,7 @@ def test_members_and_steps_are_independent(tables, kind):
 @pytest.mark.parametrize("kind", rn.BITS)
 @pytest.mark.parametrize("m", [2, 3, 40, 70])
 def test_numbers_of_one_step_are_independent(kind, m):
-    x = table(rn.Ask(numbers=m, kind=kind))[:64]
+    x = table(rn.RandomInputs(numbers=m, kind=kind))[:64]
     flat = np.moveaxis(x, 1, 0).reshape(m, -1)
     correlation = np.corrcoef(flat) - np.eye(m)
     assert np.abs(correlation).max() < 5.5 / np.sqrt(flat.shape[1])
@@ -100,10 +100,10 @@ def test_seeds_and_lanes_differ():
 
 
 def test_coarse_steps_are_sums_of_fine_ones():
-    ask, members = rn.Ask(numbers=3), jnp.arange(5, dtype=jnp.uint32)
-    keys = jnp.asarray(rn.lane_keys(1, ask.calls))
-    fine = np.stack([np.asarray(rn.cell(ask, keys, members, n).numbers) for n in range(8)])
-    assert np.allclose(rn.coarse(ask, keys, members, 1, 4).numbers, fine[4:].sum(axis=0) / 2, rtol=1e-15)
+    inputs, members = rn.RandomInputs(numbers=3), jnp.arange(5, dtype=jnp.uint32)
+    keys = jnp.asarray(rn.lane_keys(1, inputs.calls))
+    fine = np.stack([np.asarray(rn.fine_increments(inputs, keys, members, n).numbers) for n in range(8)])
+    assert np.allclose(rn.summed_increments(inputs, keys, members, 1, 4).numbers, fine[4:].sum(axis=0) / 2, rtol=1e-15)
 
 
 def test_integers_are_uniform():

@@ -18,26 +18,40 @@ import numpy as np
 CACHE_SIZE = 32  # programs kept; each holds its executables and the user's loss function alive
 
 
-class _ByIdentity:
-    """Wrap an unhashable constant of a module (a list in a user's pytree) so that it can key a cache."""
+class ByIdentity:
+    """Values that are compared by identity, so that they can key a cache: functions, and constants that do not hash.
 
-    def __init__(self, value: Any):
-        self.value = value
+    With a `kernel` it is itself a function, ``kernel(*values, *args)``: two of them are equal, and share one compiled
+    program, where kernel and values are the same objects. (A bound method of a module compares and hashes the module's
+    arrays, which cannot be hashed.)
+    """
+
+    def __init__(self, *values: Any, kernel: Callable | None = None):
+        self.values, self.kernel = values, kernel
+
+    def __call__(self, *args: Any) -> Any:
+        assert self.kernel is not None
+        return self.kernel(*self.values, *args)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and self.value is other.value
+        return isinstance(other, ByIdentity) and self._key == other._key
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple:
+        inner = (value._key if isinstance(value, ByIdentity) else id(value) for value in self.values)
+        return (id(self.kernel), *inner)
 
 
 def _key(leaf: Any) -> Any:
     # 1 == 1.0 == True would share a cache entry: the type is part of the key
-    return (type(leaf), leaf) if isinstance(leaf, Hashable) else (_ByIdentity, _ByIdentity(leaf))
+    return (type(leaf), leaf) if isinstance(leaf, Hashable) else (ByIdentity, ByIdentity(leaf))
 
 
 def _value(key: Any) -> Any:
-    return key[1].value if key[0] is _ByIdentity else key[1]
+    return key[1].values[0] if key[0] is ByIdentity else key[1]
 
 
 def split(module: Any) -> tuple[list[jax.Array], tuple]:

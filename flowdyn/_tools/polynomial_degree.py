@@ -22,15 +22,15 @@ INDEXED = frozenset(["dynamic_slice", "gather", "select_n", "div"])  # linear if
 CALLS = frozenset(["pjit", "jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint"])
 
 
-def polynomial_degree(function: Callable, *shapes: Any) -> float:
+def degree_of(function: Callable, *shapes: Any) -> float:
     """Largest degree of the outputs of ``function`` as polynomials in its arguments; inf if they are none.
 
     Examples
     --------
     >>> import jax, jax.numpy as jnp
-    >>> from flowdyn._tools.polynomial_degree import polynomial_degree
+    >>> from flowdyn._tools.polynomial_degree import degree_of
     >>> w = jax.ShapeDtypeStruct((3,), float)
-    >>> polynomial_degree(lambda w: w @ w + w[0], w), polynomial_degree(lambda w: jnp.abs(w).sum(), w)
+    >>> degree_of(lambda w: w @ w + w[0], w), degree_of(lambda w: jnp.abs(w).sum(), w)
     (2, inf)
     """
     closed = jax.make_jaxpr(function)(*shapes)

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flowdyn._tools.normal_quantile import normal_quantile
+from flowdyn._tools.quantiles import normal_quantile
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 BITS = {"float64": 64, "float32": 32, "three-point": 32, "rademacher": 1}  # bits that one number takes
 MAX_COUNTER = 2**32
 
 
-class Ask(NamedTuple):
+class RandomInputs(NamedTuple):
     """What one step needs: 32-bit words, and numbers of mean 0 and variance 1 of one kind.
 
     Kinds: normals from 64 bits ("float64": 52 of them, tails to 8.1) or 32 ("float32": 24 of them, tails to 5.4 and a
@@ -90,28 +90,28 @@ def words_at(keys: Any, members: Any, counter: Any) -> jax.Array:
     return _in_turn(lanes_at(keys, members, counter))
 
 
-def pick(ask: Ask, lanes: tuple[jax.Array, jax.Array], place: Any) -> Draw:
+def pick(inputs: RandomInputs, lanes: tuple[jax.Array, jax.Array], place: Any) -> Draw:
     """Numbers of the step at `place` (0 .. G - 1) of a group, from the group's lanes."""
     x, y = lanes
-    head = -(-ask.words // 2)
-    return Draw(_in_turn((x[:head], y[:head]))[: ask.words], _numbers(ask, x[head:], y[head:], place))
+    head = -(-inputs.words // 2)
+    return Draw(_in_turn((x[:head], y[:head]))[: inputs.words], _numbers(inputs, x[head:], y[head:], place))
 
 
-def _numbers(ask: Ask, x: jax.Array, y: jax.Array, place: Any) -> jax.Array:
+def _numbers(inputs: RandomInputs, x: jax.Array, y: jax.Array, place: Any) -> jax.Array:
     # a concatenation of the lanes would be a branch for each element in the compiled loop: avoided where it can be
-    m = ask.numbers
+    m = inputs.numbers
     if m == 0:
         return jnp.zeros((0, *x.shape[1:]))
-    if ask.kind == "float64":
+    if inputs.kind == "float64":
         return normal64(x[:m], y[:m])
-    if ask.kind == "rademacher":
+    if inputs.kind == "rademacher":
         bit = place * m + jnp.arange(m)
         words = _in_turn((x, y))
-        chosen = words[bit // 32] if ask.shared == 1 else jnp.where((bit < 32)[:, None], x, y)
+        chosen = words[bit // 32] if inputs.shared == 1 else jnp.where((bit < 32)[:, None], x, y)
         sign = (chosen >> (bit % 32).astype(jnp.uint32)[:, None]) & jnp.uint32(1)
         return 2.0 * sign.astype(jnp.float64) - 1.0
-    chosen = _in_turn((x, y))[:m] if ask.shared == 1 else jnp.where(place == 0, x, y)
-    return normal32(chosen) if ask.kind == "float32" else three_point(chosen)
+    chosen = _in_turn((x, y))[:m] if inputs.shared == 1 else jnp.where(place == 0, x, y)
+    return normal32(chosen) if inputs.kind == "float32" else three_point(chosen)
 
 
 def normal32(word: jax.Array) -> jax.Array:
@@ -140,19 +140,19 @@ def below(word: jax.Array, n: Any) -> jax.Array:
     return ((word.astype(jnp.uint64) * jnp.asarray(n).astype(jnp.uint64)) >> jnp.uint64(32)).astype(jnp.int32)
 
 
-def cell(ask: Ask, keys: Any, members: Any, n: Any) -> Draw:
+def fine_increments(inputs: RandomInputs, keys: Any, members: Any, n: Any) -> Draw:
     """Numbers of step n for all members, (W, members) and (m, members)."""
-    group = ask.shared
-    return pick(ask, lanes_at(keys, members, n // group), n % group)
+    group = inputs.shared
+    return pick(inputs, lanes_at(keys, members, n // group), n % group)
 
 
-def coarse(ask: Ask, keys: Any, members: Any, n: Any, refine: int) -> Draw:
+def summed_increments(inputs: RandomInputs, keys: Any, members: Any, n: Any, refine: int) -> Draw:
     """Numbers of step n as normalised sums over `refine` finer cells: steps of any size then share one path."""
     if refine == 1:
-        return cell(ask, keys, members, n)
+        return fine_increments(inputs, keys, members, n)
 
     def add(j: jax.Array, total: jax.Array) -> jax.Array:
-        return total + cell(ask, keys, members, n * refine + j).numbers
+        return total + fine_increments(inputs, keys, members, n * refine + j).numbers
 
-    total = jax.lax.fori_loop(0, refine, add, jnp.zeros((ask.numbers, members.shape[0])))
+    total = jax.lax.fori_loop(0, refine, add, jnp.zeros((inputs.numbers, members.shape[0])))
     return Draw(jnp.zeros((0, members.shape[0]), jnp.uint32), total / np.sqrt(refine))

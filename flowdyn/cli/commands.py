@@ -10,81 +10,15 @@ import warnings
 from typing import Any
 
 from flowdyn import _check
-from flowdyn.cli.inputs import add_method, add_problem, method_of, problem_of
+from flowdyn.cli.inputs import method_of, problem_of
+from flowdyn.cli.parser import PROGRAM, build_parser
 
-PROGRAM = "flowdyn"
 RANDOM_STEPS = 20  # of the largest step size, where a random ladder is given no time
-RESOLUTION = 0.15  # standard error over gap of a sampled rung: half a minute on the embedded problem
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be numbers separated by commas, got {text!r}") from None
-
-
-def parser() -> argparse.ArgumentParser:
-    """Build the argument parser."""
-    top = argparse.ArgumentParser(
-        PROGRAM, description="Training dynamics and their limits as the step size goes to zero.", allow_abbrev=False
-    )
-    top.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
-
-    ladder = commands.add_parser("eta-limit", help="run a method at several eta, fit the order", allow_abbrev=False)
-    add_problem(ladder)
-    ladder.add_argument("--method", default="GradientDescent", help="GradientDescent (default), SGD, ...")
-    add_method(ladder)
-    ladder.add_argument("--etas", type=_numbers, help="step sizes, e.g. 0.04,0.02,0.01 (default: six halvings)")
-    ladder.add_argument(
-        "--order", type=int, help="order of the limit: 0 the flow, p its modified flow or equation (default 0; SGD: 1)"
-    )
-    ladder.add_argument("--error", help="sup (default); for random methods weak (default) or strong")
-    ladder.add_argument("--steps", type=int, help="steps of the largest eta, in place of --t")
-    ladder.add_argument(
-        "--resolution",
-        type=float,
-        default=RESOLUTION,
-        help=f"standard error over gap down to which means are sampled (default {RESOLUTION})",
-    )
-    _add_output(ladder)
-    ladder.set_defaults(run=_eta_limit)
-
-    single = commands.add_parser("solve", help="run one method or flow", allow_abbrev=False)
-    add_problem(single)
-    single.add_argument(
-        "--method", default="GradientFlow", help="GradientFlow (default), GradientDescent, ModifiedFlow, SGD, ..."
-    )
-    single.add_argument("--eta", type=float, help="step size, for the methods that have one")
-    single.add_argument("--order", type=int, help="order of ModifiedFlow or of a stochastic equation (default 1)")
-    single.add_argument("--steps", type=int, help="steps of a recursion, in place of --t")
-    add_method(single)
-    single.add_argument("--saves", type=int, default=101, help="times kept (default 101)")
-    _add_output(single)
-    single.set_defaults(run=_solve)
-
-    info = commands.add_parser("info", help="say what a file holds and how it was made", allow_abbrev=False)
-    info.add_argument("file", metavar="FILE")
-    info.set_defaults(run=_info)
-
-    picture = commands.add_parser("plot", help="draw a file", allow_abbrev=False)
-    picture.add_argument("file", metavar="FILE")
-    picture.add_argument("-o", "--figure", required=True, metavar="FIG", help="picture to write (.png, .pdf, .svg)")
-    picture.add_argument("--overwrite", action="store_true", help="replace an existing picture")
-    picture.set_defaults(run=_plot)
-    return top
-
-
-def _add_output(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", metavar="FILE", help="NetCDF file to write")
-    command.add_argument("--figure", metavar="FIG", help="picture to write (.png, .pdf, .svg)")
-    command.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    top = parser()
+    top = build_parser()
     options = top.parse_args(arguments)
     if options.version:
         import flowdyn
@@ -97,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     warnings.showwarning = _one_line_warning
     try:
-        options.run(options)
+        COMMANDS[options.command](options)
     except _check.ArgumentError as error:
         return _complain(error, 2)
     except _check.FlowdynError as error:
@@ -130,7 +64,7 @@ def _printable(text: str) -> str:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse outputs that cannot be written before anything is computed."""
-    from flowdyn.results.storage import writable
+    from flowdyn._tools.files import writable
 
     if options.out:
         writable(options.out, ".nc", options.overwrite)
@@ -166,7 +100,7 @@ def _eta_limit(options: argparse.Namespace) -> None:
 
     import flowdyn as fd
     from flowdyn.convergence.default_scales import default_time, stable_eta
-    from flowdyn.convergence.eta_limits import RANDOM_RUNGS, RUNGS
+    from flowdyn.convergence.ladder import RANDOM_RUNGS, RUNGS
 
     _check_outputs(options)
     problem, w0 = problem_of(options)
@@ -187,8 +121,11 @@ def _eta_limit(options: argparse.Namespace) -> None:
         t = _check.integer("--steps", options.steps, minimum=1) * max(etas)
     method = method_of(options, problem, eta=max(etas))
     more = {"order": order, "error": options.error, "realizations": options.realizations, "seed": options.seed}
+    if options.resolution is not None:
+        warnings.warn("--resolution is now called --relative-error", _check.FlowdynWarning, stacklevel=2)
+        options.relative_error = options.resolution
     if random:
-        more["resolution"] = options.resolution
+        more["relative_error"] = options.relative_error
     ladder = fd.eta_limit(method, w0, t, etas, **more)
     print(f"{ladder.attrs['title']} ({type(problem).__name__}, up to t = {float(ladder.t.max()):g})")
     for line in _ladder_lines(ladder):
@@ -248,12 +185,11 @@ def _info(options: argparse.Namespace) -> None:
 
 def _plot(options: argparse.Namespace) -> None:
     import flowdyn as fd
-    from flowdyn.results.storage import writable
+    from flowdyn._tools.files import writable
 
     writable(options.figure, None, options.overwrite)
     with fd.load(options.file) as ds:
         _draw(ds, options.figure, options.overwrite)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+COMMANDS = {"eta-limit": _eta_limit, "solve": _solve, "info": _info, "plot": _plot}

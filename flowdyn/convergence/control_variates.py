@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flowdyn._tools.randomness import Ask, Draw
-from flowdyn.methods.stochastic_base import RandomRecursion, SDESystem
-from flowdyn.methods.systems import System
+from flowdyn._tools.randomness import Draw, RandomInputs
+from flowdyn.methods.stochastic_base import RandomRecursionSystem
+from flowdyn.methods.systems import SDESystem, System
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.schedules import Schedule, as_schedule
 
 
-class _Inner(RandomRecursion):
+class _Inner(RandomRecursionSystem):
     """What the wrappers below take over from the system that they wrap."""
 
     eta: Schedule
@@ -55,14 +55,14 @@ class EulerScheme(_Inner):
         return self.equation.problem  # type: ignore[attr-defined]
 
     @property
-    def ask(self) -> Ask:
+    def random_inputs(self) -> RandomInputs:
         """One normal a Brownian motion."""
-        return Ask(numbers=self.dimension)
+        return RandomInputs(numbers=self.dimension)
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
         """``X + f h + g dW``."""
         h = self.eta(k)
-        return self.mean_step(k, state) + self.equation.kick(h * k, state, jnp.sqrt(h) * draw.numbers)
+        return self.mean_step(k, state) + self.equation.diffusion_product(h * k, state, jnp.sqrt(h) * draw.numbers)
 
     def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
         """``X + f h``."""
@@ -73,10 +73,10 @@ class EulerScheme(_Inner):
 class Controlled(_Inner):
     """State [x, w, u]: a path, the mean recursion, and the path's linearisation about it."""
 
-    inner: RandomRecursion
+    inner: RandomRecursionSystem
     eta: Schedule
 
-    def __init__(self, inner: RandomRecursion):
+    def __init__(self, inner: RandomRecursionSystem):
         self.inner, self.eta = inner, inner.eta
 
     @property
@@ -85,9 +85,9 @@ class Controlled(_Inner):
         return self.inner.problem  # type: ignore[attr-defined]
 
     @property
-    def ask(self) -> Ask:
+    def random_inputs(self) -> RandomInputs:
         """As the path."""
-        return self.inner.ask
+        return self.inner.random_inputs
 
     @property
     def epoch(self) -> int:
@@ -95,20 +95,20 @@ class Controlled(_Inner):
         return self.inner.epoch
 
     @property
-    def epoch_words(self) -> int:
+    def epoch_bits(self) -> int:
         """As the path."""
-        return self.inner.epoch_words
+        return self.inner.epoch_bits
 
-    def begin(self, words: jax.Array) -> Any:
+    def start_epoch(self, words: jax.Array) -> Any:
         """As the path."""
-        return self.inner.begin(words)
+        return self.inner.start_epoch(words)
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
         """One step of all three with the same random numbers."""
         x, w, u = jnp.split(state, 3)
         mean, slope = jax.jvp(lambda v: self.inner.mean_step(k, v), (w,), (u,))
-        noise = self.inner.step(k, w, draw, memory) - mean
-        return jnp.concatenate([self.inner.step(k, x, draw, memory), mean, slope + noise])
+        noise = self.inner.step(k, w, draw, epoch_state) - mean
+        return jnp.concatenate([self.inner.step(k, x, draw, epoch_state), mean, slope + noise])
 
     def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
         """Not needed: a controlled path is not controlled again."""

@@ -6,15 +6,16 @@ t = 20 / lambda_max(w0),   eta = 0.1 / max over the flow of lambda_max(w(t))
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.methods.curvature import largest_curvature
 from flowdyn.methods.gradient_descent import GradientFlow
-from flowdyn.methods.sharpness import sharpness
 from flowdyn.problems.base import Problem
+from flowdyn.results.dataset import flat_parameters
 from flowdyn.running.integration import solve
 
 
 def default_time(problem: Problem, w0: np.ndarray) -> float:
     """20 times the shortest time scale at the start."""
-    largest = sharpness(problem, w0)
+    largest = largest_curvature(problem, w0)
     if not largest > 0:
         raise _check.RunError(f"no time scale: the largest curvature at the start is {largest:g}; give a time yourself")
     return 20 / largest
@@ -22,10 +23,7 @@ def default_time(problem: Problem, w0: np.ndarray) -> float:
 
 def stable_eta(problem: Problem, w0: np.ndarray, t: float) -> float:
     """A tenth of 1 / lambda_max along the flow up to t: one twentieth of the stability threshold."""
-    states = [w0] if problem.spectrum() is not None else _states(problem, w0, t)
-    return 0.1 / max(sharpness(problem, state) for state in states)
-
-
-def _states(problem: Problem, w0: np.ndarray, t: float) -> np.ndarray:
-    run = solve(GradientFlow(problem), w0, t, saves=9, progress=False)
-    return np.concatenate([run[v.name].values.reshape(len(run.t), -1) for v in problem.variables], axis=1)
+    states = [w0]
+    if problem.spectrum() is None:
+        states = list(flat_parameters(solve(GradientFlow(problem), w0, t, saves=9, progress=False)))
+    return 0.1 / max(largest_curvature(problem, state) for state in states)

@@ -3,45 +3,50 @@
 sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   |E g(w_eta(t)) - E g(X(t))| = O(eta^p),   h the time step of the clock
 """
 
+import time
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn.convergence.deterministic import sup_ladder
-from flowdyn.convergence.stochastic import random_ladder
-from flowdyn.convergence.weak import check_strong
-from flowdyn.methods.stochastic_base import RandomRecursion
-from flowdyn.methods.systems import DiscreteSystem, Recursion
+from flowdyn.convergence.ladder import build_ladder
+from flowdyn.convergence.stochastic import strong_ladder, weak_ladder
+from flowdyn.convergence.strong import check_strong
+from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.solvers.base import Solver
 
-RUNGS = 6
-RANDOM_RUNGS = 4  # sampling a rung costs more than running it once
+RELATIVE_ERROR = 0.05
 
 
 def eta_limit(
-    method: Recursion,
+    method: RecursionSystem,
     w0: Any,
     t: float,
-    etas: Any = None,
+    etas: ArrayLike | None = None,
     *,
     order: int | None = None,
     error: str | None = None,
-    observable: Any = None,
+    observable: Callable | Mapping[str, Callable] | None = None,
     realizations: int | None = None,
-    resolution: float = 0.05,
+    relative_error: float | None = None,
     seed: int = 0,
     solver: Solver | None = None,
     saves: int = 101,
-    progress: Any = None,
-) -> Any:
+    progress: bool | Callable[[float], None] | None = None,
+    resolution: float | None = None,
+) -> xr.Dataset:
     r"""Run a method at several step sizes beside its continuous limit, and fit the order of their gap.
 
     .. math:: \sup_t \|w_\eta(t) - w(t)\| = O(h^{p+1}), \qquad |E g(w_\eta(t)) - E g(X(t))| = O(\eta^p)
 
     Parameters
     ----------
-    method : Recursion
+    method : RecursionSystem
         The recursion; its own eta heads the default ladder.
     w0 : array_like (P,), mapping or pytree
         Start.
@@ -62,14 +67,20 @@ def eta_limit(
     realizations : int, optional
         Members of a random ladder, at most. A weak error of a linear problem and quadratic observables needs none
         unless this is given: its means are exact. Otherwise paths are sampled, with a control variate, until the
-        standard error of each mean is `resolution` times the gap or `realizations` (524288 unless given) are spent.
-    resolution : float
-        Standard error over gap at which a rung is resolved; others are not fitted.
+        standard error of each mean is `relative_error` times the gap or `realizations` (524288 unless given) are spent.
+    relative_error : float, optional
+        Standard error over gap at which a rung is resolved, 0.05 unless given; others are not fitted.
+    seed : int
+        Seed of random methods.
     solver : Solver, optional
         For the limit of a deterministic method. Exact where a closed form is known, else DOP853, tightened until its
         error is below 1/200 of the smallest gap.
     saves : int
         Common times kept, at most.
+    progress : bool or callable, optional
+        A bar on a terminal unless False; or a function of the fraction done.
+    resolution : float, optional
+        Former name of `relative_error`.
 
     Returns
     -------
@@ -96,47 +107,47 @@ def eta_limit(
     >>> round(float(ladder.order), 2), float(ladder.order_expected)
     (1.0, 1.0)
     """
-    rungs, h = _rungs(method, etas)
-    end = _check.real("t", t, positive=True)
-    kept = _check.integer("saves", saves, minimum=2)
-    p = (1 if method.is_random else 0) if order is None else _check.integer("order", order, minimum=0)
-    if isinstance(method, RandomRecursion):
-        kind = _check.choice("error", "weak" if error is None else error, ("weak", "strong"))
-        if kind == "strong":
-            check_strong(method, p)
-            if observable is not None:
-                raise _check.fail("observable", "is for error='weak'", observable)
+    began = time.monotonic()
+    if resolution is not None:
+        warnings.warn("`resolution` is now called `relative_error`", DeprecationWarning, stacklevel=2)
+        relative_error = resolution
+    is_random = isinstance(method, RandomRecursionSystem)
+    p = (1 if is_random else 0) if order is None else _check.integer("order", order, minimum=0)
+    kind = _kind(method, error, p)
+    ladder = build_ladder(method, etas, w0, t, p, saves=2 if kind == "weak" else saves, seed=seed)
+    if kind == "sup":
+        given = {"realizations": realizations, "observable": observable, "relative_error": relative_error}
+        for name, value in given.items():
+            if value is not None:
+                raise _check.fail(name, "must be None for a deterministic method", value)
+        ds = sup_ladder(ladder, solver, progress)
+    else:
         if solver is not None:
             raise _check.fail("solver", "must be None for a random ladder, which chooses its own", solver)
         budget = None if realizations is None else _check.integer("realizations", realizations, minimum=100)
-        fraction = _check.real("resolution", resolution, positive=True)
-        return random_ladder(method, rungs, h, w0, end, p, kind, observable, budget, fraction, seed, kept, progress)
-    if error not in (None, "sup"):
-        raise _check.fail("error", "must be 'sup' for a deterministic method", error)
-    for name, value in (("realizations", realizations), ("observable", observable)):
-        if value is not None:
-            raise _check.fail(name, "must be None for a deterministic method", value)
-    assert isinstance(method, DiscreteSystem)
-    return sup_ladder(method, rungs, h, w0, end, p, seed, solver, kept, progress)
+        fraction = _check.real(
+            "relative_error", RELATIVE_ERROR if relative_error is None else relative_error, positive=True
+        )
+        doubt = ladder.coarsest.warn_before(ladder.start)
+        if doubt:
+            warnings.warn(doubt, _check.FlowdynWarning, stacklevel=2)
+        if kind == "weak":
+            ds = weak_ladder(ladder, observable, budget, fraction, progress)
+        else:
+            if observable is not None:
+                raise _check.fail("observable", "is for error='weak'", observable)
+            ds = strong_ladder(ladder, budget, fraction)
+    ds.attrs["wall_seconds"] = time.monotonic() - began
+    return ds
 
 
-def _rungs(method: Any, etas: Any) -> tuple[list[Recursion], np.ndarray]:
-    """The method at each step size, and the time steps of their clocks."""
-    if not isinstance(method, Recursion):
-        raise _check.fail(
-            "method", "must be a recursion with a step size", method, "e.g. fd.GradientDescent(problem, eta)"
-        )
-    eta = method.constant_eta("a ladder over eta")
-    if etas is None:
-        count = RANDOM_RUNGS if method.is_random else RUNGS
-        etas = eta * 2.0 ** (-np.arange(count) / method.step_power)
-    values = _check.real_array("etas", etas, ndim=1)
-    if len(values) < 3:
-        raise _check.fail("etas", "must hold at least 3 step sizes to fit an order", values)
-    steps = np.diff(values)
-    if (values <= 0).any() or not ((steps > 0).all() or (steps < 0).all()):
-        raise _check.fail(
-            "etas", "must be positive and increasing or decreasing", values, "sort them and drop duplicates"
-        )
-    rungs = [method.with_eta(float(value)) for value in values]
-    return rungs, np.array([float(rung.clock(1)) for rung in rungs])
+def _kind(method: RecursionSystem, error: str | None, order: int) -> str:
+    """The error that is measured: "sup" for a deterministic method, "weak" or "strong" for a random one."""
+    if not isinstance(method, RandomRecursionSystem):
+        if error not in (None, "sup"):
+            raise _check.fail("error", "must be 'sup' for a deterministic method", error)
+        return "sup"
+    kind = _check.choice("error", "weak" if error is None else error, ("weak", "strong"))
+    if kind == "strong":
+        check_strong(method, order)
+    return kind

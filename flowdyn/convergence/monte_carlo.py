@@ -16,56 +16,52 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import map_rows
+from flowdyn._tools.compiled import ByIdentity, map_rows
 from flowdyn.convergence.control_variates import Controlled, EulerScheme, controlled_start, controlled_value
-from flowdyn.methods.stochastic_base import RandomRecursion, SDESystem
+from flowdyn.methods.stochastic_base import RandomRecursionSystem
+from flowdyn.methods.systems import SDESystem
 from flowdyn.solvers.base import Task
 from flowdyn.solvers.ensembles import run_ensemble
-from flowdyn.solvers.iteration import random_step
-from flowdyn.solvers.step_program import Legs, Plan
+from flowdyn.solvers.segments import Segments
+from flowdyn.solvers.step_program import StepProgram, recursion_step
 
-LEVELS = ((2, 1 / 3), (4, -6 / 3), (8, 8 / 3))  # substeps of the recursion's step, and weight
-TWO_LEVELS = {4: -1.0, 8: 2.0}  # the next coarser extrapolation, whose distance tells the solver's error
+ROMBERG_WEIGHTS = {2: 1 / 3, 4: -6 / 3, 8: 8 / 3}  # substeps of the recursion's step: weight
+COARSER_WEIGHTS = {2: 0.0, 4: -1.0, 8: 2.0}  # the next coarser extrapolation, whose distance tells the solver's error
 FIRST_CHUNK, LAST_CHUNK = 2048, 65536
 
 
-class Functional:
-    """Observables g(problem, w) of a controlled state as one kernel, equal where the functions are."""
+def controlled(functions: Sequence[Callable]) -> ByIdentity:
+    """Observables g(problem, w) of a controlled state as one kernel of values (F,), equal where the functions are."""
+    return ByIdentity(*functions, kernel=_controlled_values)
 
-    def __init__(self, functions: Sequence[Callable]):
-        self.functions = tuple(functions)
 
-    def __call__(self, system: Any, state: Any) -> jax.Array:
-        """Values (F,) at one controlled state."""
-        return jnp.stack([controlled_value(functools.partial(g, system.problem), state) for g in self.functions])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Functional) and self.functions == other.functions
-
-    def __hash__(self) -> int:
-        return hash(self.functions)
+def _controlled_values(*arguments: Any) -> jax.Array:
+    *functions, system, state = arguments
+    return jnp.stack([controlled_value(functools.partial(g, system.problem), state) for g in functions])
 
 
 @dataclasses.dataclass
-class Tally:
-    """Count, mean and sum of squared deviations, merged chunk by chunk."""
+class RunningMean:
+    """Count, mean and sum of squared deviations, chunk by chunk."""
 
     count: int
     mean: np.ndarray
     squares: np.ndarray
 
     @classmethod
-    def of(cls, rows: np.ndarray) -> "Tally":
-        """Of one chunk (N, F)."""
-        mean = rows.mean(axis=0)
-        return cls(len(rows), mean, ((rows - mean) ** 2).sum(axis=0))
+    def empty(cls, size: int) -> "RunningMean":
+        """Of no rows yet."""
+        return cls(0, np.zeros(size), np.zeros(size))
 
-    def merge(self, other: "Tally") -> "Tally":
-        """Of both together."""
-        total = self.count + other.count
-        shift = other.mean - self.mean
-        squares = self.squares + other.squares + shift**2 * self.count * other.count / total
-        return Tally(total, self.mean + shift * other.count / total, squares)
+    def including(self, rows: np.ndarray) -> "RunningMean":
+        """With one more chunk (N, F)."""
+        count, mean = len(rows), rows.mean(axis=0)
+        squares = ((rows - mean) ** 2).sum(axis=0)
+        if self.count == 0:
+            return RunningMean(count, mean, squares)
+        total, shift = self.count + count, mean - self.mean
+        squares = self.squares + squares + shift**2 * self.count * count / total
+        return RunningMean(total, self.mean + shift * count / total, squares)
 
     @property
     def standard_error(self) -> np.ndarray:
@@ -74,10 +70,10 @@ class Tally:
 
 
 def path_values(
-    recursion: RandomRecursion,
+    recursion: RandomRecursionSystem,
     w0: np.ndarray,
     steps: int,
-    functional: Functional,
+    functional: Callable,
     seed: int,
     members: range,
     refine: int,
@@ -89,9 +85,9 @@ def path_values(
         system, state0, 0.0, 0, None, np.array([steps]), 1, None, None, None, lambda share: None,
         seed=seed, members=len(members), first=members.start,
     )  # fmt: skip
-    legs = Legs(np.array([0]), np.array([steps]), np.zeros(1), np.ones(1))
-    plan = Plan(random_step, system.ask, refine)
-    blocks = run_ensemble(task, plan, legs, system.epoch, system.epoch_words)
+    segments = Segments(np.array([0]), np.array([steps]), np.zeros(1), np.ones(1))
+    program = StepProgram(recursion_step, system.random_inputs, refine)
+    blocks = run_ensemble(task, program, segments, system.epoch, system.epoch_bits)
     ends = np.concatenate([block.states[:, -1] for block in blocks])
     lost = int((~np.isfinite(ends).all(axis=1)).sum())
     if lost:
@@ -106,16 +102,16 @@ def path_values(
 
 
 def equation_values(
-    equation: SDESystem, eta: float, w0: np.ndarray, steps: int, functional: Functional, seed: int, members: range
+    equation: SDESystem, eta: float, w0: np.ndarray, steps: int, functional: Callable, seed: int, members: range
 ) -> tuple[np.ndarray, np.ndarray]:
     """Extrapolated values (N, F) of the equation, and the change from the next coarser extrapolation."""
     m = equation.noise_dim(w0)
-    finest = LEVELS[-1][0]
+    finest = max(ROMBERG_WEIGHTS)
     best = coarser = np.zeros(1)
-    for substeps, weight in LEVELS:
+    for substeps, weight in ROMBERG_WEIGHTS.items():
         scheme = EulerScheme(equation, eta / substeps, m)
         values = path_values(scheme, w0, steps * substeps, functional, seed, members, finest // substeps)
-        best, coarser = best + weight * values, coarser + TWO_LEVELS.get(substeps, 0.0) * values
+        best, coarser = best + weight * values, coarser + COARSER_WEIGHTS[substeps] * values
     return np.asarray(best), np.asarray(best - coarser)
 
 

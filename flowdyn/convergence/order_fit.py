@@ -1,15 +1,12 @@
-"""The arithmetic of a ladder over eta: common times, and the order fitted to the errors.
+"""The order that the errors of a ladder follow, with its interval and a verdict.
 
 e(h) = C h^p (1 + b h + ...)   =>   log e = log C + p log h + b h
 """
 
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-
-from flowdyn import _check
 
 CURVED = 4.0  # drop of chi^2 (two standard deviations) from which a correction is believed
 WIDE = 0.5  # half an order either way: an interval that cannot tell one order from the next
@@ -26,38 +23,18 @@ class OrderFit(NamedTuple):
     verdict: str
 
 
-def common_steps(h: np.ndarray, t: float, saves: int) -> list[np.ndarray]:
-    """Step numbers of each rung at the common multiples of all time steps `h` up to `t`, thinned to `saves`."""
-    smallest = h.min()
-    ratios = [Fraction(float(x / smallest)).limit_denominator(10_000) for x in h]
-    exact = all(abs(float(r) - x / smallest) <= 1e-9 * x / smallest for r, x in zip(ratios, h, strict=True))
-    # lcm of fractions: lcm of the numerators over gcd of the denominators
-    period = Fraction(
-        int(np.lcm.reduce([r.numerator for r in ratios])), int(np.gcd.reduce([r.denominator for r in ratios]))
-    )
-    count = int(np.floor(t / (float(period) * smallest) * (1 + 1e-9))) if exact else 0
-    if count < 1:
-        shown = ", ".join(f"{x:g}" for x in h[:6])
-        raise _check.ArgumentError(
-            f"`etas` must have a common multiple of their time steps up to t = {t:g}, got steps {shown}; "
-            "halve from rung to rung, or use a longer t"
-        )
-    kept = np.unique(np.rint(np.linspace(0, count, min(saves, count + 1))).astype(np.int64))
-    return [kept * int(period / ratio) for ratio in ratios]
-
-
 def fit_order(
-    h: np.ndarray, errors: np.ndarray, floor: np.ndarray, noise: np.ndarray | None = None, resolution: float = 0.1
+    h: np.ndarray, errors: np.ndarray, floor: np.ndarray, noise: np.ndarray | None = None, relative_error: float = 0.1
 ) -> OrderFit:
     """Fit the order of `errors` in `h` from the rungs whose error stands out of its `floor` and its `noise`.
 
-    `noise` is a standard error; a rung counts if it is at most `resolution` times the error. The 95 % interval joins
-    Student's t of the residuals, the noise, and the change on leaving out the coarsest rung, which shows what is left
-    of the higher-order terms.
+    `noise` is a standard error; a rung counts if it is at most `relative_error` times the error. The 95 % interval
+    joins Student's t of the residuals, the noise, and the change on leaving out the coarsest rung, which shows what is
+    left of the higher-order terms.
     """
     size = np.abs(errors)
     noise = np.zeros_like(size) if noise is None else noise
-    used = np.isfinite(size) & (size > RESOLVED * floor) & (size > 0) & (noise <= resolution * size * (1 + 1e-9))
+    used = np.isfinite(size) & (size > RESOLVED * floor) & (size > 0) & (noise <= relative_error * size * (1 + 1e-9))
     if used.sum() < 3:
         what = "solver error and rounding" if not noise.any() else "Monte-Carlo noise and solver error"
         verdict = f"not resolved: only {int(used.sum())} of {len(h)} errors stand out of {what}"

@@ -4,21 +4,24 @@ import warnings
 from typing import Any
 
 import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
 
 from flowdyn import _check, comparison
-from flowdyn.convergence.deterministic import solved_twice
-from flowdyn.methods.sharpness import sharpness
-from flowdyn.methods.systems import DiscreteSystem
+from flowdyn.convergence.limits import solved_twice, solver_alone
+from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.curvature import largest_curvature
 from flowdyn.problems.base import Problem
+from flowdyn.results.dataset import flat_parameters
 from flowdyn.running.integration import solve
 from flowdyn.solvers.base import Solver
-from flowdyn.solvers.exact import Exact
-from flowdyn.solvers.scipy_ivp import Scipy
 
 LOOKS = 8
 
 
-def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: Solver | None = None) -> Any:
+def fast_forward(
+    method: DiscreteSystem, w0: Any, t: ArrayLike, order: int = 2, *, solver: Solver | None = None
+) -> xr.Dataset:
     r"""State of a recursion at time t from its modified flow, at a cost that does not grow with 1/eta.
 
     .. math:: \|w_{t/\eta} - \tilde w_p(t)\| = O(\eta^{p+1}), \qquad
@@ -54,7 +57,7 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     --------
     >>> import flowdyn as fd
     >>> gd = fd.GradientDescent(fd.problems.Quadratic(1.0), eta=1e-8)  # 1e8 steps
-    >>> w = fd.predict(gd, [1.0], t=1.0)
+    >>> w = fd.fast_forward(gd, [1.0], t=1.0)
     >>> round(float(w.w.item()), 12), bool(w.error_estimate.item() < 1e-8)
     (0.367879439332, True)
     """
@@ -64,15 +67,14 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     times = _check.times("t", np.atleast_1d(_check.real_array("t", t)))
     flow, lower = method.limit(p), method.limit(p - 1)
     start = flow.ravel(w0)
-    # a ladder's recursion resolves the stiffness anyhow; a prediction has none, and must not pay for it
-    chosen = solver or (Exact() if flow.closed_form() else Scipy("LSODA", rtol=1e-13))
+    chosen = solver or solver_alone(flow, start, float(times[-1]))
     run, solver_error = solved_twice(flow, start, times, chosen)
     below = solve(lower, start, times, solver=chosen.tighter() or chosen, progress=False)
     text = f"distance from the modified flow of order {p - 1}, plus solver error and rounding"
-    states = _states(method.problem, run)  # type: ignore[attr-defined]
+    states = flat_parameters(run)
     rounding = np.finfo(float).eps * np.linalg.norm(states, axis=1)
     estimate = comparison.error(run, below).values + solver_error + rounding
-    product = method.constant_eta("a prediction") * _largest_curvature(method.problem, start, states)  # type: ignore[attr-defined]
+    product = method.constant_eta("a prediction") * _largest_on_the_way(method.problem, start, states)  # type: ignore[attr-defined]
     if product >= 1:  # two truncations of a series that diverges may agree and both be wrong
         estimate = np.full_like(estimate, np.nan)
         warnings.warn(
@@ -86,12 +88,7 @@ def predict(method: DiscreteSystem, w0: Any, t: Any, order: int = 2, *, solver: 
     return run
 
 
-def _states(problem: Problem, run: Any) -> np.ndarray:
-    """Flat parameters (T, P)."""
-    return np.concatenate([run[v.name].values.reshape(run.sizes["t"], -1) for v in problem.variables], axis=1)
-
-
-def _largest_curvature(problem: Problem, start: np.ndarray, states: np.ndarray) -> float:
+def _largest_on_the_way(problem: Problem, start: np.ndarray, states: np.ndarray) -> float:
     """Largest eigenvalue of the Hessian at the start and at up to LOOKS of the states."""
     chosen = np.unique(np.linspace(0, len(states) - 1, LOOKS).astype(int))
-    return max(sharpness(problem, w) for w in [start, *states[chosen]])
+    return max(largest_curvature(problem, w) for w in [start, *states[chosen]])

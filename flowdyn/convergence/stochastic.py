@@ -1,21 +1,22 @@
-"""The Dataset of a random recursion on a ladder of step sizes, beside its limit; see :mod:`weak`."""
+"""A random recursion on a ladder of step sizes, beside its limit, by weak or strong error.
 
-import time
-import warnings
+What is measured is in :mod:`flowdyn.convergence.weak` and :mod:`flowdyn.convergence.strong`.
+"""
+
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from flowdyn._check import FlowdynWarning
-from flowdyn._tools.compiled import float64_is_on
 from flowdyn._tools.progress import meter, part
-from flowdyn.convergence.order_fit import RESOLVED, OrderFit, common_steps, fit_order
-from flowdyn.convergence.weak import ALLOWED, Gap, WeakLadder, scalar_observables, strong_gaps
-from flowdyn.methods.stochastic_base import RandomRecursion
+from flowdyn.convergence.gap import ALLOWED, Gap, columns
+from flowdyn.convergence.ladder import Ladder
+from flowdyn.convergence.ladder_dataset import LadderFindings, label_ladder
+from flowdyn.convergence.order_fit import RESOLVED, OrderFit, fit_order
+from flowdyn.convergence.strong import strong_gaps
+from flowdyn.convergence.weak import WeakGaps, named_functions
 from flowdyn.results import dataset
-from flowdyn.results.dataset import Piece
-from flowdyn.results.recipes import describe
-from flowdyn.running.integration import checked_seed
+from flowdyn.results.dataset import LabelledArray
 
 TEXTS = {
     "mean": "mean of the observable along the recursion, at the end",
@@ -26,128 +27,81 @@ TEXTS = {
 }
 
 
-def random_ladder(
-    method: RandomRecursion,
-    rungs: list,
-    h: np.ndarray,
-    w0: Any,
-    t: float,
-    order: int,
-    kind: str,
-    observable: Any,
-    budget: int | None,
-    resolution: float,
-    seed: int,
-    saves: int,
-    progress: Any,
-) -> Any:
-    """Weak or strong ladder."""
-    began = time.monotonic()
-    checked_seed(seed)
-    limits = [rung.limit(order) for rung in rungs]
-    start = method.ravel(w0)
-    doubt = rungs[int(np.argmax(h))].warn_before(start)
-    if doubt:
-        warnings.warn(doubt, FlowdynWarning, stacklevel=3)
-    ks = common_steps(h, t, 2 if kind == "weak" else saves)
-    finest = int(np.argmin(h))
-    times = rungs[finest].clock(ks[finest])
-    curves: list[np.ndarray] = []
-    if kind == "weak":
-        functions = scalar_observables(method, observable)
-        names = list(functions)
-        ladder = WeakLadder(
-            method.problem,  # type: ignore[attr-defined]
-            list(functions.values()),
-            start,
-            seed,
-            budget,
-            resolution,
-        )
-        gaps = []
-        with meter(progress, "eta_limit") as report:
-            for i, (rung, limit, k) in enumerate(zip(rungs, limits, ks, strict=True)):
-                share = part(report, i / len(rungs), (i + 1) / len(rungs))
-                gaps.append(ladder.gap(rung, limit, int(k[-1]), float(times[-1]), share))
-                share(1.0)
-    else:
-        names = ["distance"]
-        gaps, curves = strong_gaps(rungs, limits, start, times, seed, budget)
-    columns = {name: np.stack([getattr(gap, name) for gap in gaps]) for name in Gap._fields[:-1]}
-    errors, noise, floor = columns["error"], columns["standard_error"], columns["solver_error"]
-    scale = ALLOWED * RESOLVED if any(gap.members for gap in gaps) else 1.0
-    fits = [fit_order(h, errors[:, j], scale * floor[:, j], noise[:, j], resolution) for j in range(len(names))]
-    ds = _dataset(method, rungs, h, ks, times, order, kind, names, columns, gaps, curves, fits, resolution, seed)
-    ds.attrs["wall_seconds"] = time.monotonic() - began
-    return ds
+def weak_ladder(
+    ladder: Ladder, observable: Any, budget: int | None, relative_error: float, progress: Any
+) -> xr.Dataset:
+    """Dataset of the gaps of means at the end."""
+    functions = named_functions(ladder.method, observable)
+    measured = WeakGaps(ladder, functions, budget, relative_error)
+    count, gaps = len(ladder.rungs), []
+    with meter(progress, "eta_limit") as report:
+        for i in range(count):
+            own = part(report, i / count, (i + 1) / count)
+            gaps.append(measured.gap(i, own))
+            own(1.0)
+    coords = [
+        LabelledArray("t", (), float(ladder.times[-1]), {"long_name": "training time of the comparison"}),
+        LabelledArray("k", ("eta",), [int(k[-1]) for k in ladder.steps], {"long_name": "step number k"}),
+    ]
+    return _dataset(ladder, "weak", list(functions), gaps, [], coords, relative_error)
+
+
+def strong_ladder(ladder: Ladder, budget: int | None, relative_error: float) -> xr.Dataset:
+    """Dataset of the distances on shared Brownian paths."""
+    gaps, curves = strong_gaps(ladder, budget)
+    attrs = {"long_name": "root-mean-square distance over the members"}
+    arrays = [LabelledArray("rms_error", ("eta", "t"), np.stack(curves), attrs)]
+    coords = [
+        dataset.axis("t", ladder.times),
+        LabelledArray("k", ("eta", "t"), np.stack(ladder.steps), {"long_name": "step number k"}),
+    ]
+    return _dataset(ladder, "strong", ["distance"], gaps, arrays, coords, relative_error)
 
 
 def _dataset(
-    method: Any,
-    rungs: list,
-    h: np.ndarray,
-    ks: list,
-    times: np.ndarray,
-    order: int,
-    kind: str,
+    ladder: Ladder,
+    error: str,
     names: list[str],
-    columns: dict[str, np.ndarray],
     gaps: list[Gap],
-    curves: list[np.ndarray],
-    fits: list[OrderFit],
-    resolution: float,
-    seed: int,
-) -> Any:
-    both = ("eta", "observable")
-    renamed = {"mean": "mean", "limit": "mean_limit", "error": "error"} if kind == "weak" else {"error": "error"}
-    renamed |= {"standard_error": "standard_error", "solver_error": "solver_error"}
-    parts = [Piece(new, both, columns[old], {"long_name": TEXTS[new]}) for old, new in renamed.items()]
-    text = "95 % interval of the fitted order: Monte-Carlo noise, residuals, and the change without the coarsest rung"
-    parts += [
-        Piece("order", ("observable",), [fit.order for fit in fits], {"long_name": "fitted order in the time step"}),
-        Piece("order_interval", ("observable", "bound"), [[f.low, f.high] for f in fits], {"long_name": text}),
-        Piece("order_expected", (), method.expected_order(order, kind), {"long_name": "order that theory expects"}),
-        Piece(
-            "used",
-            both,
-            np.stack([fit.used for fit in fits], axis=1).astype(np.int8),
-            {"long_name": "1 where the gap stands out of noise and solver error, and is fitted"},
+    arrays: list[LabelledArray],
+    coords: list[LabelledArray],
+    relative_error: float,
+) -> xr.Dataset:
+    found = columns(gaps)
+    shown = list(TEXTS) if error == "weak" else list(TEXTS)[2:]
+    over = ("eta", "observable")
+    arrays = [
+        *(LabelledArray(name, over, found[name], {"long_name": TEXTS[name]}) for name in shown),
+        LabelledArray(
+            "members", ("eta",), [g.members for g in gaps], {"long_name": "paths sampled (0: exact moments)"}
         ),
-        Piece("members", ("eta",), [gap.members for gap in gaps], {"long_name": "paths sampled (0: exact moments)"}),
-        dataset.status_piece(["reached_end"] * len(rungs), ("eta",)),
+        *arrays,
     ]
-    coords = [
-        dataset.axis("eta", [rung.constant_eta("a ladder") for rung in rungs]),
-        dataset.axis("observable", np.array(names)),
-        Piece("h", ("eta",), h, {"long_name": "time step of the clock"}),
-    ]
-    if kind == "strong":
-        attrs = {"long_name": "root-mean-square distance over the members"}
-        parts.append(Piece("rms_error", ("eta", "t"), np.stack(curves), attrs))
-        coords += [dataset.axis("t", times), Piece("k", ("eta", "t"), np.stack(ks), {"long_name": "step number k"})]
-    else:
-        coords += [
-            Piece("t", (), float(times[-1]), {"long_name": "training time of the comparison"}),
-            Piece("k", ("eta",), [int(k[-1]) for k in ks], {"long_name": "step number k"}),
-        ]
-    verdicts = [fit.verdict for fit in fits]
-    spec, arrays = describe(method)
-    parts += dataset.input_pieces(arrays)
-    name = type(method).__name__
-    limit = "its gradient flow" if order == 0 else f"its stochastic equation of order {order}"
-    attrs = dataset.provenance(
-        f"{kind} ladder",
-        f"{name} beside {limit}: {kind} error as eta -> 0",
-        f"{method.summary}, on a ladder of step sizes, beside {limit}",
-        method.references or method.problem.citation or "none",
-        flowdyn_system=spec,
-        flowdyn_options={"order": order, "error": kind, "resolution": resolution},
-        flowdyn_parameters=" ".join(v.name for v in method.problem.variables),
-        limit_order=order,
-        verdict=verdicts[0]
-        if len(set(verdicts)) == 1
-        else "; ".join(map(": ".join, zip(names, verdicts, strict=True))),
-        seed=seed,
-        jax_enable_x64=int(float64_is_on()),
+    name, p = type(ladder.method).__name__, ladder.order
+    limit = "its gradient flow" if p == 0 else f"its stochastic equation of order {p}"
+    return label_ladder(
+        ladder,
+        LadderFindings(
+            kind=f"{error} ladder",
+            error=error,
+            limit=limit,
+            arrays=arrays,
+            coords=coords,
+            fits=_fits(ladder, gaps, found, relative_error),
+            observables=names,
+            interval="Monte-Carlo noise, residuals, and the change without the coarsest rung",
+            used="the gap stands out of noise and solver error",
+            title=f"{name} beside {limit}: {error} error as eta -> 0",
+            options={"relative_error": relative_error},
+        ),
     )
-    return dataset.build(parts, coords, method.coords, attrs)
+
+
+def _fits(ladder: Ladder, gaps: list[Gap], found: dict[str, np.ndarray], relative_error: float) -> list[OrderFit]:
+    """One order an observable."""
+    errors, noise, floor = found["error"], found["standard_error"], found["solver_error"]
+    scale = ALLOWED * RESOLVED if any(gap.members for gap in gaps) else 1.0
+    return [
+        fit_order(ladder.time_steps, errors[:, j], scale * floor[:, j], noise[:, j], relative_error)
+        for j in range(errors.shape[1])
+    ]

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.methods.sharpness import sharpness
+from flowdyn._tools.leaves import leaf
+from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.curvature import largest_curvature
 from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
-from flowdyn.methods.systems import ClosedForm, DiscreteSystem, ODESystem, OnProblem, checked_problem
+from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Vector
-from flowdyn.problems.inputs import leaf
 from flowdyn.schedules import Constant, Schedule, as_schedule
 
 _SOURCE = "Hairer, Lubich and Wanner, Geometric Numerical Integration (2006), section IX.1; Barrett and Dherin (2021)"
@@ -173,7 +174,7 @@ class GradientDescent(OnProblem, DiscreteSystem):
         """Doubt about a step size above the stability threshold."""
         if not isinstance(self.eta, Constant):
             return None
-        eta, largest = float(self.eta.eta), sharpness(self.problem, w0)
+        eta, largest = float(self.eta.eta), largest_curvature(self.problem, w0)
         if largest <= 0 or eta <= 2 / largest * (1 + 1e-9):
             return None
         return (

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
-from flowdyn.methods.systems import DiscreteSystem, ODESystem, WithVelocity, checked_problem
+from flowdyn._tools.leaves import leaf
+from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.systems import ODESystem, WithVelocity, checked_problem
 from flowdyn.problems.base import Problem, Vector
-from flowdyn.problems.inputs import leaf
 from flowdyn.schedules import Constant, Schedule, as_schedule
 
 _SOURCE = "Polyak, Some methods of speeding up the convergence of iteration methods (1964)"

@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.randomness import Ask, Draw, below
+from flowdyn._tools.leaves import leaf
+from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.modified_equation import ModifiedEquation, checked_order
 from flowdyn.methods.sampling import check_batch
-from flowdyn.methods.stochastic_base import RandomRecursion
+from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import OnProblem, System
 from flowdyn.problems.base import Vector
-from flowdyn.problems.inputs import leaf
 from flowdyn.problems.regression import Regression
 from flowdyn.schedules import Schedule, as_schedule
 
@@ -89,7 +89,7 @@ class LabelNoiseEquation(ModifiedEquation):
         labels = self.label_strength * p.jacobian(state).T
         return self.strength * jnp.concatenate([p.noise_factor(state), labels], axis=1)
 
-    def kick(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+    def diffusion_product(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
         """Both noises by one gradient each."""
         p: Any = self.problem
         samples, labels = jnp.split(increment, 2)
@@ -101,7 +101,7 @@ class LabelNoiseEquation(ModifiedEquation):
         return 2 * int(self.problem.sample_count or 0)
 
 
-class LabelNoiseSGD(OnProblem, RandomRecursion):
+class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
     r"""SGD whose labels carry fresh noise at every draw.
 
     .. math:: w_{k+1} = w_k - \frac{\eta}{B} \sum_j 2c\,(r_{i_j}(w_k) - \epsilon_j)\,\nabla f_{i_j}(w_k)
@@ -148,12 +148,12 @@ class LabelNoiseSGD(OnProblem, RandomRecursion):
         self.noise = _check.choice("noise", noise, ("gaussian", "sign"))
 
     @property
-    def ask(self) -> Ask:
+    def random_inputs(self) -> RandomInputs:
         """A word for the sample and a number for its label."""
         kind = "float64" if self.noise == "gaussian" else "rademacher"
-        return Ask(words=self.batch_size, numbers=self.batch_size, kind=kind)
+        return RandomInputs(words=self.batch_size, numbers=self.batch_size, kind=kind)
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
         """Gradient of the batch's loss with the labels shifted."""
         p = self.problem
         index = below(draw.words, p.sample_count)

@@ -14,12 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.methods.linear_noise import linear_noise
-from flowdyn.methods.sampling import check_batch, covariance_share
-from flowdyn.methods.stochastic_base import Law, Moments, SDESystem
-from flowdyn.methods.systems import OnProblem, checked_problem
+from flowdyn._tools.leaves import leaf
+from flowdyn.methods.linear_gradients import linear_noise
+from flowdyn.methods.sampling import batch_noise_scale, check_batch
+from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
 from flowdyn.problems.base import Problem, Vector
-from flowdyn.problems.inputs import leaf
 from flowdyn.theory.linear_moments import linear_sde_mean_cov
 
 
@@ -51,7 +50,7 @@ class ModifiedEquation(OnProblem, SDESystem):
         """``sqrt(eta s) G(w)``."""
         return self.strength * self.problem.noise_factor(state)
 
-    def kick(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+    def diffusion_product(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
         """``sqrt(eta s) G(w) dW`` by one gradient."""
         return self.strength * self.problem.noise_product(state, increment)
 
@@ -114,30 +113,36 @@ class StochasticModifiedEquation(ModifiedEquation):
             raise _check.fail("sampling", "must be 'with' or 'without': reshuffled steps are not independent", sampling)
 
     @property
-    def share(self) -> float:
+    def noise_scale(self) -> float:
         """Share s of one sample's covariance."""
         n = None if self.problem.gaussian_factor is not None else self.problem.sample_count
-        return covariance_share(self.batch_size, n, self.sampling)
+        return batch_noise_scale(self.batch_size, n, self.sampling)
 
     @property
     def strength(self) -> jax.Array:
         """``sqrt(eta s)``."""
-        return jnp.sqrt(self.eta * self.share)
+        return jnp.sqrt(self.eta * self.noise_scale)
 
-    def law(self) -> Law | None:
+    def linear_law(self) -> LinearGaussianLaw | None:
         """Ornstein-Uhlenbeck where loss and noise are those of a Quadratic."""
         if self.problem.gaussian_factor is None or self.problem.spectrum() is None:
             return None
         zero = np.zeros(self.problem.size)
         A = -np.asarray(jax.jacfwd(lambda w: self.drift(0.0, w))(jnp.asarray(zero)))
-        return Law(A, float(self.eta) * self.share * np.asarray(self.problem.noise_cov(zero)), np.zeros(len(A)))
+        return LinearGaussianLaw(
+            A, float(self.eta) * self.noise_scale * np.asarray(self.problem.noise_cov(zero)), np.zeros(len(A))
+        )
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance wherever the sample gradients are linear in w."""
-        if self.law() is not None:
+        if self.linear_law() is not None:
             return super().exact_moments(w0, when)
         noise = linear_noise(self.problem)
-        return None if noise is None else linear_sde_mean_cov(noise, float(self.eta), self.share, self.order, w0, when)
+        return (
+            None
+            if noise is None
+            else linear_sde_mean_cov(noise, float(self.eta), self.noise_scale, self.order, w0, when)
+        )
 
 
 def checked_order(order: Any) -> int:

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
-from flowdyn.methods.systems import DiscreteSystem, ODESystem, WithVelocity, checked_problem
+from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.systems import ODESystem, WithVelocity, checked_problem
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.schedules import Constant, Schedule, as_schedule
 

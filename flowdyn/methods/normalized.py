@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.methods.systems import DiscreteSystem, ODESystem, OnProblem
+from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.systems import ODESystem, OnProblem
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.linear_classifier import LinearClassifier
 from flowdyn.schedules import Schedule, as_schedule

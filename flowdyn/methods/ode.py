@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import cast_tree
 from flowdyn.methods.systems import ODESystem
 from flowdyn.problems.base import Variable
-from flowdyn.problems.inputs import cast_tree
 
 
 class ODE(ODESystem):

@@ -11,8 +11,8 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
-from flowdyn.methods.stochastic_base import Law, SDESystem
-from flowdyn.methods.systems import OnProblem, Recursion
+from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.systems import LinearGaussianLaw, OnProblem, SDESystem
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.theory import moments
 
@@ -84,7 +84,7 @@ class OrnsteinUhlenbeck(SDESystem):
         """Symmetric root of D."""
         return self.factor
 
-    def kick(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+    def diffusion_product(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
         """``D^{1/2} dW``."""
         return matvec(self.factor, increment)
 
@@ -92,14 +92,14 @@ class OrnsteinUhlenbeck(SDESystem):
         """D."""
         return self.A.shape[0]
 
-    def law(self) -> Law:
+    def linear_law(self) -> LinearGaussianLaw:
         """Everything is known."""
         A = np.asarray(self.A)
-        return Law(A, np.asarray(self.D), np.asarray(self.force) + A @ np.asarray(self.center))
+        return LinearGaussianLaw(A, np.asarray(self.D), np.asarray(self.force) + A @ np.asarray(self.center))
 
     def mean_cov(self, x0: Any, t: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean (T, d) and covariance (T, d, d) at times t, from x0."""
-        law = self.law()
+        law = self.linear_law()
         return moments.ou_mean_cov(law.A, law.D, self.ravel(x0), t, force=law.force)
 
     def stationary_cov(self) -> np.ndarray:
@@ -111,14 +111,14 @@ class OrnsteinUhlenbeck(SDESystem):
         return moments.ou_autocovariance(self.A, self.stationary_cov(), tau)
 
 
-def linearize(method: Recursion, at: Any) -> OrnsteinUhlenbeck:
+def linearize(method: RecursionSystem, at: Any) -> OrnsteinUhlenbeck:
     r"""Ornstein-Uhlenbeck process that a random method looks like near a point.
 
     .. math:: dX = -(\nabla L(w) + H(w)(X - w))\,dt + D(w)^{1/2}\,dW
 
     Parameters
     ----------
-    method : Recursion
+    method : RecursionSystem
         SGD, SVAG or LabelNoiseSGD with a constant eta.
     at : array_like (P,), mapping or pytree
         The point w; usually a minimum.
@@ -132,7 +132,7 @@ def linearize(method: Recursion, at: Any) -> OrnsteinUhlenbeck:
     >>> float(ou.A[0, 0]), round(float(ou.stationary_cov()[0, 0]), 12)  # eta sigma^2 / 2 on the range of H
     (4.0, 0.05)
     """
-    if not (isinstance(method, Recursion) and isinstance(method, OnProblem) and method.is_random):
+    if not (isinstance(method, RecursionSystem) and isinstance(method, OnProblem) and method.is_random):
         raise _check.fail("method", "must be a random recursion on a problem", method, "e.g. fd.SGD(problem, eta)")
     w = method.ravel(at)
     limit = method.limit(1)

@@ -23,7 +23,7 @@ def check_batch(batch_size: int, n: int | None, sampling: str) -> tuple[int, str
     return size, sampling
 
 
-def covariance_share(batch_size: int, n: int | None, sampling: str) -> float:
+def batch_noise_scale(batch_size: int, n: int | None, sampling: str) -> float:
     """Share of one sample's covariance that a batch's mean has."""
     if sampling == "with" or n is None:
         return 1.0 / batch_size

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.methods.stochastic_base import SDESystem, checked_sde
+from flowdyn._tools.leaves import cast_tree
+from flowdyn.methods.systems import SDESystem, checked_sde
 from flowdyn.problems.base import Variable
-from flowdyn.problems.inputs import cast_tree
 
 
 class SDE(SDESystem):
@@ -92,7 +92,7 @@ class SDE(SDESystem):
             return value
         return jnp.diag(value) if isinstance(value, jax.Array) else np.diag(value)
 
-    def kick(self, t: Any, state: Any, increment: Any) -> Any:
+    def diffusion_product(self, t: Any, state: Any, increment: Any) -> Any:
         """``g dW``."""
         value = self._g(t, state)
         return value * increment if self.noise == "diagonal" else value @ increment

@@ -14,13 +14,13 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
-from flowdyn._tools.randomness import Ask, Draw, below
+from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
-from flowdyn.methods.linear_noise import linear_noise
+from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.modified_equation import StochasticModifiedEquation
-from flowdyn.methods.sampling import check_batch, covariance_share, distinct, order_of
-from flowdyn.methods.stochastic_base import Moments, RandomRecursion
-from flowdyn.methods.systems import OnProblem, System, checked_problem
+from flowdyn.methods.sampling import batch_noise_scale, check_batch, distinct, order_of
+from flowdyn.methods.stochastic_base import RandomRecursionSystem
+from flowdyn.methods.systems import Moments, OnProblem, System, checked_problem
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.schedules import Constant, Schedule, as_schedule
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov
@@ -39,7 +39,7 @@ def noisy_problem(problem: Any) -> Problem:
     return problem
 
 
-class Sampled(OnProblem, RandomRecursion):
+class Sampled(OnProblem, RandomRecursionSystem):
     """Gradients estimated from a batch, or with the Gaussian noise that the problem defines."""
 
     problem: Problem
@@ -108,22 +108,22 @@ class SGD(Sampled):
         self.batch_size, self.sampling = check_batch(batch_size, n, sampling)
 
     @property
-    def shares_noise(self) -> bool:
+    def has_brownian_increments(self) -> bool:
         """The Gaussian noise of a Quadratic is the increment of its equation's Brownian motion."""
         return self.is_gaussian
 
     @property
-    def share(self) -> float:
+    def noise_scale(self) -> float:
         """Share of one sample's covariance in the noise of a step."""
         n = None if self.is_gaussian else self.problem.sample_count
-        return covariance_share(self.batch_size, n, self.sampling)
+        return batch_noise_scale(self.batch_size, n, self.sampling)
 
     @property
-    def ask(self) -> Ask:
+    def random_inputs(self) -> RandomInputs:
         """One word a sample, or one normal a parameter."""
         if self.is_gaussian:
-            return Ask(numbers=self.problem.size)
-        return Ask(words=0 if self.sampling == "reshuffle" else self.batch_size)
+            return RandomInputs(numbers=self.problem.size)
+        return RandomInputs(words=0 if self.sampling == "reshuffle" else self.batch_size)
 
     @property
     def epoch(self) -> int:
@@ -131,15 +131,15 @@ class SGD(Sampled):
         return (self.problem.sample_count or 0) // self.batch_size if self.sampling == "reshuffle" else 0
 
     @property
-    def epoch_words(self) -> int:
+    def epoch_bits(self) -> int:
         """64 bits a sample."""
-        return 2 * (self.problem.sample_count or 0) if self.epoch else 0
+        return 64 * (self.problem.sample_count or 0) if self.epoch else 0
 
-    def begin(self, words: jax.Array) -> Any:
+    def start_epoch(self, words: jax.Array) -> Any:
         """Order of the data for one epoch."""
         return order_of(words, self.problem.sample_count or 0) if self.epoch else ()
 
-    def batch(self, k: jax.Array, words: jax.Array, memory: Any) -> jax.Array | None:
+    def batch(self, k: jax.Array, words: jax.Array, epoch_state: Any) -> jax.Array | None:
         """Indices of the batch of step k."""
         if self.is_gaussian:
             return None
@@ -148,11 +148,11 @@ class SGD(Sampled):
             return below(words, n)
         if self.sampling == "without":
             return distinct(words, n)  # type: ignore[arg-type]
-        return jax.lax.dynamic_slice(memory, ((k % self.epoch) * self.batch_size,), (self.batch_size,))
+        return jax.lax.dynamic_slice(epoch_state, ((k % self.epoch) * self.batch_size,), (self.batch_size,))
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
         """``w - eta_k g_k``."""
-        return state - self.eta(k) * self.gradient(state, self.batch(k, draw.words, memory), draw.numbers)
+        return state - self.eta(k) * self.gradient(state, self.batch(k, draw.words, epoch_state), draw.numbers)
 
     def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
         """Gradient descent."""
@@ -181,4 +181,4 @@ class SGD(Sampled):
         noise = linear_noise(self.problem)
         if noise is None or not isinstance(self.eta, Constant) or self.sampling == "reshuffle":
             return None
-        return linear_sgd_mean_cov(noise, float(self.eta.eta), self.share, w0, when)
+        return linear_sgd_mean_cov(noise, float(self.eta.eta), self.noise_scale, w0, when)

@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.randomness import Ask, Draw, below
-from flowdyn.methods.linear_noise import linear_noise
+from flowdyn._tools.leaves import leaf
+from flowdyn._tools.randomness import Draw, RandomInputs, below
+from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.sampling import check_batch
 from flowdyn.methods.sgd import SGD, Sampled, noisy_problem
-from flowdyn.methods.stochastic_base import Moments
-from flowdyn.methods.systems import System
+from flowdyn.methods.systems import Moments, System
 from flowdyn.problems.base import Problem, Vector
-from flowdyn.problems.inputs import leaf
 from flowdyn.schedules import Constant, Scaled, Schedule, as_schedule
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov
 
@@ -73,13 +72,13 @@ class SVAG(Sampled):
         return Constant(self.eta.eta / self.l) if isinstance(self.eta, Constant) else Scaled(self.eta, 1 / self.l)
 
     @property
-    def ask(self) -> Ask:
+    def random_inputs(self) -> RandomInputs:
         """Two batches, or two Gaussian vectors."""
         if self.is_gaussian:
-            return Ask(numbers=2 * self.problem.size)
-        return Ask(words=2 * self.batch_size)
+            return RandomInputs(numbers=2 * self.problem.size)
+        return RandomInputs(words=2 * self.batch_size)
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, memory: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
         """``w - (eta/l) (a g + (1 - a) g')``, a = (1 + sqrt(2l - 1))/2."""
         first, second = jnp.split(draw.numbers, 2)
         index: Any = (None, None) if self.is_gaussian else jnp.split(below(draw.words, self.problem.sample_count), 2)

@@ -1,8 +1,11 @@
-"""The kinds of dynamics, as siblings: none can be mistaken for another.
+"""The kinds of dynamics in continuous time, as siblings: none can be mistaken for another.
 
     ODESystem        state' = drift(t, state)
-    DiscreteSystem   state_{k+1} = step(k, state_k),  at training time t_k = clock(k)
-    SDESystem and RandomRecursion, their random siblings, are in :mod:`flowdyn.methods.stochastic_base`.
+    SDESystem        dX = drift(t, X) dt + diffusion(t, X) dW,    drift (S,), diffusion (S, m)
+
+Recursions are in :mod:`flowdyn.methods.base`, those that draw random numbers in :mod:`flowdyn.methods.stochastic_base`.
+An Ito equation and its Stratonovich form differ by the drift  1/2 sum_j (D g_j) g_j,  added in one place:
+:meth:`SDESystem.drift_as`.
 
 A state may be larger than the parameters w (momentum carries a velocity): ``lift`` makes it from w, ``project`` takes w
 out of it. All states are flat float64 vectors.
@@ -10,7 +13,7 @@ out of it. All states are flat float64 vectors.
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,8 +22,10 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.problems.base import Problem, Variable, Vector
-from flowdyn.schedules import Constant, Schedule
+from flowdyn.theory.moments import ou_mean_cov
 
+CALCULI = ("ito", "stratonovich")
+NOISES = ("additive", "diagonal", "general")
 ClosedForm = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (state, times or step numbers (T,)) -> states (T, S)
 
 
@@ -58,7 +63,7 @@ class System(eqx.Module):
         """Quantities kept beside the state."""
         return {}
 
-    def user_view(self, state: Vector) -> Any:
+    def as_user_sees(self, state: Vector) -> Any:
         """What a user's `observe` function is called with."""
         return self.project(state)
 
@@ -102,55 +107,76 @@ class ODESystem(System):
         return np.inf
 
 
-class Recursion(System):
-    """Anything with a step size eta and a clock that turns step numbers into training time.
+class LinearGaussianLaw(NamedTuple):
+    """``dX = (force - A X) dt + D^{1/2} dW``, whose law is known at any time."""
 
-    `step_power` says how the clock's step h follows from eta: h = eta ** step_power (1 for gradient descent, 1/2 for
-    momentum methods). Convergence orders are counted in h.
+    A: np.ndarray  # (S, S)
+    D: np.ndarray  # (S, S)
+    force: np.ndarray  # (S,)
+
+
+Moments = tuple[np.ndarray, np.ndarray]  # mean (T, S), covariance (T, S, S)
+
+
+class RandomSystem(System):
+    """Anything that needs a seed."""
+
+    is_random: ClassVar[bool] = True
+
+    def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
+        """Mean and covariance from flat w0 at increasing times (step numbers of a recursion), None if not known."""
+        return None
+
+
+class SDESystem(RandomSystem):
+    """A stochastic differential equation.
+
+    `noise` says what the diffusion may depend on: "additive" not on the state, "diagonal" (m = S, no off-diagonal
+    entries) in row i on entry i of the state alone, "general" on anything.
     """
 
-    kind: ClassVar[str] = "a recursion"
-    step_power: ClassVar[float] = 1.0
-
-    eta: eqx.AbstractVar[Schedule]
-
-    @abc.abstractmethod
-    def limit(self, order: int = 0) -> System:
-        """Continuous system that the recursion follows as eta -> 0."""
-
-    def expected_order(self, order: int = 0, error: str = "sup") -> float:
-        """Order in h of the gap between the recursion and ``limit(order)``."""
-        return order + 1.0
-
-    @property
-    def increments(self) -> Schedule:
-        """Time steps of the clock."""
-        return self.eta
-
-    def clock(self, k: Any) -> np.ndarray:
-        """Training time of the step numbers `k`."""
-        return self.increments.clock(np.asarray(k))
-
-    def constant_eta(self, why: str) -> float:
-        """The one eta of this method; a changing schedule is refused."""
-        if not isinstance(self.eta, Constant):
-            raise _check.fail(
-                "eta", f"must be one number for {why}", type(self.eta).__name__, "use a constant step size"
-            )
-        return float(self.eta.eta)
-
-    def with_eta(self, eta: float) -> Self:
-        """The same method at another step size; shares its compiled program."""
-        self.constant_eta("a change of step size")
-        return type(self)(**self.config() | {"eta": eta})
-
-
-class DiscreteSystem(Recursion):
-    """A deterministic recursion."""
+    kind: ClassVar[str] = "a stochastic differential equation"
+    calculus: eqx.AbstractVar[str]
+    noise: eqx.AbstractVar[str]
 
     @abc.abstractmethod
-    def step(self, k: jax.Array, state: Vector) -> jax.Array:
-        """Next state, shape (S,)."""
+    def drift(self, t: Vector, state: Vector) -> jax.Array:
+        """Drift in the system's own calculus, shape (S,)."""
+
+    @abc.abstractmethod
+    def diffusion(self, t: Vector, state: Vector) -> jax.Array:
+        """Diffusion, shape (S, m)."""
+
+    @abc.abstractmethod
+    def noise_dim(self, state: np.ndarray) -> int:
+        """Number m of Brownian motions."""
+
+    def diffusion_product(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+        """``diffusion @ increment``; a subclass may know a cheaper way."""
+        return self.diffusion(t, state) @ increment
+
+    def drift_as(self, calculus: str, t: Vector, state: Vector) -> jax.Array:
+        """Drift in the asked calculus: Ito = Stratonovich + 1/2 sum_j (D g_j) g_j."""
+        own = self.drift(t, state)
+        if calculus == self.calculus or self.noise == "additive":
+            return own
+        g = self.diffusion(t, state)
+        slopes = jax.jacfwd(lambda x: self.diffusion(t, x))(state)  # (S, m, S)
+        correction = 0.5 * jnp.einsum("ijk,kj->i", slopes, g)
+        return own + correction if calculus == "ito" else own - correction
+
+    def default_dt(self, span: float) -> float:
+        """Step of the fixed-step solvers where the user names none."""
+        return span / 1000
+
+    def linear_law(self) -> LinearGaussianLaw | None:
+        """Exact law where the system is linear with additive noise, else None."""
+        return None
+
+    def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
+        """Transient mean and covariance of a linear system."""
+        law = self.linear_law()
+        return None if law is None else ou_mean_cov(law.A, law.D, w0, when, force=law.force)
 
 
 class OnProblem(System):
@@ -180,7 +206,7 @@ class OnProblem(System):
         """Observables of the problem at the state's parameters."""
         return self.problem.observables(self.project(state))
 
-    def user_view(self, state: Vector) -> Any:
+    def as_user_sees(self, state: Vector) -> Any:
         """Parameters as the problem's own functions see them."""
         return self.problem.unravel(self.project(state))
 
@@ -211,3 +237,8 @@ def checked_problem(problem: Any) -> Problem:
             "problem", "must be a flowdyn problem", problem, "see flowdyn.problems, e.g. CustomProblem(loss, w0)"
         )
     return problem
+
+
+def checked_sde(calculus: Any, noise: Any) -> tuple[str, str]:
+    """Check the two names that say what an equation means."""
+    return _check.choice("calculus", calculus, CALCULI), _check.choice("noise", noise, NOISES)

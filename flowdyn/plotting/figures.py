@@ -209,7 +209,7 @@ def check_suffix(path: Any) -> None:
 
 def save_figure(figure: Any, path: Any, overwrite: bool = False) -> None:
     """Write a figure atomically; its suffix chooses the format."""
-    from flowdyn.results.storage import replacing, writable
+    from flowdyn._tools.files import replacing, writable
 
     target = writable(path, None, overwrite)
     check_suffix(path)

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 
 from flowdyn import _check
+from flowdyn._tools.leaves import leaf
 from flowdyn.problems.base import Vector
-from flowdyn.problems.inputs import leaf
 from flowdyn.problems.pytree import PytreeProblem
 from flowdyn.problems.regression import Regression
 

@@ -1,14 +1,13 @@
-"""Numbers and labels out of whatever a user hands in: numpy, pandas, xarray, or a JAX tracer."""
+"""Tables and labels out of whatever a user hands in: numpy, pandas, xarray, or a JAX tracer."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import leaf
 
 
 class Labels:
@@ -30,18 +29,6 @@ class Labels:
 
     def __repr__(self) -> str:
         return f"Labels({', '.join(f'{dim}={len(values)}' for dim, values in self.coords.items())})"
-
-
-def leaf(name: str, value: Any, *, ndim: int, positive: bool = False, limit: float = np.inf) -> jax.Array:
-    """Return `value` as a float64 array leaf; values are checked unless they are being traced."""
-    if isinstance(value, jax.core.Tracer):
-        return jnp.asarray(value)
-    array = _check.real_array(name, value, ndim=ndim)
-    if positive and (array <= 0).any():
-        raise _check.fail(name, "must be positive", value)
-    if np.abs(array).max(initial=0.0) > limit:
-        raise _check.fail(name, f"must be at most {limit:g} in size", float(np.abs(array).max()), "use other units")
-    return jnp.asarray(array)
 
 
 def labels_of(value: Any, axis: int) -> np.ndarray | None:
@@ -125,20 +112,3 @@ def table(X: Any, y: Any, labels: Labels | None) -> tuple[jax.Array, jax.Array, 
     if 0 in X_leaf.shape:
         raise _check.fail("X", "must have at least one sample and one feature", f"shape {X_leaf.shape}")
     return X_leaf, y_leaf, labels
-
-
-def cast_tree(name: str, tree: Any) -> Any:
-    """Return `tree` with its inexact arrays (and Python floats) as float64 JAX arrays; the rest is left as it is."""
-
-    def cast(part: Any) -> Any:
-        if isinstance(part, jax.core.Tracer) or callable(part):
-            return part
-        if not isinstance(part, np.ndarray | jax.Array) and hasattr(part, "__array__"):  # pandas, xarray
-            part = np.asarray(part)
-        if eqx.is_inexact_array_like(part):
-            if np.iscomplexobj(part):
-                raise _check.fail(name, "must hold real numbers", f"dtype {np.asarray(part).dtype}")
-            return jnp.asarray(_check.real_array(name, part))
-        return part
-
-    return jax.tree.map(cast, tree)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import cast_tree
 from flowdyn.problems.base import Problem, Variable, Vector, ravel_variables
-from flowdyn.problems.inputs import cast_tree
 
 # names that a Dataset uses itself; a parameter of that name is written as w_<name>
 RESERVED = frozenset(

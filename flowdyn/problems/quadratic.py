@@ -9,8 +9,9 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
+from flowdyn._tools.leaves import leaf
 from flowdyn.problems.base import Problem, Spectrum, Variable, Vector
-from flowdyn.problems.inputs import Labels, axis_labels, leaf, same_labels
+from flowdyn.problems.inputs import Labels, axis_labels, same_labels
 from flowdyn.theory.moments import root
 
 

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import leaf
 from flowdyn.problems.base import Problem, Variable, Vector, predictor_variable
-from flowdyn.problems.inputs import Labels, axis_labels, leaf
+from flowdyn.problems.inputs import Labels, axis_labels
 
 
 class SquaredPopulation(Problem):

@@ -76,7 +76,7 @@ def _read_csv(path: Path, target: str | None) -> Table:
 
 
 def _read_netcdf(path: Path, target: str | None) -> Table:
-    from flowdyn.results.storage import open_netcdf
+    from flowdyn._tools.files import open_netcdf
 
     ds = open_netcdf(path).load()
     ds.close()

@@ -16,7 +16,8 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn.methods.systems import Recursion, System
+from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
 from flowdyn.solvers.base import STATUSES
 
@@ -35,7 +36,7 @@ _LONG_NAMES = {
 }
 
 
-class Piece(NamedTuple):
+class LabelledArray(NamedTuple):
     """One variable: dims, values, and attributes (long_name at least)."""
 
     name: str
@@ -44,9 +45,11 @@ class Piece(NamedTuple):
     attrs: Mapping[str, Any]
 
 
-def pieces(variables: Sequence[Variable], values: Mapping[str, np.ndarray], lead: tuple[str, ...]) -> list[Piece]:
+def labelled_arrays(
+    variables: Sequence[Variable], values: Mapping[str, np.ndarray], lead: tuple[str, ...]
+) -> list[LabelledArray]:
     """Variables whose values carry the leading dims `lead` before their own."""
-    return [Piece(v.name, lead + v.dims, values[v.name], {"long_name": v.long_name}) for v in variables]
+    return [LabelledArray(v.name, lead + v.dims, values[v.name], {"long_name": v.long_name}) for v in variables]
 
 
 def split_state(variables: Sequence[Variable], states: np.ndarray) -> dict[str, np.ndarray]:
@@ -56,7 +59,7 @@ def split_state(variables: Sequence[Variable], states: np.ndarray) -> dict[str, 
     return {v.name: p.reshape((*states.shape[:-1], *v.shape)) for v, p in zip(variables, parts, strict=True)}
 
 
-def status_piece(statuses: Any, dims: tuple[str, ...] = ()) -> Piece:
+def status_array(statuses: Any, dims: tuple[str, ...] = ()) -> LabelledArray:
     """CF flag variable that says how each run ended, from names or their numbers."""
     array = np.asarray(statuses)
     codes = array.astype(np.int8) if array.dtype.kind == "i" else np.vectorize(STATUSES.index, otypes=[np.int8])(array)
@@ -66,14 +69,17 @@ def status_piece(statuses: Any, dims: tuple[str, ...] = ()) -> Piece:
         "flag_values": np.arange(len(STATUSES), dtype=np.int8),
         "flag_meanings": " ".join(STATUSES),
     }
-    return Piece("status", dims, codes, attrs)
+    return LabelledArray("status", dims, codes, attrs)
 
 
 def build(
-    variables: Sequence[Piece], coords: Sequence[Piece], labels: Mapping[str, np.ndarray], attrs: Mapping[str, Any]
+    variables: Sequence[LabelledArray],
+    coords: Sequence[LabelledArray],
+    labels: Mapping[str, np.ndarray],
+    attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """Assemble a Dataset; labels (feature names) are kept where their dimension occurs."""
-    names = [piece.name for piece in (*variables, *coords)]
+    names = [array.name for array in (*variables, *coords)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise _check.ArgumentError(
@@ -89,9 +95,9 @@ def build(
     return xr.Dataset(built, axes, dict(attrs))
 
 
-def _variable(piece: Piece) -> xr.Variable:
-    units = {} if "flag_values" in piece.attrs else {"units": "1"}
-    return xr.Variable(piece.dims, piece.values, {**units, **piece.attrs})
+def _variable(array: LabelledArray) -> xr.Variable:
+    units = {} if "flag_values" in array.attrs else {"units": "1"}
+    return xr.Variable(array.dims, array.values, {**units, **array.attrs})
 
 
 def _label_values(values: np.ndarray) -> np.ndarray:
@@ -99,30 +105,30 @@ def _label_values(values: np.ndarray) -> np.ndarray:
     return values if values.dtype.kind in "iuf" else np.array([str(value) for value in values])
 
 
-def axis(name: str, values: Any, dim: str | None = None, **attrs: Any) -> Piece:
+def axis(name: str, values: Any, dim: str | None = None, **attrs: Any) -> LabelledArray:
     """Coordinate with its standard long name."""
-    return Piece(name, (dim or name,), values, {"long_name": _LONG_NAMES.get(name, name), **attrs})
+    return LabelledArray(name, (dim or name,), values, {"long_name": _LONG_NAMES.get(name, name), **attrs})
 
 
-def run_coords(system: System, t: np.ndarray, k: np.ndarray | None, clock: str = "") -> list[Piece]:
+def run_coords(system: System, t: np.ndarray, k: np.ndarray | None, clock: str = "") -> list[LabelledArray]:
     """`t`, with the step number `k` beside it for recursions."""
     axes = [axis("t", t, **({"comment": clock} if clock else {}))]
     if k is None:
         return axes
-    own = {} if isinstance(system, Recursion) else {"long_name": "step number k of the solver"}
-    return [*axes, Piece("k", ("t",), k, {"long_name": _LONG_NAMES["k"], **own})]
+    own = {} if isinstance(system, RecursionSystem) else {"long_name": "step number k of the solver"}
+    return [*axes, LabelledArray("k", ("t",), k, {"long_name": _LONG_NAMES["k"], **own})]
 
 
-def input_pieces(arrays: Mapping[str, tuple[tuple[str, ...], np.ndarray, str]]) -> list[Piece]:
+def input_arrays(arrays: Mapping[str, tuple[tuple[str, ...], np.ndarray, str]]) -> list[LabelledArray]:
     """Data that travel with the result, so that it can be run again."""
-    return [Piece(name, dims, values, {"long_name": text}) for name, (dims, values, text) in arrays.items()]
+    return [LabelledArray(name, dims, values, {"long_name": text}) for name, (dims, values, text) in arrays.items()]
 
 
-def initial_pieces(variables: Sequence[Variable], state0: np.ndarray, lead: tuple[str, ...]) -> list[Piece]:
+def initial_arrays(variables: Sequence[Variable], state0: np.ndarray, lead: tuple[str, ...]) -> list[LabelledArray]:
     """State that the run started from, one variable a piece."""
     named = split_state(variables, state0)
     return [
-        Piece(f"{v.name}_initial", lead + v.dims, named[v.name], {"long_name": f"{v.long_name}, at the start"})
+        LabelledArray(f"{v.name}_initial", lead + v.dims, named[v.name], {"long_name": f"{v.long_name}, at the start"})
         for v in variables
     ]
 
@@ -162,40 +168,9 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else np.asarray(value).tolist()
 
 
-def slice_of(w0: Any) -> xr.Dataset | None:
-    """`w0` if it is a Dataset at one time (a restart), None if it is something else."""
-    if not isinstance(w0, xr.Dataset):
-        return None
-    if w0.coords.get("t") is not None and w0.t.ndim:
-        raise _check.fail("w0", "must be a Dataset at one time", dict(w0.sizes), "select one, e.g. run.isel(t=-1)")
-    return w0
-
-
-def restart(
-    ds: xr.Dataset, variables: Sequence[Variable], needed: int
-) -> tuple[dict[str, np.ndarray], float | None, int | None]:
-    """Named pieces of the state in a slice, its time and its step number; the first `needed` pieces must be there."""
-    found = {}
-    for i, v in enumerate(variables):
-        if v.name in ds:
-            dims = [dim for dim in v.dims if dim in ds[v.name].dims]
-            found[v.name] = np.asarray(ds[v.name].transpose(..., *dims).values)
-        elif i < needed:
-            raise _check.fail("w0", f"must hold the variable {v.name!r}", sorted(map(str, ds.data_vars)))
-    t = float(ds.t) if "t" in ds.coords else None
-    return found, t, int(ds.k) if "k" in ds.coords else None
-
-
-def initial_of(ds: xr.Dataset, system: System) -> Any:
-    """Initial condition stored in a run: flat parameters, or a slice where the run was itself a restart."""
-    suffix = "_initial"
-    named = {str(n).removesuffix(suffix): ds[n] for n in ds.data_vars if str(n).endswith(suffix)}
-    if "t_initial" in ds.attrs:
-        coords: dict[str, Any] = {"t": float(ds.attrs["t_initial"])}
-        if "k_initial" in ds.attrs:
-            coords["k"] = int(ds.attrs["k_initial"])
-        return xr.Dataset(named).drop_vars("t", errors="ignore").assign_coords(coords)
-    lead = 1 if "start" in ds.dims else 0
-    flat = [np.asarray(v.values) for v in named.values()]
-    state = np.concatenate([v.reshape(*v.shape[:lead], -1) for v in flat], axis=-1)
-    return np.asarray([system.project(row) for row in state]) if lead else np.asarray(system.project(state))
+def flat_parameters(run: xr.Dataset) -> np.ndarray:
+    """Flat parameters (..., T, P) of a run; members or starts, where there are any, lead."""
+    names = run.attrs["flowdyn_parameters"].split()
+    lead = [dim for dim in ("realization", "start", "t") if dim in run[names[0]].dims]
+    arrays = [run[name].transpose(*lead, ...) for name in names]
+    return np.concatenate([array.values.reshape(*array.shape[: len(lead)], -1) for array in arrays], axis=-1)

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -118,55 +118,19 @@ def read_json(text: Any, what: str) -> Any:
         raise _check.FileError(f"attribute {what} must be valid JSON, got {error}; the file is damaged") from None
 
 
-def rebuild(ds: Any, loss: Callable | None = None, **custom: Any) -> tuple[System, Any, dict[str, Any]]:
-    """Return (system, w0, options) such that ``solve(system, w0, **options)`` gives the numbers of `ds` again.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        A run made by :func:`flowdyn.solve`, perhaps loaded from a file.
-    loss : callable, optional
-        The loss of a CustomProblem: functions do not travel in files.
-    **custom
-        Other functions by the name of their argument: ``predict``, ``sample_losses``, ``f``, ``w0_like``, ``observe``.
-
-    Raises
-    ------
-    ArgumentError
-        If a function is missing, or `ds` is not a run.
-
-    Examples
-    --------
-    >>> import flowdyn as fd
-    >>> run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
-    >>> system, w0, options = fd.rebuild(run)
-    >>> bool((fd.solve(system, w0, **options).w == run.w).all())
-    True
-    """
-    from flowdyn.results.dataset import initial_of
-
-    if ds.attrs.get("flowdyn_kind") != "run":
-        raise _check.fail(
-            "ds", "must be one run made by flowdyn.solve", ds.attrs.get("flowdyn_kind"), "ladders hold many"
-        )
-    handed = {"loss": loss, **custom}
-    observe = handed.pop("observe", None)
+def build_system(ds: Any, handed: Mapping[str, Any]) -> System:
+    """The system that a result's recipe describes; functions of a user's own are taken from `handed`."""
     system = _build(read_json(ds.attrs.get("flowdyn_system"), "flowdyn_system"), ds, handed)
     if not isinstance(system, System):
         raise _check.FileError("attribute flowdyn_system must describe a method; the file is damaged")
+    return system
+
+
+def build_solver(ds: Any) -> Solver:
+    """The solver that a result's recipe describes."""
     solver = read_json(ds.attrs.get("flowdyn_solver"), "flowdyn_solver")
-    options = read_json(ds.attrs.get("flowdyn_options"), "flowdyn_options")
-    names = options.pop("observe", [])
-    if sorted(names) != sorted(observe or {}):
-        raise _check.fail("observe", f"must hand in the functions {names} again", sorted(observe or {}))
-    if options.get("t") == "inf":
-        options["t"] = np.inf
-    elif options.get("t") == "array":
-        options["t"] = np.asarray(ds["t_requested" if "t_requested" in ds else "t"].values)
-    options["stop"] = {name: tuple(rule) for name, rule in options["stop"].items()} if options.get("stop") else None
     cls = look_up("flowdyn_solver", solver.get("class"), "flowdyn.solvers", solvers.REGISTRY)
-    options |= {"solver": cls(**solver.get("args", {})), "observe": observe}
-    return system, initial_of(ds, system), options
+    return cls(**solver.get("args", {}))
 
 
 def _build(spec: Any, ds: Any, handed: Mapping[str, Any], name: str = "system") -> Any:
@@ -219,6 +183,6 @@ def _handed(spec: Mapping[str, Any], handed: Mapping[str, Any], name: str) -> An
         warnings.warn(
             f"`{name}` differs in its source from the one that made this file ({spec['custom']})",
             _check.FlowdynWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return given

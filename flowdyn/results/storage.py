@@ -1,29 +1,21 @@
-"""Files: atomic writes, and reads that trust nothing.
+"""Results in NetCDF-4 files: written atomically and read back, loaded lazily after a scan that trusts nothing."""
 
-A file is written beside its target under another name, read back, synced and moved into place: a crash leaves the old
-file or the new one. Before xarray opens a file, its HDF5 structure is scanned for features that no flowdyn file uses
-(external and soft links, data in other files, sizes declared but not stored).
-"""
-
-import contextlib
 import errno
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn._tools.hdf5_scan import MAX_BYTES, scan
+from flowdyn._tools.files import open_netcdf, replacing, writable
+from flowdyn._tools.hdf5_scan import MAX_BYTES
 from flowdyn.results.dataset import SCHEMA
 
-Result = xr.Dataset | xr.DataTree
+Saved = xr.Dataset | xr.DataTree
 
 
-def save(ds: Result, path: Any, *, overwrite: bool = False) -> Path:
+def save(ds: Saved, path: Any, *, overwrite: bool = False) -> Path:
     """Write a result to a NetCDF-4 file, atomically, and return its path.
 
     Parameters
@@ -61,7 +53,7 @@ def save(ds: Result, path: Any, *, overwrite: bool = False) -> Path:
     return target
 
 
-def _write(ds: Result, path: Path) -> bool:
+def _write(ds: Saved, path: Path) -> bool:
     """Write, and say whether what is read back is the same."""
     if isinstance(ds, xr.Dataset):
         ds = _labels_out(ds)
@@ -113,74 +105,7 @@ def _write_error(target: Path, size: int, error: Exception) -> _check.FileError:
     return _check.FileError(f"cannot write {target}: {error}")
 
 
-def _text(path: Any) -> str:
-    if not isinstance(path, str | os.PathLike):
-        raise _check.fail("path", "must be a path", path)
-    return str(os.fspath(path))
-
-
-def writable(path: Any, suffix: str | None, overwrite: bool) -> Path:
-    """Absolute path of a file that may be written, or an error that says why not."""
-    target = Path(_text(path)).absolute()
-    if suffix is not None and target.suffix != suffix:
-        raise _check.fail("path", f"must end in {suffix}", str(path))
-    if not target.parent.is_dir():
-        raise _check.FileError(
-            f"`path` must lie in an existing folder, got {str(path)!r}; create {target.parent} first"
-        )
-    if target.is_dir():
-        raise _check.FileError(f"`path` must be a file, got the folder {str(path)!r}")
-    if target.exists() and not overwrite:
-        raise _check.FileError(
-            f"`path` must not exist yet, got {str(path)!r}; pass overwrite=True (--overwrite) to replace it"
-        )
-    if not os.access(target.parent, os.W_OK):
-        raise _check.FileError(f"`path` must lie in a writable folder, got {str(path)!r}")
-    return target
-
-
-@contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path in the target's folder; it becomes the target when the block ends well."""
-    _sweep(target)
-    prefix, suffix = f".{target.name}.{os.getpid()}.", f".tmp{target.suffix}"
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp made it private
-        temporary.replace(target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sweep(target: Path) -> None:
-    """Remove what writers that were killed have left for this target."""
-    for stale in target.parent.glob(f".{target.name}.*.tmp{target.suffix}"):
-        owner = stale.name.removeprefix(f".{target.name}.").split(".")[0]
-        if owner.isdigit() and not _is_alive(int(owner)):
-            stale.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Any:
+def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Saved:
     """Open a result lazily after scanning the file; nothing in it is ever executed.
 
     Parameters
@@ -211,21 +136,3 @@ def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Any:
         tree = xr.open_datatree(Path(path).resolve(), engine="netcdf4", decode_times=False)
         return xr.map_over_datasets(_labels_in, tree)
     return _labels_in(ds)
-
-
-def open_netcdf(path: Any, max_bytes: int = MAX_BYTES) -> xr.Dataset:
-    """Open any local NetCDF-4 file lazily after the scan."""
-    text = _text(path)
-    if "://" in text or text.startswith("[") or "#mode" in text:
-        raise _check.FileError(f"`path` must be a local file, got {text!r}; download it first")
-    place = Path(text)
-    if not place.is_file():
-        raise _check.FileError(f"`path` must be an existing file, got {text!r}; check the path")
-    try:
-        scan(place, max_bytes)
-        return xr.open_dataset(place.resolve(), engine="netcdf4", decode_times=False)
-    except _check.FileError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise _check.FileError(f"cannot read {text}: the file is damaged or truncated ({reason})") from None

@@ -1,13 +1,19 @@
-"""Where a run starts: flat parameters, many of them, or a slice of an earlier Dataset with its clock."""
+"""Where a run starts: flat parameters, many of them, or a slice of an earlier Dataset with its clock.
 
+How a start is read back from a Dataset stands here too: the state in a slice, and the start that a run was made from.
+"""
+
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from flowdyn import _check
-from flowdyn.methods.systems import OnProblem, Recursion, System
+from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.systems import OnProblem, System
+from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import labels_of, same_labels
-from flowdyn.results import dataset
 
 
 class Start(NamedTuple):
@@ -21,7 +27,7 @@ class Start(NamedTuple):
 
 def start_from(system: System, w0: Any) -> Start:
     """State(s) to start from."""
-    piece = dataset.slice_of(w0)
+    piece = slice_of(w0)
     if piece is not None:
         return _restart(system, piece)
     if isinstance(system, OnProblem) and len(system.problem.variables) == 1 and np.ndim(w0) == 1:
@@ -47,7 +53,7 @@ def _restart(system: System, piece: Any) -> Start:
     size = system.problem.size if isinstance(system, OnProblem) else _entries(piece)
     own = system.problem.variables if isinstance(system, OnProblem) else system.layout(size)
     variables = system.layout(size)
-    found, t, k = dataset.restart(piece, variables, len(own))
+    found, t, k = restart(piece, variables, len(own))
     if "realization" in piece.dims:
         states = _members(system, found, variables, own)
     elif len(found) == len(variables):
@@ -58,7 +64,7 @@ def _restart(system: System, piece: Any) -> Start:
         )
     if t is None:
         return Start(states)
-    if not isinstance(system, Recursion):
+    if not isinstance(system, RecursionSystem):
         return Start(states, t, k or 0, True)
     for step in ([] if k is None else [k]) + [system.increments.steps_until(t, 10**9)]:
         if abs(float(system.clock(step)) - t) <= 1e-9 * max(t, 1e-300):
@@ -83,3 +89,42 @@ def _members(system: System, found: dict, variables: Any, own: Any) -> np.ndarra
     parts = [_check.real_array("w0", found[v.name]).reshape(len(found[v.name]), -1) for v in full]
     states = np.concatenate(parts, axis=1)
     return states if len(full) == len(variables) else np.stack([np.asarray(system.lift(row)) for row in states])
+
+
+def slice_of(w0: Any) -> xr.Dataset | None:
+    """`w0` if it is a Dataset at one time (a restart), None if it is something else."""
+    if not isinstance(w0, xr.Dataset):
+        return None
+    if w0.coords.get("t") is not None and w0.t.ndim:
+        raise _check.fail("w0", "must be a Dataset at one time", dict(w0.sizes), "select one, e.g. run.isel(t=-1)")
+    return w0
+
+
+def restart(
+    ds: xr.Dataset, variables: Sequence[Variable], needed: int
+) -> tuple[dict[str, np.ndarray], float | None, int | None]:
+    """Named pieces of the state in a slice, its time and its step number; the first `needed` pieces must be there."""
+    found = {}
+    for i, v in enumerate(variables):
+        if v.name in ds:
+            dims = [dim for dim in v.dims if dim in ds[v.name].dims]
+            found[v.name] = np.asarray(ds[v.name].transpose(..., *dims).values)
+        elif i < needed:
+            raise _check.fail("w0", f"must hold the variable {v.name!r}", sorted(map(str, ds.data_vars)))
+    t = float(ds.t) if "t" in ds.coords else None
+    return found, t, int(ds.k) if "k" in ds.coords else None
+
+
+def initial_of(ds: xr.Dataset, system: System) -> Any:
+    """Initial condition stored in a run: flat parameters, or a slice where the run was itself a restart."""
+    suffix = "_initial"
+    named = {str(n).removesuffix(suffix): ds[n] for n in ds.data_vars if str(n).endswith(suffix)}
+    if "t_initial" in ds.attrs:
+        coords: dict[str, Any] = {"t": float(ds.attrs["t_initial"])}
+        if "k_initial" in ds.attrs:
+            coords["k"] = int(ds.attrs["k_initial"])
+        return xr.Dataset(named).drop_vars("t", errors="ignore").assign_coords(coords)
+    lead = 1 if "start" in ds.dims else 0
+    flat = [np.asarray(v.values) for v in named.values()]
+    state = np.concatenate([v.reshape(*v.shape[:lead], -1) for v in flat], axis=-1)
+    return np.asarray([system.project(row) for row in state]) if lead else np.asarray(system.project(state))

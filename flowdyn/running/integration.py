@@ -1,4 +1,4 @@
-"""solve(): match a system with a solver and a set of times, run it, and label the result."""
+"""solve(): prepare a run, run it, label it."""
 
 import dataclasses
 import time
@@ -6,18 +6,16 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
+import xarray as xr
 
-from flowdyn import _check
-from flowdyn._tools.progress import meter
+from flowdyn._check import FlowdynWarning
+from flowdyn._tools.progress import Report, meter
 from flowdyn.methods.systems import System
-from flowdyn.running.initial_state import Start, start_from
-from flowdyn.running.observer import Observer
-from flowdyn.running.outcome import of_blocks, of_results, refuse_bad_ends
+from flowdyn.running.options import RunOptions
+from flowdyn.running.outcome import Outcome
+from flowdyn.running.preparation import PreparedRun, prepare
 from flowdyn.running.run_dataset import label
-from flowdyn.running.save_times import Grid, make_grid
-from flowdyn.solvers.base import Solver, Task
-from flowdyn.solvers.selection import check_choices, pick_solver, refuse_stiffness
+from flowdyn.solvers.base import Solver
 
 MAX_BYTES = 2 << 30
 
@@ -40,7 +38,7 @@ def solve(
     max_steps: int | None = None,
     max_seconds: float | None = None,
     max_bytes: int = MAX_BYTES,
-) -> Any:
+) -> xr.Dataset:
     """Run a system from w0 and return a labelled xarray Dataset.
 
     Parameters
@@ -98,112 +96,26 @@ def solve(
     [1.0, 2.0]
     """
     began = time.monotonic()
-    check_choices(system, solver, on_divergence)
-    start = start_from(system, w0)
-    members = _members(system, realizations, start)
-    many = start.states.ndim == 2
-    first = start.states[0] if many else start.states
-    system.check_start(first)
-    if isinstance(t, str | bytes | bool):
-        raise _check.fail("t", "must be an end time or an array of times", t)
-    has_end = not system.is_random or stop is None or not _is_open(t)
-    if not has_end:
-        raise _check.fail("t", "must be finite for a random system", t, "give an end; `stop` ends members before it")
-    grid = make_grid(system, t, steps, _check.integer("saves", saves, minimum=2), start.t0, start.k0, bool(stop))
-    observer = Observer(system, observe, first)
-    rules = observer.stop(stop)
-    rows = len(start.states) if many and not system.is_random else members
-    _check_size(grid, rows, observer, observe_only, max_bytes)
-    chosen = pick_solver(system, first, solver)
-    if grid.t is not None:
-        chosen = chosen.effective(system, float(grid.t[-1]) - start.t0)
-    refuse_stiffness(system, chosen, np.inf if grid.t is None else float(grid.t[-1]))
-    doubt = system.warn_before(np.asarray(system.project(first)))
-    if doubt:
-        warnings.warn(doubt, _check.FlowdynWarning, stacklevel=2)
-    options = {
-        "t": None if steps is not None else ("array" if np.ndim(t) else "inf" if np.isinf(t) else float(t)),
-        "steps": steps,
-        "saves": saves,
-        "stop": {name: list(rule) for name, rule in stop.items()} if stop else None,
-        "realizations": realizations,
-        "seed": checked_seed(seed),
-        "observe": sorted(observe or {}),
-        "observe_only": bool(observe_only),
-        "on_divergence": on_divergence,
-        "max_steps": max_steps,
-        "max_seconds": max_seconds,
-    }
+    options = RunOptions(
+        t, steps, saves, stop, realizations, seed, observe, observe_only, on_divergence, max_steps, max_seconds
+    )
+    run = prepare(system, w0, options, solver, max_bytes)
+    for doubt in run.doubts():
+        warnings.warn(doubt, FlowdynWarning, stacklevel=2)
     with meter(progress, type(system).__name__) as report:
-        task = Task(
-            system=system,
-            state0=first,
-            t0=start.t0,
-            k0=start.k0,
-            t=grid.t,
-            k=grid.k,
-            saves=saves,
-            stop=rules,
-            max_steps=None if max_steps is None else _check.integer("max_steps", max_steps, minimum=1),
-            max_seconds=None if max_seconds is None else _check.real("max_seconds", max_seconds, positive=True),
-            progress=report,
-            seed=seed,
-            members=members,
-            states0=start.states if many and system.is_random else None,
-        )
-        if system.is_random:
-            grid = grid if grid.k is not None else dataclasses.replace(grid, k=chosen.counters(task))
-            outcome = of_blocks(chosen.ensemble(task), grid, observer, task, bool(observe_only))
-        else:
-            results = chosen.run_batch(task, start.states) if many else [chosen.run(task)]
-            outcome = of_results(results, grid, observer, task, bool(observe_only))
-    refuse_bad_ends(outcome, on_divergence)
-    dim = ("" if realizations is None and not many else "realization") if system.is_random else "start" if many else ""
-    ds = label(system, chosen, observer, grid, outcome, start, dim, task, options)
+        run, outcome = _execute(run, report)
+    outcome.refuse_bad_ends(on_divergence)
+    ds = label(run, outcome)
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
 
 
-def checked_seed(seed: Any) -> int:
-    """A seed is the 64-bit key of the random numbers: a larger one would lose its head without a word."""
-    if _check.integer("seed", seed, minimum=0) >= 2**63:
-        raise _check.fail("seed", "must be below 2**63", seed)
-    return int(seed)
-
-
-def _is_open(t: Any) -> bool:
-    return t is not None and np.ndim(t) == 0 and bool(np.isinf(float(t)))
-
-
-def _members(system: System, realizations: Any, start: Start) -> int:
-    """Number of members of an ensemble; 1 for a single run."""
-    if not system.is_random:
-        if realizations is not None:
-            raise _check.fail(
-                "realizations", "must be None for a deterministic system", realizations, "every one would be equal"
-            )
-        return 1
-    count = 1 if realizations is None else _check.integer("realizations", realizations, minimum=1)
-    if start.states.ndim == 2:
-        if not start.is_restart:
-            raise _check.fail("w0", "must be one start for a random system", f"{len(start.states)} of them")
-        if realizations is not None and count != len(start.states):
-            raise _check.fail("realizations", f"must be the {len(start.states)} members of `w0`, or None", count)
-        return len(start.states)
-    return count
-
-
-def _check_size(grid: Grid, members: int, observer: Observer, observe_only: bool, max_bytes: int) -> None:
-    rows = grid.saves if grid.t is None else len(grid.t)
-    observed = sum(v.size for v in observer.variables)
-    size = observer.state0.size
-    if members > 1 and observe_only:
-        need = 2 * 8 * members * (rows * observed + 2 * size)  # the record and its labelled copy
-    else:
-        need = 3 * 8 * rows * size * members  # states, their labelled copy, and the observables' working memory
-    if need > max_bytes:
-        raise _check.ArgumentError(
-            f"`max_bytes` = {max_bytes:,} is below the {need:,} bytes that {rows} saves of {size} numbers"
-            f"{f' and {members:,} members' if members > 1 else ''} need; use fewer `saves`, observe_only=True, or "
-            "raise max_bytes"
-        )
+def _execute(run: PreparedRun, report: Report) -> tuple[PreparedRun, Outcome]:
+    """Run it; the save times come back with the numbers of the solver's steps where its noise counts them."""
+    task, observe_only = run.task(report), bool(run.options.observe_only)
+    if run.system.is_random:
+        if run.times.k is None:
+            run = dataclasses.replace(run, times=dataclasses.replace(run.times, k=run.solver.noise_steps(task)))
+        return run, Outcome.from_blocks(run.solver.ensemble(task), run.times, run.observer, task, observe_only)
+    results = run.solver.run_batch(task, run.start.states) if run.has_many_starts else [run.solver.run(task)]
+    return run, Outcome.from_results(results, run.times, run.observer, task, observe_only)

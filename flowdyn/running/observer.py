@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind, map_blocks, map_rows, padded
+from flowdyn._tools.compiled import ByIdentity, bind, map_blocks, map_rows, padded
 from flowdyn.methods.systems import System
 from flowdyn.observables import Observable
 from flowdyn.problems.base import Variable
@@ -24,15 +24,15 @@ def _own(system: System, state: jax.Array) -> dict[str, jax.Array]:
     return system.observables(state)
 
 
-def _value(system: System, function: Callable, state: Any) -> Any:
+def _observed(system: System, function: Callable, state: Any) -> Any:
     """Flat parameters for our own observables, the user's view of them for a user's function."""
-    return function(system.project(state) if isinstance(function, Observable) else system.user_view(state))
+    return function(system.project(state) if isinstance(function, Observable) else system.as_user_sees(state))
 
 
 def _rules(system: System, spec: tuple, state: jax.Array, thresholds: jax.Array) -> jax.Array:
     """Margin of each rule; `spec` is a tuple of (observable name or user function, sign)."""
     own = system.observables(state)
-    values = [own[what] if isinstance(what, str) else _value(system, what, state) for what, _ in spec]
+    values = [own[what] if isinstance(what, str) else _observed(system, what, state) for what, _ in spec]
     signs = jnp.array([sign for _, sign in spec])
     return signs * (jnp.stack([jnp.asarray(v, dtype=float).reshape(()) for v in values]) - thresholds)
 
@@ -45,13 +45,15 @@ def _all_rules(system: System, spec: tuple, states: jax.Array, thresholds: jax.A
     return jax.vmap(lambda state: _rules(system, spec, state, thresholds))(states)
 
 
+def _viewed(function: Callable, system: System, state: jax.Array) -> jax.Array:
+    return jnp.asarray(_observed(system, function, state))
+
+
 class Observer:
     """The observables of one run, their layout, and how they are computed for many states."""
 
     def __init__(self, system: System, observe: Mapping[str, Callable] | None, state0: np.ndarray):
         self.system, self.state0 = system, state0
-        if observe is not None and not isinstance(observe, Mapping):
-            raise _check.fail("observe", "must map names to functions", observe, "e.g. {'norm': jnp.linalg.norm}")
         self.functions = dict(observe or {})
         self.traceable = system.is_traceable(state0)
         # a member's observables are the same bits in an ensemble of any size
@@ -97,9 +99,9 @@ class Observer:
 
     def _user_rows(self, function: Callable, states: np.ndarray) -> np.ndarray:
         if not self.traceable:
-            return np.array([np.asarray(_value(self.system, function, state)) for state in states])
+            return np.array([np.asarray(_observed(self.system, function, state)) for state in states])
         try:
-            return self.map(_Viewed(function), self.system, states)
+            return self.map(ByIdentity(function, kernel=_viewed), self.system, states)
         except jax.errors.JAXTypeError as error:
             raise _check.ArgumentError(
                 f"`observe` functions must be written with jax.numpy, got {str(error).splitlines()[0]}"
@@ -112,20 +114,16 @@ class Observer:
         own = self.map(_own, self.system, states) if self.system.observable_variables else {}
         return own | {name: self._user_rows(function, states) for name, function in self.functions.items()}
 
-    def stop(self, asked: Mapping[str, Any] | None) -> Stop | None:
-        """Check `stop` and build its margins."""
+    def stop_rules(self, asked: Mapping[str, tuple[str, float]] | None) -> Stop | None:
+        """Margins of the rules of `stop`, whose form has been checked."""
         if not asked:
             return None
-        if not isinstance(asked, Mapping):
-            raise _check.fail("stop", "must map names to rules", asked, 'e.g. {"loss": ("<", 1e-12)}')
         names = [v.name for v in self.variables if not v.shape]
         spec, thresholds, words = [], [], []
         for name, rule in asked.items():
             _check.choice("stop", name, names)
-            if not (isinstance(rule, tuple | list) and len(rule) == 2 and rule[0] in ("<", ">")):
-                raise _check.fail(f"stop[{name!r}]", 'must be ("<", value) or (">", value)', rule)
             spec.append((self.functions.get(name, name), 1.0 if rule[0] == ">" else -1.0))
-            thresholds.append(_check.real(f"stop[{name!r}]", rule[1]))
+            thresholds.append(float(rule[1]))
             words.append(f"{name} {rule[0]} {thresholds[-1]:g}")
         limits = np.array(thresholds)
         if self.traceable:
@@ -136,24 +134,7 @@ class Observer:
         else:
 
             def rules(states: np.ndarray) -> np.ndarray:
-                values = [[float(_value(self.system, what, s)) for what, _ in spec] for s in states]  # type: ignore[arg-type]
+                values = [[float(_observed(self.system, what, s)) for what, _ in spec] for s in states]  # type: ignore[arg-type]
                 return np.array([sign for _, sign in spec]) * (np.array(values) - limits)
 
         return Stop(rules, _margin, tuple(spec), limits, " or ".join(words))
-
-
-class _Viewed:
-    """A function of the state as a kernel that compares by the user's function, so that it compiles once."""
-
-    def __init__(self, function: Callable):
-        self.function = function
-
-    def __call__(self, system: System, state: jax.Array) -> Any:
-        return jnp.asarray(_value(system, self.function, state))
-
-    def __eq__(self, other: object) -> bool:
-        # identity: a bound method of a module compares and hashes its arrays, which cannot be hashed
-        return isinstance(other, _Viewed) and self.function is other.function
-
-    def __hash__(self) -> int:
-        return id(self.function)

@@ -2,18 +2,27 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.methods.systems import Recursion, System
+from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.systems import System
 from flowdyn.running.observer import Observer
-from flowdyn.running.save_times import Grid
-from flowdyn.solvers.base import STATUSES, Result, Stop, Task, blame
-from flowdyn.solvers.ensembles import Block
+from flowdyn.running.save_times import SaveTimes
+from flowdyn.solvers.base import STATUSES, Result, Status, Stop, Task, failure_status
+from flowdyn.solvers.ensembles import MemberBlock
 
 LOSS = "loss"
+GOOD: tuple[Status, ...] = ("reached_end", "stopped")
+
+
+class Ending(NamedTuple):
+    """One way in which members ended early, and a line that says so."""
+
+    status: Status
+    text: str
 
 
 @dataclasses.dataclass
@@ -27,31 +36,70 @@ class Outcome:
     codes: np.ndarray  # (B,), indices into STATUSES
     t_stop: np.ndarray  # (B,)
     stats: Mapping[str, Any]
-    endings: list[str]  # one line for each way in which members ended early
+    endings: list[Ending]
+
+    @classmethod
+    def from_results(
+        cls, results: list[Result], times: SaveTimes, observer: Observer, task: Task, observe_only: bool
+    ) -> "Outcome":
+        """Of deterministic runs."""
+        t, k, states = times.align(results, task.state0.size)
+        values = observables(observer, states)
+        codes = np.array([STATUSES.index(result.status) for result in results], dtype=np.int8)
+        t_stop = np.array([result.t_stop for result in results])
+        for i, first in mark_outside_domain(observer, t, states, values, codes, t_stop):
+            status, text = STATUSES[codes[i]], f"the {LOSS} is not a number there"
+            results[i] = dataclasses.replace(results[i], t=t[:first], status=status, t_stop=t_stop[i], message=text)
+        endings = {ending(result, task.system, task.stop) for result in results if result.status != "reached_end"}
+        kept = first_and_last(states) if observe_only else states
+        stats = sum_stats([result.stats for result in results])
+        return cls(t, k, kept, values, codes, t_stop, stats, sorted(endings, key=lambda end: end.text))
+
+    @classmethod
+    def from_blocks(
+        cls, blocks: Iterable[MemberBlock], times: SaveTimes, observer: Observer, task: Task, observe_only: bool
+    ) -> "Outcome":
+        """Of members of a random system; a block of states at a time is held where observables alone are kept."""
+        assert times.t is not None
+        count, size, saves = task.members, task.state0.size, len(times.t)
+        states = np.full((count, min(saves, 2) if observe_only else saves, size), np.nan)
+        values = {v.name: np.full((count, saves, *v.shape), np.nan) for v in observer.variables}
+        codes, t_stop = np.zeros(count, dtype=np.int8), np.full(count, np.nan)
+        final = np.zeros((1, size))
+        for block in blocks:
+            chosen = slice(block.first, block.first + len(block.states))
+            observed = observables(observer, block.states)
+            mark_outside_domain(observer, times.t, block.states, observed, block.codes, block.t_stop)
+            states[chosen] = first_and_last(block.states) if observe_only else block.states
+            for name, part in observed.items():
+                values[name][chosen] = part
+            codes[chosen], final = block.codes, block.final
+            t_stop[chosen] = block.t_stop
+        endings = endings_of_members(codes, t_stop, task)
+        outcome = cls(times.t, times.k, states, values, codes, t_stop, {"members": count}, endings)
+        if count == 1 and codes[0] == STATUSES.index("stopped") and not observe_only:
+            return outcome.end_at_stop(final, observer, task)
+        return outcome
+
+    def end_at_stop(self, final: np.ndarray, observer: Observer, task: Task) -> "Outcome":
+        """A single run that was stopped ends at its stop, as a deterministic one does."""
+        end = self.t_stop[0]
+        kept = self.t < end
+        states = np.concatenate([self.states[:, kept], final[None]], axis=1)
+        k = None
+        if self.k is not None and isinstance(task.system, RecursionSystem):
+            k = np.append(self.k[kept], task.system.increments.nearest(np.array([end]))).astype(np.int64)
+        values = observables(observer, states)
+        return dataclasses.replace(self, t=np.append(self.t[kept], end), k=k, states=states, values=values)
+
+    def refuse_bad_ends(self, on_divergence: str) -> None:
+        """Raise for a run that ended badly, unless its good part is to be kept."""
+        bad = [end.text for end in self.endings if end.status not in GOOD]
+        if bad and on_divergence != "keep":
+            raise _check.RunError(f'{"; ".join(bad)}; on_divergence="keep" keeps the part before it')
 
 
-def of_results(results: list[Result], grid: Grid, observer: Observer, task: Task, observe_only: bool) -> Outcome:
-    """Deterministic runs."""
-    t, k, states = grid.align(results, task.state0.size)
-    values = observables(observer, states)
-    codes = np.array([STATUSES.index(result.status) for result in results], dtype=np.int8)
-    t_stop = np.array([result.t_stop for result in results])
-    for i, first in _cut_undefined(observer, t, states, values, codes, t_stop):
-        status, text = STATUSES[codes[i]], f"the {LOSS} is not a number there"
-        results[i] = dataclasses.replace(results[i], t=t[:first], status=status, t_stop=t_stop[i], message=text)
-    return Outcome(
-        t,
-        k,
-        _ends(states) if observe_only else states,
-        values,
-        codes,
-        t_stop,
-        _total([result.stats for result in results]),
-        sorted({ending(result, task.system, task.stop) for result in results} - {""}),
-    )
-
-
-def _cut_undefined(
+def mark_outside_domain(
     observer: Observer,
     t: np.ndarray,
     states: np.ndarray,
@@ -61,70 +109,24 @@ def _cut_undefined(
 ) -> list[tuple[int, int]]:
     """End members where their loss is not a number, in place: a gradient may be finite outside of the loss's domain.
 
-    Returns the members cut, each with its first save outside (log w and its gradient 1/w, at w < 0).
+    Returns the members that end so, each with its first save outside (log w and its gradient 1/w, at w < 0).
     """
     if LOSS not in {v.name for v in observer.variables} - set(observer.functions):
         return []
-    ended_well = np.isin(codes, [STATUSES.index("reached_end"), STATUSES.index("stopped")])
+    ended_well = np.isin(codes, [STATUSES.index(status) for status in GOOD])
     outside = np.isnan(values[LOSS]) & np.isfinite(states).all(axis=-1) & ended_well[:, None]
-    cut = [(int(i), int(np.argmax(outside[i]))) for i in np.flatnonzero(outside.any(axis=1))]
-    for i, first in cut:
-        codes[i] = STATUSES.index(blame(np.full(1, np.nan), states[i, max(first - 1, 0)]))
+    ended = [(int(i), int(np.argmax(outside[i]))) for i in np.flatnonzero(outside.any(axis=1))]
+    for i, first in ended:
+        codes[i] = STATUSES.index(failure_status(np.full(1, np.nan), states[i, max(first - 1, 0)]))
         t_stop[i] = t[first]
         states[i, first:] = np.nan
         for part in values.values():
             part[i, first:] = np.nan
-    return cut
+    return ended
 
 
-def of_blocks(blocks: Iterable[Block], grid: Grid, observer: Observer, task: Task, observe_only: bool) -> Outcome:
-    """Members of a random system; only a block of states is held at a time where observables alone are kept."""
-    assert grid.t is not None
-    count, size, saves = task.members, task.state0.size, len(grid.t)
-    states = np.full((count, min(saves, 2) if observe_only else saves, size), np.nan)
-    values = {v.name: np.full((count, saves, *v.shape), np.nan) for v in observer.variables}
-    codes, t_stop = np.zeros(count, dtype=np.int8), np.full(count, np.nan)
-    final = np.zeros((1, size))
-    for block in blocks:
-        chosen = slice(block.first, block.first + len(block.states))
-        observed = observables(observer, block.states)
-        _cut_undefined(observer, grid.t, block.states, observed, block.codes, block.t_stop)
-        states[chosen] = _ends(block.states) if observe_only else block.states
-        for name, part in observed.items():
-            values[name][chosen] = part
-        codes[chosen], final = block.codes, block.final
-        t_stop[chosen] = block.t_stop
-    outcome = Outcome(grid.t, grid.k, states, values, codes, t_stop, {"members": count}, _endings(codes, t_stop, task))
-    if count == 1 and codes[0] == STATUSES.index("stopped") and not observe_only:
-        return _cut(outcome, final, observer, task)
-    return outcome
-
-
-def _cut(outcome: Outcome, final: np.ndarray, observer: Observer, task: Task) -> Outcome:
-    """A single run that was stopped ends at its stop, as a deterministic one does."""
-    end = outcome.t_stop[0]
-    kept = outcome.t < end
-    states = np.concatenate([outcome.states[:, kept], final[None]], axis=1)
-    k = None
-    if outcome.k is not None and isinstance(task.system, Recursion):
-        k = np.append(outcome.k[kept], task.system.increments.nearest(np.array([end]))).astype(np.int64)
-    return dataclasses.replace(
-        outcome, t=np.append(outcome.t[kept], end), k=k, states=states, values=observables(observer, states)
-    )
-
-
-def _endings(codes: np.ndarray, t_stop: np.ndarray, task: Task) -> list[str]:
-    lines = []
-    for code in np.unique(codes[codes > 0]):
-        members = np.flatnonzero(codes == code)
-        first = members[np.argmin(np.nan_to_num(t_stop[members], nan=np.inf))]
-        shown = Result(np.empty(0), np.empty((0, 0)), STATUSES[code], t_stop=t_stop[first])
-        who = f"{len(members)} of {task.members} members: " if task.members > 1 else ""
-        lines.append(f"{who}{ending(shown, task.system, task.stop)}" + (" (the first)" if len(members) > 1 else ""))
-    return lines
-
-
-def _ends(states: np.ndarray) -> np.ndarray:
+def first_and_last(states: np.ndarray) -> np.ndarray:
+    """States (B, 2, S) of (B, T, S)."""
     return states[:, [0, -1]] if states.shape[1] > 1 else states
 
 
@@ -141,24 +143,28 @@ def observables(observer: Observer, states: np.ndarray) -> dict[str, np.ndarray]
     return out
 
 
-def _total(stats: list[Mapping[str, Any]]) -> dict[str, Any]:
+def sum_stats(stats: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Counters summed over the members of a batch."""
     return {name: sum(int(s.get(name, 0)) for s in stats) for name in sorted({key for s in stats for key in s})}
 
 
-def refuse_bad_ends(outcome: Outcome, on_divergence: str) -> None:
-    """Raise for a run that ended badly, unless its good part is to be kept."""
-    ended_well = np.isin(outcome.codes, [STATUSES.index("reached_end"), STATUSES.index("stopped")])
-    if ended_well.all() or on_divergence == "keep":
-        return
-    reasons = [line for line in outcome.endings if " at t" in line or "used up" in line or "run" in line]
-    raise _check.RunError(f'{"; ".join(reasons)}; on_divergence="keep" keeps the part before it')
+def endings_of_members(codes: np.ndarray, t_stop: np.ndarray, task: Task) -> list[Ending]:
+    """One ending for each status but the good end, with the first member that ended so."""
+    endings = []
+    for code in np.unique(codes[codes > 0]):
+        members = np.flatnonzero(codes == code)
+        first = members[np.argmin(np.nan_to_num(t_stop[members], nan=np.inf))]
+        shown = Result(np.empty(0), np.empty((0, 0)), STATUSES[code], t_stop=t_stop[first])
+        who = f"{len(members)} of {task.members} members: " if task.members > 1 else ""
+        text = f"{who}{ending(shown, task.system, task.stop).text}" + (" (the first)" if len(members) > 1 else "")
+        endings.append(Ending(STATUSES[code], text))
+    return endings
 
 
-def ending(result: Result, system: System, stop: Stop | None) -> str:
-    """One line that says how a run ended, with the time and the step."""
+def ending(result: Result, system: System, stop: Stop | None) -> Ending:
+    """How a run ended, with the time and the step."""
     where = f"t = {result.t_stop:.6g}"
-    if isinstance(system, Recursion) and np.isfinite(result.t_stop):
+    if isinstance(system, RecursionSystem) and np.isfinite(result.t_stop):
         where += f" (step {system.increments.steps_until(result.t_stop, 10**12)})"
     last = f"; the last good save is t = {result.t[-1]:.6g}" if len(result.t) else ""
     words = {
@@ -170,4 +176,4 @@ def ending(result: Result, system: System, stop: Stop | None) -> str:
         "max_seconds": f"the run used up `max_seconds` at {where}{last}",
     }
     detail = f" ({' '.join(result.message.split())})" if result.message else ""
-    return words[result.status] + detail
+    return Ending(result.status, words[result.status] + detail)

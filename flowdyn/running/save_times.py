@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.methods.systems import Recursion, System
+from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.systems import System
+from flowdyn.running.options import RunOptions
 from flowdyn.solvers.base import Result
 
 MAX_SAVES = 10**8  # of which the times alone take 0.8 GB
@@ -14,7 +16,7 @@ ON_CLOCK = 1e-9  # relative distance at which a requested time counts as a tick
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class SaveTimes:
     """Save times `t` (None: open end), step numbers `k` for recursions, and a note on rounding."""
 
     t: np.ndarray | None
@@ -32,10 +34,7 @@ class Grid:
         if alone and (self.t is None or results[0].status == "stopped"):
             only = results[0]
             return only.t, only.k, only.states[None]
-        if self.t is None:
-            raise _check.fail(
-                "t", "must be finite for several starts", np.inf, "give an end time, or run them one by one"
-            )
+        assert self.t is not None  # several starts have an end
         states = np.full((len(results), len(self.t), size), np.nan)
         for row, result in zip(states, results, strict=True):
             # a stopped member's last row is the stop itself, which need not be a save time
@@ -48,48 +47,35 @@ class Grid:
         return self.t, self.k, states
 
 
-def make_grid(
-    system: System,
-    t: Any,
-    steps: int | None,
-    saves: int,
-    t0: float,
-    k0: int,
-    has_stop: bool,
-) -> Grid:
-    """Resolve `t`, `steps` and `saves`."""
+def resolve_save_times(system: System, options: RunOptions, t0: float, k0: int) -> SaveTimes:
+    """Resolve the options `t`, `steps` and `saves` of a run that starts at time t0, step k0."""
+    t, steps, saves = options.t, options.steps, options.saves
     count = saves if steps is None else min(saves, _check.integer("steps", steps, minimum=1) + 1)
     if count > MAX_SAVES:
         raise _check.fail("saves", f"must be at most {MAX_SAVES:,}", saves, "a picture or a fit needs far fewer")
     if (t is None) == (steps is None):
         raise _check.fail("t", "or `steps` must be given, and not both", (t, steps))
     if steps is not None:
-        if not isinstance(system, Recursion):
+        if not isinstance(system, RecursionSystem):
             raise _check.fail("steps", "is for recursions; a flow takes `t`", steps)
-        return _steps_grid(system, k0 + _check.integer("steps", steps, minimum=1), saves, k0)
+        return _spread_over_steps(system, k0 + steps, saves, k0)
     if np.ndim(t):
         array = _check.times("t", t)
         if array[0] < t0:
             raise _check.fail("t", f"must not start before {t0:g}, where the run starts", array[0])
-        if not isinstance(system, Recursion):
-            return Grid(array, None, saves, array)
-        k = on_clock(system, array)
-        return Grid(array, k, saves, array)
-    end = _end(t, t0, has_stop)
+        k = on_clock(system, array) if isinstance(system, RecursionSystem) else None
+        return SaveTimes(array, k, saves, array)
+    end = _end(t, t0, bool(options.stop))
     if np.isinf(end):
-        return Grid(None, None, saves, None)
-    if isinstance(system, Recursion):
-        last = system.increments.steps_until(end, 10**12)
-        if last <= k0:
-            raise _check.fail(
-                "t",
-                f"must reach at least one step of the clock, {float(system.clock(k0 + 1)):g}",
-                t,
-                "use a smaller eta",
-            )
-        note = f"the end t = {end:g} was rounded down to step {last}"
-        return _steps_grid(system, last, saves, k0, note if float(system.clock(last)) != end else "")
-    return Grid(np.linspace(t0, end, saves), None, saves, None)
+        return SaveTimes(None, None, saves, None)
+    if not isinstance(system, RecursionSystem):
+        return SaveTimes(np.linspace(t0, end, saves), None, saves, None)
+    last = system.increments.steps_until(end, 10**12)
+    if last <= k0:
+        first = float(system.clock(k0 + 1))
+        raise _check.fail("t", f"must reach at least one step of the clock, {first:g}", t, "use a smaller eta")
+    note = f"the end t = {end:g} was rounded down to step {last}" if float(system.clock(last)) != end else ""
+    return _spread_over_steps(system, last, saves, k0, note)
 
 
 def _end(t: Any, t0: float, has_stop: bool) -> float:
@@ -104,12 +90,12 @@ def _end(t: Any, t0: float, has_stop: bool) -> float:
     return end
 
 
-def _steps_grid(system: Any, last: int, saves: int, k0: int, note: str = "") -> Grid:
+def _spread_over_steps(system: RecursionSystem, last: int, saves: int, k0: int, note: str = "") -> SaveTimes:
     k = np.unique(np.rint(np.linspace(k0, last, min(saves, last - k0 + 1))).astype(np.int64))
-    return Grid(system.clock(k), k, saves, None, note)
+    return SaveTimes(system.clock(k), k, saves, None, note)
 
 
-def on_clock(system: Recursion, t: np.ndarray) -> np.ndarray:
+def on_clock(system: RecursionSystem, t: np.ndarray) -> np.ndarray:
     """Step numbers of the times `t`, which must be ticks of the system's clock."""
     k = system.increments.nearest(t)
     ticks = system.clock(k)

@@ -1,18 +1,19 @@
 """What a solver is given, what it must give back, and when it must refuse.
 
-To add one: subclass :class:`Solver` as a frozen dataclass whose fields are its options, say in :meth:`Solver.refuses`
-what it cannot do, fill a :class:`Result` in :meth:`Solver.run`, and add one line to the registry of this folder.
+To add one: subclass :class:`Solver` as a frozen dataclass whose fields are its options, declare what it takes in
+:attr:`Solver.support` (and its order), fill a :class:`Result` in :meth:`Solver.run`, and add one line to the registry
+of this folder.
 """
 
 import abc
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
-from flowdyn.methods.systems import System
+from flowdyn.methods.systems import NOISES, ODESystem, SDESystem, System
 
 Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds"]
 STATUSES: tuple[Status, ...] = ("reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds")
@@ -76,12 +77,78 @@ class Result:
     t_stop: float = np.nan  # where a stop rule held, or where the run broke off
 
 
+@dataclasses.dataclass(frozen=True)
+class Support:
+    """What a solver takes: declared by each back end, read by the choice of a solver and by every refusal."""
+
+    kinds: tuple[type[System], ...]
+    runs: str  # in words, as they follow "it": "integrates ODEs"
+    plain_numpy: bool = False  # functions that JAX cannot trace
+    calculus: str | None = None  # of equations whose noise is not additive; None takes both
+    noises: tuple[str, ...] = NOISES
+    stop: bool = True
+    open_end: bool = False
+    max_seconds: bool = True
+
+
+class Demand(NamedTuple):
+    """What a run asks for beside its system."""
+
+    end: float = 0.0  # last time, inf for an open end
+    stop: bool = False
+    max_seconds: bool = False
+
+
 class Solver(abc.ABC):
     """Base of the back ends."""
 
+    @property
     @abc.abstractmethod
-    def refuses(self, system: System, state0: np.ndarray) -> str | None:
+    def support(self) -> Support:
+        """What it takes."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """An instance that the contract tests run small systems with."""
+        return cls()
+
+    @classmethod
+    def variants(cls) -> tuple[Self, ...]:
+        """The instances that differ in what they take: one a method, where it has several."""
+        return (cls(),)
+
+    def refuses(self, system: System, state0: np.ndarray, demand: Demand = Demand()) -> str | None:  # noqa: B008
         """Say why this solver cannot run the system, in words that end a sentence; None if it can."""
+        takes = self.support
+        if not isinstance(system, takes.kinds):
+            return f"it {takes.runs}, and this is {system.kind}"
+        if isinstance(system, SDESystem):
+            if takes.calculus not in (None, system.calculus) and system.noise != "additive":
+                return f"it solves {takes.calculus} equations, and this one is {system.calculus}"
+            if system.noise not in takes.noises:
+                return f"it needs {' or '.join(takes.noises)} noise, and this is {system.noise}"
+        if not takes.plain_numpy and not system.is_traceable(state0):
+            return "it needs functions written with jax.numpy"
+        return self.refuses_system(system) or self._refuses_demand(system, demand)
+
+    def refuses_system(self, system: System) -> str | None:
+        """What `support` cannot say; None if nothing."""
+        return None
+
+    def _refuses_demand(self, system: System, demand: Demand) -> str | None:
+        takes = self.support
+        if demand.stop and not takes.stop:
+            return "it looks at no `stop` rule"
+        if np.isinf(demand.end) and not takes.open_end:
+            return "it needs a finite `t`"
+        if demand.max_seconds and not takes.max_seconds:
+            return "it cannot keep to `max_seconds` (it is one compiled call)"
+        if isinstance(system, ODESystem) and self.is_explicit and demand.end > system.explicit_until:
+            return (
+                f"it takes explicit steps, and the system is stiff beyond t = {system.explicit_until:.3g} "
+                f"(this run goes to t = {demand.end:g})"
+            )
+        return None
 
     def run(self, task: Task) -> Result:
         """Run a deterministic system."""
@@ -100,15 +167,35 @@ class Solver(abc.ABC):
         """Whether stiffness bounds its steps."""
         return False
 
-    def effective(self, system: System, span: float) -> "Solver":
+    @property
+    def order(self) -> float | None:
+        """Order of its steps on smooth ordinary equations; None where it varies or there are no steps."""
+        return None
+
+    def with_step(self, h: float) -> "Solver | None":
+        """The same solver at steps of length h, by which its order is measured; None where it takes none."""
+        return None
+
+    def at_tolerance(self, rtol: float, explicit: bool) -> "Solver | None":
+        """The same back end at a relative tolerance; None where errors follow none.
+
+        `explicit` asks for its explicit method of highest order, else for one that stiffness does not slow down.
+        """
+        return None
+
+    def on_path(self, cell: float, dt: float | None) -> "Solver | None":
+        """The same solver driven by a Brownian path of cells `cell`, in steps of `dt`; None where it shares none."""
+        return None
+
+    def with_defaults(self, system: System, span: float) -> "Solver":
         """The same solver with the defaults filled in that depend on the run."""
         return self
 
-    def counters(self, task: Task) -> np.ndarray | None:
+    def noise_steps(self, task: Task) -> np.ndarray | None:
         """Step numbers of the solver's noise at the save times, from which a restart goes on; None if it has none."""
         return None
 
-    def noise_record(self, task: Task) -> dict[str, Any] | None:
+    def brownian_id(self, task: Task) -> dict[str, Any] | None:
         """What two runs must have in common to share their noise; None where it cannot be shared."""
         return None
 
@@ -126,13 +213,13 @@ def is_bad(states: np.ndarray) -> np.ndarray:
     return ~(np.abs(states).max(axis=-1, initial=0.0) <= HUGE)
 
 
-def blame(bad: np.ndarray, last_good: np.ndarray) -> Status:
+def failure_status(bad: np.ndarray, last_good: np.ndarray) -> Status:
     """``diverged`` if the state had grown or overflowed, ``nonfinite`` if it turned NaN out of the blue."""
     grown = np.abs(last_good).max(initial=0.0) > 1e6 or np.isinf(bad).any() or (np.abs(bad) > HUGE).any()
     return "diverged" if grown else "nonfinite"
 
 
-class Thinned:
+class ThinnedRecord:
     """Rows of an open-ended run: when there are more than `limit`, every other one goes and the stride doubles."""
 
     def __init__(self, limit: int):

@@ -14,10 +14,10 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
-from flowdyn.methods.stochastic_base import SDESystem
-from flowdyn.methods.systems import System
-from flowdyn.solvers.base import STATUSES, Solver, Task, blame, is_bad
-from flowdyn.solvers.ensembles import Block
+from flowdyn.methods.systems import SDESystem
+from flowdyn.solvers.base import STATUSES, Solver, Support, Task, failure_status, is_bad
+from flowdyn.solvers.ensembles import MemberBlock
+from flowdyn.solvers.fixed_step import INTEGRATES
 
 # diffrax's name -> calculus that it solves, and noise kinds
 METHODS = {
@@ -30,28 +30,28 @@ BLOCK = 32  # members that run together
 MAX_STEPS = 100_000
 
 
-class _Plan(NamedTuple):
+class _Program(NamedTuple):
     method: str
     adaptive: bool
     m: int
     max_steps: int
 
 
-def _path(system: SDESystem, plan: _Plan, numbers: tuple, y0: jax.Array, key: jax.Array) -> tuple:
+def _path(system: SDESystem, program: _Program, numbers: tuple, y0: jax.Array, key: jax.Array) -> tuple:
     import diffrax as dfx
 
     t0, ts, steps, rtol, atol, tol = numbers
-    calculus = METHODS[plan.method][0]
-    solver = getattr(dfx, plan.method)()
-    if plan.method == "ItoMilstein" and plan.adaptive:
+    calculus = METHODS[program.method][0]
+    solver = getattr(dfx, program.method)()
+    if program.method == "ItoMilstein" and program.adaptive:
         solver = dfx.HalfSolver(solver)
-    path = dfx.VirtualBrownianTree(t0, ts[-1], tol, (plan.m,), key, levy_area=dfx.SpaceTimeLevyArea)
+    path = dfx.VirtualBrownianTree(t0, ts[-1], tol, (program.m,), key, levy_area=dfx.SpaceTimeLevyArea)
     terms: Any = dfx.MultiTerm(
         dfx.ODETerm(lambda t, y, args: system.drift_as(calculus, t, y)),
         dfx.ControlTerm(lambda t, y, args: system.diffusion(t, y), path),
     )
     controller: Any = dfx.StepTo(steps)
-    if plan.adaptive:
+    if program.adaptive:
         pid = dfx.PIDController(rtol, atol, pcoeff=0.1, icoeff=0.3, dtmin=2 * tol, force_dtmin=True)
         controller = dfx.ClipStepSizeController(pid, step_ts=ts, store_rejected_steps=100)
     solution = dfx.diffeqsolve(
@@ -63,7 +63,7 @@ def _path(system: SDESystem, plan: _Plan, numbers: tuple, y0: jax.Array, key: ja
         y0,
         saveat=dfx.SaveAt(ts=ts),
         stepsize_controller=controller,
-        max_steps=plan.max_steps,
+        max_steps=program.max_steps,
         adjoint=dfx.ForwardMode(),
         throw=False,
     )
@@ -71,10 +71,10 @@ def _path(system: SDESystem, plan: _Plan, numbers: tuple, y0: jax.Array, key: ja
 
 
 def _paths(
-    system: SDESystem, plan: _Plan, numbers: tuple, states: jax.Array, seed: jax.Array, members: jax.Array
+    system: SDESystem, program: _Program, numbers: tuple, states: jax.Array, seed: jax.Array, members: jax.Array
 ) -> tuple:
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(members)
-    return jax.vmap(lambda y0, key: _path(system, plan, numbers, y0, key))(states, keys)
+    return jax.vmap(lambda y0, key: _path(system, program, numbers, y0, key))(states, keys)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,36 +121,37 @@ class DiffraxSDE(Solver):
             value = default if given is None else _check.real(name, given, positive=True)
             object.__setattr__(self, name, value)
 
-    def refuses(self, system: System, state0: np.ndarray) -> str | None:
-        """Traceable stochastic equations whose noise the method takes."""
-        if not isinstance(system, SDESystem):
-            return f"it integrates stochastic differential equations, and this is {system.kind}"
+    @property
+    def support(self) -> Support:
+        """Equations of either calculus whose noise the method takes; one compiled call, without stop rules."""
         kinds = METHODS[self.method][1]
-        if system.noise not in kinds:
-            return f"{self.method} needs {' or '.join(kinds)} noise, and this is {system.noise}; use SPaRK"
-        if not system.is_traceable(state0):
-            return "it needs functions written with jax.numpy; use Sdeint for plain numpy"
-        return None
+        return Support((SDESystem,), INTEGRATES, noises=kinds, stop=False, max_seconds=False)
 
-    def ensemble(self, task: Task) -> Iterator[Block]:
+    @classmethod
+    def example(cls) -> "DiffraxSDE":
+        """Fixed steps."""
+        return cls(dt=0.05)
+
+    @classmethod
+    def variants(cls) -> tuple["DiffraxSDE", ...]:
+        """One a method."""
+        return tuple(cls(method) for method in METHODS)
+
+    def ensemble(self, task: Task) -> Iterator[MemberBlock]:
         """Blocks of members, each one vmapped program."""
         assert isinstance(task.system, SDESystem) and task.t is not None
-        if task.stop is not None or task.max_seconds is not None:
-            name = "stop" if task.stop is not None else "max_seconds"
-            value = task.max_seconds if task.stop is None else task.stop.describe
-            raise _check.fail(name, "is not supported by DiffraxSDE", value, "use EulerMaruyama or Heun")
         ts = task.t[task.t > task.t0]
         steps = self._steps(task.t0, ts)
         span = np.diff(steps if self.dt is not None else ts, prepend=task.t0 if self.dt is None else steps[0] - 1)
         tol = float(span[span > 0].min()) * (0.5 if self.dt is not None else 2.0**-14)
-        plan = _Plan(
+        program = _Program(
             self.method,
             self.dt is None,
             task.system.noise_dim(task.state0),
             task.max_steps or (MAX_STEPS if self.dt is None else len(steps) + 1),
         )
         numbers = (task.t0, ts, steps, self.rtol or 0.0, self.atol or 0.0, tol)
-        call = bind(_paths, task.system, plan)
+        call = bind(_paths, task.system, program)
         for first in range(0, task.members, BLOCK):
             count = min(BLOCK, task.members - first)
             starts = np.tile(task.state0, (BLOCK, 1)) if task.states0 is None else _padded(task.states0[first:])
@@ -168,7 +169,9 @@ class DiffraxSDE(Solver):
         pieces = [np.linspace(a, b, n + 1)[1:] for a, b, n in zip(edges, edges[1:], counts, strict=False)]
         return np.concatenate([[t0], *pieces])
 
-    def _block(self, task: Task, first: int, rows: np.ndarray, exhausted: np.ndarray, starts: np.ndarray) -> Block:
+    def _block(
+        self, task: Task, first: int, rows: np.ndarray, exhausted: np.ndarray, starts: np.ndarray
+    ) -> MemberBlock:
         assert task.t is not None
         states = np.full((len(rows), len(task.t), rows.shape[-1]), np.nan)
         skip = len(task.t) - rows.shape[1]
@@ -177,9 +180,9 @@ class DiffraxSDE(Solver):
         for i in np.flatnonzero(is_bad(states).any(axis=1)):
             save = int(np.argmax(is_bad(states[i])))
             last = states[i, save - 1] if save else starts[i]
-            codes[i] = STATUSES.index("max_steps" if exhausted[i] else blame(states[i, save], last))
+            codes[i] = STATUSES.index("max_steps" if exhausted[i] else failure_status(states[i, save], last))
             states[i, save:], t_stop[i] = np.nan, task.t[save]
-        return Block(first, states, states[:, -1], codes, t_stop)
+        return MemberBlock(first, states, states[:, -1], codes, t_stop)
 
 
 def _padded(states: np.ndarray) -> np.ndarray:

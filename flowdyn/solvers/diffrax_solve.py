@@ -1,7 +1,7 @@
 """ODEs by diffrax: compiled from end to end, with fixed or adaptive steps, and vmapped over initial conditions."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,28 +9,35 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
-from flowdyn.methods.systems import ODESystem, System
-from flowdyn.solvers.base import Result, Solver, Status, Task, blame, is_bad
+from flowdyn.methods.systems import ODESystem
+from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
 
-# diffrax's name -> whether it has an error estimate to adapt the step by
+
+class _Method(NamedTuple):
+    """Order of a method of diffrax, and whether it has an error estimate to adapt the step by."""
+
+    order: int
+    adapts: bool = True
+
+
 METHODS = {
-    "Tsit5": True,
-    "Dopri5": True,
-    "Dopri8": True,
-    "Bosh3": True,
-    "Heun": True,
-    "Midpoint": True,
-    "Ralston": True,
-    "Euler": False,
-    "Kvaerno3": True,
-    "Kvaerno4": True,
-    "Kvaerno5": True,
+    "Tsit5": _Method(5),
+    "Dopri5": _Method(5),
+    "Dopri8": _Method(8),
+    "Bosh3": _Method(3),
+    "Heun": _Method(2),
+    "Midpoint": _Method(2),
+    "Ralston": _Method(2),
+    "Euler": _Method(1, adapts=False),
+    "Kvaerno3": _Method(3),
+    "Kvaerno4": _Method(4),
+    "Kvaerno5": _Method(5),
 }
 MAX_STEPS = 100_000  # a NaN drift burns them all, one rejected step after the other
 
 
 @dataclasses.dataclass(frozen=True)
-class _Plan:
+class _Program:
     """What the compiled program depends on."""
 
     method: str
@@ -39,14 +46,14 @@ class _Plan:
     stop: tuple | None  # (traced margin, spec)
 
 
-def _integrate(system: ODESystem, plan: _Plan, task: tuple, y0: jax.Array) -> tuple:
+def _integrate(system: ODESystem, program: _Program, task: tuple, y0: jax.Array) -> tuple:
     import diffrax as dfx
     import optimistix as optx
 
     t0, ts, dt, rtol, atol, limits = task
     event = None
-    if plan.stop is not None:
-        traced, spec = plan.stop
+    if program.stop is not None:
+        traced, spec = program.stop
 
         def margin(t: jax.Array, y: jax.Array, args: Any, **_: Any) -> jax.Array:
             return traced(system, spec, y, limits)
@@ -54,17 +61,17 @@ def _integrate(system: ODESystem, plan: _Plan, task: tuple, y0: jax.Array) -> tu
         event = dfx.Event(margin, optx.Bisection(rtol=1e-12, atol=1e-14))  # type: ignore[call-arg]
     solution = dfx.diffeqsolve(
         dfx.ODETerm(lambda t, y, args: system.drift(t, y)),
-        getattr(dfx, plan.method)(),
+        getattr(dfx, program.method)(),
         t0,
         ts[-1],
-        None if plan.adaptive else dt,
+        None if program.adaptive else dt,
         y0,
         saveat=dfx.SaveAt(subs=(dfx.SubSaveAt(ts=ts), dfx.SubSaveAt(t1=True))),
         stepsize_controller=dfx.PIDController(rtol, atol, dtmin=4e-16 * (ts[-1] - t0))
-        if plan.adaptive
+        if program.adaptive
         else dfx.ConstantStepSize(),
         event=event,
-        max_steps=plan.max_steps,
+        max_steps=program.max_steps,
         adjoint=dfx.ForwardMode(),
         throw=False,
         progress_meter=dfx.NoProgressMeter(),
@@ -75,8 +82,8 @@ def _integrate(system: ODESystem, plan: _Plan, task: tuple, y0: jax.Array) -> tu
     return rows, t_end[-1], y_end[-1], flags, solution.stats["num_steps"], solution.stats["num_rejected_steps"]
 
 
-def _integrate_batch(system: ODESystem, plan: _Plan, task: tuple, states0: jax.Array) -> tuple:
-    return jax.vmap(lambda y0: _integrate(system, plan, task, y0))(states0)
+def _integrate_batch(system: ODESystem, program: _Program, task: tuple, states0: jax.Array) -> tuple:
+    return jax.vmap(lambda y0: _integrate(system, program, task, y0))(states0)
 
 
 def _stopped_at_once(task: Task) -> Result:
@@ -125,7 +132,7 @@ class Diffrax(Solver):
                     "dt", "means fixed steps and excludes `rtol` and `atol`", self.dt, "give one or the other"
                 )
             return
-        if not METHODS[self.method]:
+        if not METHODS[self.method].adapts:
             raise _check.fail("dt", f"must be given for {self.method}, which has no error estimate", self.dt)
         rtol = 1e-8 if self.rtol is None else _check.real("rtol", self.rtol, positive=True)
         if rtol < 1e-14:
@@ -148,47 +155,62 @@ class Diffrax(Solver):
         """Whether stiffness bounds its steps."""
         return not self.method.startswith("Kvaerno")
 
-    def refuses(self, system: System, state0: np.ndarray) -> str | None:
-        """Traceable ordinary differential equations only."""
-        if not isinstance(system, ODESystem):
-            return f"it integrates ODEs, and this is {system.kind}"
-        if not system.is_traceable(state0):
-            return "it needs a right-hand side written with jax.numpy; use Scipy for plain numpy"
-        return None
+    @property
+    def support(self) -> Support:
+        """Ordinary differential equations to a finite end, in one compiled call."""
+        return Support((ODESystem,), "integrates ODEs", max_seconds=False)
+
+    @property
+    def order(self) -> float:
+        """Order of the method."""
+        return METHODS[self.method].order
+
+    @classmethod
+    def example(cls) -> "Diffrax":
+        """At a tight tolerance."""
+        return cls(rtol=1e-10)
+
+    @classmethod
+    def variants(cls) -> tuple["Diffrax", ...]:
+        """One a method."""
+        return tuple(cls(method, dt=None if how.adapts else 0.01) for method, how in METHODS.items())
+
+    def with_step(self, h: float) -> "Diffrax":
+        """At dt = h."""
+        return Diffrax(self.method, dt=h)
+
+    def at_tolerance(self, rtol: float, explicit: bool) -> "Diffrax":
+        """Dopri8 or Kvaerno5."""
+        return Diffrax("Dopri8" if explicit else "Kvaerno5", rtol=rtol)
 
     def run(self, task: Task) -> Result:
         """Run one initial condition."""
         if task.stop is not None and task.stop.holds(task.state0):
             return _stopped_at_once(task)
-        plan, numbers = self._plan(task)
-        out = bind(_integrate, task.system, plan)(numbers, task.state0)
+        program, numbers = self._program(task)
+        out = bind(_integrate, task.system, program)(numbers, task.state0)
         return self._result(task, tuple(map(np.asarray, out)))
 
     def run_batch(self, task: Task, states0: np.ndarray) -> list[Result]:
         """Run all rows of `states0` in one program."""
-        plan, numbers = self._plan(task)
+        program, numbers = self._program(task)
         starts = [dataclasses.replace(task, state0=y0) for y0 in states0]
         held = np.array([task.stop is not None and task.stop.holds(y0) for y0 in states0])
         if held.all():
             return [_stopped_at_once(start) for start in starts]
         # an event that is already under way has no root: such members run from another's start, and are set aside
         runnable = np.where(held[:, None], states0[np.argmin(held)], states0)
-        out = [np.asarray(part) for part in bind(_integrate_batch, task.system, plan)(numbers, runnable)]
+        out = [np.asarray(part) for part in bind(_integrate_batch, task.system, program)(numbers, runnable)]
         members = zip(starts, held, zip(*out, strict=True), strict=True)
         return [_stopped_at_once(start) if at_once else self._result(start, o) for start, at_once, o in members]
 
-    def _plan(self, task: Task) -> tuple[_Plan, tuple]:
-        if task.t is None:
-            raise _check.fail(
-                "t", "must be finite for Diffrax", np.inf, "use solver=Scipy(...), which runs until `stop`"
-            )
-        if task.max_seconds is not None:
-            raise _check.fail("max_seconds", "is not supported by Diffrax (one compiled call)", task.max_seconds)
+    def _program(self, task: Task) -> tuple[_Program, tuple]:
+        assert task.t is not None
         stop = None if task.stop is None else (task.stop.traced, task.stop.spec)
-        plan = _Plan(self.method, self.dt is None, task.max_steps or MAX_STEPS, stop)
+        program = _Program(self.method, self.dt is None, task.max_steps or MAX_STEPS, stop)
         limits = np.zeros(0) if task.stop is None else task.stop.thresholds
         numbers = (task.t0, task.t, self.dt or 0.0, self.rtol or 0.0, self.atol or 0.0, limits)
-        return plan, numbers
+        return program, numbers
 
     def _result(self, task: Task, out: tuple) -> Result:
         rows, t_end, y_end, flags, steps, rejected = out
@@ -209,6 +231,6 @@ class Diffrax(Solver):
         if done and good == len(task.t):
             return Result(t=t, states=states, status="reached_end", stats=stats)
         last = states[-1] if good else task.state0
-        status: Status = "max_steps" if exhausted and not is_bad(y_end) else blame(y_end, last)
+        status: Status = "max_steps" if exhausted and not is_bad(y_end) else failure_status(y_end, last)
         at = float(t_end) if np.isfinite(t_end) else float(t[-1]) if good else task.t0
         return Result(t=t, states=states, status=status, stats=stats, t_stop=at)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
-from flowdyn._tools.randomness import Ask
+from flowdyn._tools.randomness import RandomInputs
 from flowdyn.solvers.fixed_step import FixedStep
 
 INCREMENTS = {"gaussian": "float64", "rademacher": "rademacher", "three-point": "three-point"}
@@ -51,6 +51,7 @@ class EulerMaruyama(FixedStep):
     calculus: ClassVar[str] = "ito"
     noises: ClassVar[tuple[str, ...]] = ("additive", "diagonal", "general")
     strong: ClassVar[dict[str, float]] = {"additive": 1.0, "diagonal": 0.5, "general": 0.5}
+    order: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,16 +60,16 @@ class EulerMaruyama(FixedStep):
         if self.brownian_dt is not None and self.increments != "gaussian":
             raise _check.fail("brownian_dt", "needs Gaussian increments: others have no path to share", self.increments)
 
-    def ask(self, m: int) -> Ask:
+    def random_inputs(self, m: int) -> RandomInputs:
         """Gaussian numbers of the precision asked for, or weak ones."""
         kind = self.precision if self.increments == "gaussian" else INCREMENTS[self.increments]
-        return Ask(numbers=m, kind=kind)
+        return RandomInputs(numbers=m, kind=kind)
 
     @staticmethod
-    def step(system: Any, when: Any, extra: Any, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
+    def step(system: Any, when: Any, extra: Any, state: jax.Array, epoch_state: Any, draw: Any) -> jax.Array:
         """``X + f h + g dW``."""
-        kick = system.kick(when.t, state, jnp.sqrt(when.h) * draw.numbers)
-        return state + when.h * system.drift_as("ito", when.t, state) + kick
+        noise = system.diffusion_product(when.t, state, jnp.sqrt(when.h) * draw.numbers)
+        return state + when.h * system.drift_as("ito", when.t, state) + noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,16 +93,17 @@ class Milstein(FixedStep):
     calculus: ClassVar[str] = "ito"
     noises: ClassVar[tuple[str, ...]] = ("additive", "diagonal")
     strong: ClassVar[dict[str, float]] = {"additive": 1.0, "diagonal": 1.0}
+    order: ClassVar[float] = 1.0
 
     @staticmethod
-    def step(system: Any, when: Any, extra: Any, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
+    def step(system: Any, when: Any, extra: Any, state: jax.Array, epoch_state: Any, draw: Any) -> jax.Array:
         """Euler-Maruyama and the iterated integral of each component."""
-        new = EulerMaruyama.step(system, when, extra, state, memory, draw)
+        new = EulerMaruyama.step(system, when, extra, state, epoch_state, draw)
         if system.noise == "additive":
             return new
 
         def g(x: jax.Array) -> jax.Array:
-            return system.kick(when.t, x, jnp.ones_like(x))
+            return system.diffusion_product(when.t, x, jnp.ones_like(x))
 
         value = g(state)
         slope = jax.jvp(g, (state,), (value,))[1]  # g_i' g_i, since g_i depends on x_i alone
@@ -129,12 +131,13 @@ class Heun(FixedStep):
     calculus: ClassVar[str] = "stratonovich"
     noises: ClassVar[tuple[str, ...]] = ("additive", "diagonal", "general")
     strong: ClassVar[dict[str, float]] = {"additive": 1.0, "diagonal": 1.0, "general": 0.5}
+    order: ClassVar[float] = 2.0
 
     @staticmethod
-    def step(system: Any, when: Any, extra: Any, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
+    def step(system: Any, when: Any, extra: Any, state: jax.Array, epoch_state: Any, draw: Any) -> jax.Array:
         """Trapezoidal rule at the Euler step."""
         increment = jnp.sqrt(when.h) * draw.numbers
-        drift, kick = system.drift(when.t, state), system.kick(when.t, state, increment)
-        guess, later = state + when.h * drift + kick, when.t + when.h
-        again = when.h * system.drift(later, guess) + system.kick(later, guess, increment)
-        return state + 0.5 * (when.h * drift + kick + again)
+        drift, noise = system.drift(when.t, state), system.diffusion_product(when.t, state, increment)
+        guess, later = state + when.h * drift + noise, when.t + when.h
+        again = when.h * system.drift(later, guess) + system.diffusion_product(later, guess, increment)
+        return state + 0.5 * (when.h * drift + noise + again)

@@ -9,19 +9,20 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
-from flowdyn._tools.randomness import Ask
-from flowdyn.methods.stochastic_base import SDESystem
-from flowdyn.methods.systems import Recursion, System
-from flowdyn.solvers.base import Result, Solver, Task, blame, is_bad
-from flowdyn.solvers.ensembles import Block, run_ensemble
-from flowdyn.solvers.step_program import Legs, Plan
+from flowdyn._tools.randomness import RandomInputs
+from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.systems import SDESystem, System
+from flowdyn.solvers.base import Result, Solver, Support, Task, failure_status, is_bad
+from flowdyn.solvers.ensembles import MemberBlock, run_ensemble
+from flowdyn.solvers.segments import Segments
+from flowdyn.solvers.step_program import StepProgram
 from flowdyn.solvers.stopping import bisect, first_bracket
 from flowdyn.theory.moments import root, transition
 
 OCTAVE = 64  # points looked at in each doubling of the time
 
 
-def _sample(system: SDESystem, when: Any, move: tuple, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
+def _sample(system: SDESystem, when: Any, move: tuple, state: jax.Array, epoch_state: Any, draw: Any) -> jax.Array:
     phi, shift, factor = move
     return matvec(phi, state) + shift + matvec(factor, draw.numbers)
 
@@ -39,16 +40,25 @@ class Exact(Solver):
     True
     """
 
-    def refuses(self, system: System, state0: np.ndarray) -> str | None:
-        """Only systems with a closed form or an exact law."""
-        known = system.law() if isinstance(system, SDESystem) else system.closed_form()
-        return None if known else "it has no closed form here; use solver=None or another solver"
+    @property
+    def support(self) -> Support:
+        """Anything whose solution, or law, is known."""
+        return Support((System,), "evaluates closed forms", plain_numpy=True, open_end=True)
 
-    def ensemble(self, task: Task) -> Iterator[Block]:
+    def refuses_system(self, system: System) -> str | None:
+        """Only systems with a closed form or an exact law."""
+        known = system.linear_law() if isinstance(system, SDESystem) else system.closed_form()
+        return None if known else "it has no closed form here"
+
+    def at_tolerance(self, rtol: float, explicit: bool) -> "Exact":
+        """Exact at any."""
+        return self
+
+    def ensemble(self, task: Task) -> Iterator[MemberBlock]:
         """Sample the exact law from save to save: X(t + tau) ~ N(Phi X(t) + shift, Q)."""
         system = task.system
         assert isinstance(system, SDESystem) and task.t is not None
-        law = system.law()
+        law = system.linear_law()
         assert law is not None
         span = np.diff(task.t, prepend=task.t0)
         unit = max(float(span.max()), 1e-300)
@@ -58,10 +68,10 @@ class Exact(Solver):
             np.stack(part)[inverse] for part in zip(*((phi, shift, root(Q)) for phi, shift, Q in moves), strict=True)
         )
         first = task.k0 + np.arange(len(span))
-        legs = Legs(first, first + 1, task.t - span, span, extra)
-        return run_ensemble(task, Plan(_sample, Ask(numbers=task.state0.size)), legs)
+        segments = Segments(first, first + 1, task.t - span, span, extra)
+        return run_ensemble(task, StepProgram(_sample, RandomInputs(numbers=task.state0.size)), segments)
 
-    def counters(self, task: Task) -> np.ndarray | None:
+    def noise_steps(self, task: Task) -> np.ndarray | None:
         """One draw a save."""
         return None if task.t is None else task.k0 + 1 + np.arange(len(task.t))
 
@@ -69,7 +79,7 @@ class Exact(Solver):
         """States at the times asked, up to the first stop or overflow."""
         form = task.system.closed_form()
         assert form is not None
-        discrete = isinstance(task.system, Recursion)
+        discrete = isinstance(task.system, RecursionSystem)
         origin = task.k0 if discrete else task.t0
 
         def states(when: np.ndarray) -> np.ndarray:
@@ -86,7 +96,7 @@ class Exact(Solver):
             first = int(np.argmax(bad))
             low = when[first - 1] if first else origin
             at = bisect(lambda x: bool(is_bad(states(np.array([x])))[0]), low, when[first], discrete)
-            rows_ok, status = rows[:first], blame(states(np.array([at]))[0], task.state0)
+            rows_ok, status = rows[:first], failure_status(states(np.array([at]))[0], task.state0)
             return _result(task, when[:first], rows_ok, discrete, status=status, t_stop=_clock(task, at, discrete))
         status = "reached_end" if end is None else "stopped"
         return _result(task, when, rows, discrete, status=status, t_stop=_clock(task, end, discrete))
@@ -95,11 +105,11 @@ class Exact(Solver):
 def _clock(task: Task, when: float | None, discrete: bool) -> float:
     if when is None:
         return np.nan
-    return float(task.system.clock(int(when))) if isinstance(task.system, Recursion) else float(when)
+    return float(task.system.clock(int(when))) if isinstance(task.system, RecursionSystem) else float(when)
 
 
 def _result(task: Task, when: np.ndarray, rows: np.ndarray, discrete: bool, **more: Any) -> Result:
-    if isinstance(task.system, Recursion):
+    if isinstance(task.system, RecursionSystem):
         k = np.asarray(when, dtype=np.int64)
         return Result(t=task.system.clock(k), states=rows, k=k, **more)
     return Result(t=np.asarray(when), states=rows, **more)

@@ -5,19 +5,20 @@ Between two saves a run of ceil(span / dt) equal steps is taken, so that the var
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.randomness import Ask
-from flowdyn.methods.stochastic_base import SDESystem
-from flowdyn.methods.systems import System
-from flowdyn.solvers.base import Solver, Task
-from flowdyn.solvers.ensembles import Block, run_ensemble
-from flowdyn.solvers.step_program import Legs, Plan
+from flowdyn._tools.randomness import RandomInputs
+from flowdyn.methods.systems import SDESystem, System
+from flowdyn.solvers.base import Solver, Support, Task
+from flowdyn.solvers.ensembles import MemberBlock, run_ensemble
+from flowdyn.solvers.segments import Segments
+from flowdyn.solvers.step_program import StepProgram
 
+INTEGRATES = "integrates stochastic differential equations"
 ON_GRID = 1e-9  # relative distance at which a time counts as a multiple of dt
 
 
@@ -44,39 +45,41 @@ class FixedStep(Solver):
             if abs(ratio - round(ratio)) > ON_GRID * ratio or round(ratio) < 1:
                 raise _check.fail("dt", f"must be a multiple of `brownian_dt` = {self.brownian_dt:g}", self.dt)
 
-    def ask(self, m: int) -> Ask:
+    def random_inputs(self, m: int) -> RandomInputs:
         """Numbers that one step draws."""
-        return Ask(numbers=m)
+        return RandomInputs(numbers=m)
 
     @staticmethod
-    def step(system: Any, when: Any, extra: Any, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
+    def step(system: Any, when: Any, extra: Any, state: jax.Array, epoch_state: Any, draw: Any) -> jax.Array:
         """One step; `draw.numbers` have mean 0 and variance 1."""
         raise NotImplementedError
 
-    def refuses(self, system: System, state0: np.ndarray) -> str | None:
-        """Equations of the right calculus and noise kind, written with jax.numpy."""
-        if not isinstance(system, SDESystem):
-            return f"it integrates stochastic differential equations, and this is {system.kind}"
-        if system.calculus != self.calculus and system.noise != "additive":
-            other = "Heun" if self.calculus == "ito" else "EulerMaruyama"
-            return (
-                f"it solves {self.calculus} equations, and this one is {system.calculus}; use {other}, or DiffraxSDE, "
-                "which adds the correction"
-            )
-        if system.noise not in self.noises:
-            return f"it needs {' or '.join(self.noises)} noise, and this is {system.noise}; use EulerMaruyama"
-        if not system.is_traceable(state0):
-            return "it needs functions written with jax.numpy; use Sdeint for plain numpy"
-        return None
+    @property
+    def support(self) -> Support:
+        """Equations of its calculus and noise kinds."""
+        return Support((SDESystem,), INTEGRATES, calculus=self.calculus, noises=self.noises)
 
-    def effective(self, system: System, span: float) -> "FixedStep":
+    @classmethod
+    def example(cls) -> Self:
+        """Steps of 0.01."""
+        return cls(dt=0.01)
+
+    def with_step(self, h: float) -> Self:
+        """At dt = h."""
+        return dataclasses.replace(self, dt=h)
+
+    def on_path(self, cell: float, dt: float | None) -> Self | None:
+        """At dt on the cells."""
+        return None if dt is None else dataclasses.replace(self, dt=dt, brownian_dt=cell)
+
+    def with_defaults(self, system: System, span: float) -> "FixedStep":
         """The same solver with its default step filled in."""
         assert isinstance(system, SDESystem)
         if self.dt is not None:
             return self
         return dataclasses.replace(self, dt=system.default_dt(span) if span > 0 else 1.0)  # no step is taken then
 
-    def legs(self, task: Task) -> Legs:
+    def segments(self, task: Task) -> Segments:
         """Steps between the save times."""
         assert task.t is not None and self.dt is not None
         before = np.concatenate([[task.t0], task.t[:-1]])
@@ -85,20 +88,20 @@ class FixedStep(Solver):
         if self.brownian_dt is not None and (np.abs(count * self.dt - span) > ON_GRID * self.dt * (count + 1)).any():
             raise _check.fail("t", f"must hold multiples of dt = {self.dt:g} where `brownian_dt` is given", task.t[:4])
         last = task.k0 + np.cumsum(count)
-        return Legs(last - count, last, before, span / np.maximum(count, 1))
+        return Segments(last - count, last, before, span / np.maximum(count, 1))
 
-    def ensemble(self, task: Task) -> Iterator[Block]:
+    def ensemble(self, task: Task) -> Iterator[MemberBlock]:
         """Run all members."""
         assert isinstance(task.system, SDESystem) and self.dt is not None
         refine = 1 if self.brownian_dt is None else round(self.dt / self.brownian_dt)
-        plan = Plan(type(self).step, self.ask(task.system.noise_dim(task.state0)), refine)
-        return run_ensemble(task, plan, self.legs(task))
+        program = StepProgram(type(self).step, self.random_inputs(task.system.noise_dim(task.state0)), refine)
+        return run_ensemble(task, program, self.segments(task))
 
-    def counters(self, task: Task) -> np.ndarray:
+    def noise_steps(self, task: Task) -> np.ndarray:
         """Steps taken by each save."""
-        return self.legs(task).last
+        return self.segments(task).last
 
-    def noise_record(self, task: Task) -> dict[str, Any] | None:
+    def brownian_id(self, task: Task) -> dict[str, Any] | None:
         """Which Brownian path was used: runs with equal records share it."""
         if self.brownian_dt is None:
             return None

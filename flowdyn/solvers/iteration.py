@@ -15,11 +15,13 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
-from flowdyn.methods.stochastic_base import RandomRecursion
-from flowdyn.methods.systems import DiscreteSystem, Recursion, System
-from flowdyn.solvers.base import HUGE, Result, Solver, Task, Thinned, blame, is_bad
-from flowdyn.solvers.ensembles import Block, run_ensemble
-from flowdyn.solvers.step_program import Legs, Plan
+from flowdyn.methods.base import DiscreteSystem, RecursionSystem
+from flowdyn.methods.stochastic_base import RandomRecursionSystem
+from flowdyn.methods.systems import System
+from flowdyn.solvers.base import HUGE, Result, Solver, Support, Task, ThinnedRecord, failure_status, is_bad
+from flowdyn.solvers.ensembles import MemberBlock, run_ensemble
+from flowdyn.solvers.segments import Segments
+from flowdyn.solvers.step_program import StepProgram, recursion_step
 
 MAX_STEPS = 10**9
 PIECE_SECONDS = 0.5
@@ -72,11 +74,6 @@ def _first_bad(system: DiscreteSystem, k: jax.Array, state: jax.Array, end: jax.
     return jax.lax.while_loop(going, step, (k, state, state))
 
 
-def random_step(system: RandomRecursion, when: Any, extra: Any, state: jax.Array, memory: Any, draw: Any) -> jax.Array:
-    """A recursion's step in an ensemble."""
-    return system.step(when.n, state, draw, memory)
-
-
 @dataclasses.dataclass(frozen=True)
 class Iteration(Solver):
     """Run a recursion step by step, compiled; a random one with all its members side by side.
@@ -98,35 +95,44 @@ class Iteration(Solver):
 
     brownian_dt: float | None = None
 
-    def refuses(self, system: System, state0: np.ndarray) -> str | None:
-        """Recursions only."""
-        if not isinstance(system, Recursion):
-            return f"it runs recursions, and this is {system.kind}"
-        if self.brownian_dt is not None and not (isinstance(system, RandomRecursion) and system.shares_noise):
+    @property
+    def support(self) -> Support:
+        """Recursions."""
+        return Support((RecursionSystem,), "runs recursions", open_end=True)
+
+    def on_path(self, cell: float, dt: float | None) -> "Iteration | None":
+        """A recursion has its own step."""
+        return Iteration(cell) if dt is None else None
+
+    def refuses_system(self, system: System) -> str | None:
+        """A shared path needs Gaussian noise."""
+        if self.brownian_dt is not None and not (
+            isinstance(system, RandomRecursionSystem) and system.has_brownian_increments
+        ):
             return "`brownian_dt` is for recursions whose noise is Gaussian, e.g. SGD on Quadratic(A, noise)"
         return None
 
-    def ensemble(self, task: Task) -> Iterator[Block]:
+    def ensemble(self, task: Task) -> Iterator[MemberBlock]:
         """Run all members of a random recursion."""
         system = task.system
-        assert isinstance(system, RandomRecursion) and task.k is not None
+        assert isinstance(system, RandomRecursionSystem) and task.k is not None
         before = np.concatenate([[task.k0], task.k[:-1]])
-        legs = Legs(before, task.k, np.zeros(len(before)), np.ones(len(before)))
+        segments = Segments(before, task.k, np.zeros(len(before)), np.ones(len(before)))
         refine = 1
         if self.brownian_dt is not None:
             ratio = system.constant_eta("a shared path") / self.brownian_dt
             refine = round(ratio)
             if refine < 1 or abs(ratio - refine) > 1e-9 * ratio:
                 raise _check.fail("brownian_dt", "must divide eta", self.brownian_dt)
-        plan = Plan(random_step, system.ask, refine)
-        return run_ensemble(task, plan, legs, system.epoch, system.epoch_words)
+        program = StepProgram(recursion_step, system.random_inputs, refine)
+        return run_ensemble(task, program, segments, system.epoch, system.epoch_bits)
 
-    def noise_record(self, task: Task) -> dict[str, Any] | None:
+    def brownian_id(self, task: Task) -> dict[str, Any] | None:
         """As EulerMaruyama's."""
         if self.brownian_dt is None:
             return None
-        assert isinstance(task.system, RandomRecursion)
-        return {"brownian_dt": self.brownian_dt, "dimension": task.system.ask.numbers, "seed": task.seed}
+        assert isinstance(task.system, RandomRecursionSystem)
+        return {"brownian_dt": self.brownian_dt, "dimension": task.system.random_inputs.numbers, "seed": task.seed}
 
     def run(self, task: Task) -> Result:
         """Run to the last save, the first stop, the first bad state or the end of the budget."""
@@ -134,7 +140,7 @@ class Iteration(Solver):
         if task.max_steps is None and count > MAX_STEPS:
             raise _check.ArgumentError(
                 f"`t` must not need more than {MAX_STEPS:,} steps, got {count:,}; raise `max_steps`, or use "
-                "flowdyn.predict, whose cost does not grow with 1/eta"
+                "flowdyn.fast_forward, whose cost does not grow with 1/eta"
             )
         return _Run(task).result()
 
@@ -208,7 +214,7 @@ class _Run:
 
     def open_end(self) -> Result:
         """Run until a stop rule holds, keeping a thinned record."""
-        record, first = Thinned(self.task.saves), self.k
+        record, first = ThinnedRecord(self.task.saves), self.k
         record.add(0, self.k, self.state)
         while not self.hit and self.k < self.end and not self.task.out_of_time():
             last_good = (self.k, self.state)
@@ -227,7 +233,7 @@ class _Run:
     def broken(self, ks: list[int], rows: list[np.ndarray], last_good: tuple[int, np.ndarray]) -> Result:
         """Run once more from the last good save, one step at a time, to find the step that went wrong."""
         k, bad, before = bind(_first_bad, self.system)(*last_good, np.iinfo(np.int64).max)
-        return self.finish(ks, rows, blame(np.asarray(bad), np.asarray(before)), int(k))
+        return self.finish(ks, rows, failure_status(np.asarray(bad), np.asarray(before)), int(k))
 
     def finish(self, ks: list[int], rows: list[np.ndarray], status, k_stop: int | None = None) -> Result:
         """Collect the rows."""

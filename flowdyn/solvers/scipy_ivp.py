@@ -6,10 +6,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from flowdyn import _check
-from flowdyn.methods.systems import ODESystem, System
-from flowdyn.solvers.base import Result, Solver, Task
+from flowdyn.methods.systems import ODESystem
+from flowdyn.solvers.base import Result, Solver, Support, Task
 from flowdyn.solvers.stepping import IMPLICIT, METHODS, Drive, Options
 
+ORDERS = {"LSODA": None, "RK45": 5, "DOP853": 8, "RK23": 3, "Radau": 5, "BDF": None}
 MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with a warning
 
 
@@ -64,9 +65,33 @@ class Scipy(Solver):
         """Whether stiffness bounds its steps; LSODA changes to an implicit method by itself."""
         return self.method not in IMPLICIT
 
-    def refuses(self, system: System, state0: np.ndarray) -> str | None:
-        """Ordinary differential equations only."""
-        return None if isinstance(system, ODESystem) else f"it integrates ODEs, and this is {system.kind}"
+    @property
+    def support(self) -> Support:
+        """Ordinary differential equations, plain numpy and open ends included."""
+        return Support((ODESystem,), "integrates ODEs", plain_numpy=True, open_end=True)
+
+    @property
+    def order(self) -> float | None:
+        """Order of the method; LSODA and BDF change theirs on the way."""
+        return ORDERS[self.method]
+
+    @classmethod
+    def example(cls) -> "Scipy":
+        """At a tight tolerance."""
+        return cls(rtol=1e-10)
+
+    @classmethod
+    def variants(cls) -> tuple["Scipy", ...]:
+        """One a method."""
+        return tuple(cls(method) for method in METHODS)
+
+    def with_step(self, h: float) -> "Scipy":
+        """Tolerances so loose that `max_step` alone limits the steps."""
+        return Scipy(self.method, rtol=0.9, atol=10.0, max_step=h)
+
+    def at_tolerance(self, rtol: float, explicit: bool) -> "Scipy":
+        """DOP853 or LSODA."""
+        return Scipy("DOP853" if explicit else "LSODA", rtol=rtol)
 
     def run(self, task: Task) -> Result:
         """Step to the end, a stop, a bad state or the end of the budget."""

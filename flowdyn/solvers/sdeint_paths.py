@@ -14,12 +14,11 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools import randomness
 from flowdyn._tools.compiled import bind
-from flowdyn._tools.randomness import Ask
-from flowdyn.methods.stochastic_base import SDESystem
-from flowdyn.methods.systems import System
-from flowdyn.solvers.base import STATUSES, Task, blame, is_bad
-from flowdyn.solvers.ensembles import Block
-from flowdyn.solvers.fixed_step import FixedStep
+from flowdyn._tools.randomness import RandomInputs
+from flowdyn.methods.systems import SDESystem
+from flowdyn.solvers.base import STATUSES, Support, Task, failure_status, is_bad
+from flowdyn.solvers.ensembles import MemberBlock
+from flowdyn.solvers.fixed_step import INTEGRATES, FixedStep
 
 # name -> calculus and strong order of each noise kind. stratKP2iS has order 1/2 only and is left out; where the
 # noise does not commute, SRI2 and SRS2 draw their areas apart from the increments: order 1/2 on a shared path
@@ -82,56 +81,66 @@ class Sdeint(FixedStep):
         """Strong orders of the method."""
         return METHODS[self.method][1]
 
-    def refuses(self, system: System, state0: np.ndarray) -> str | None:
-        """Equations of the right calculus."""
-        if not isinstance(system, SDESystem):
-            return f"it integrates stochastic differential equations, and this is {system.kind}"
-        if system.calculus != self.calculus and system.noise != "additive":
-            other = "stratSRS2" if self.calculus == "ito" else "itoSRI2"
-            return f"{self.method} solves {self.calculus} equations, and this one is {system.calculus}; use {other}"
-        return None
+    @property
+    def support(self) -> Support:
+        """Equations of the method's calculus, plain numpy included; no stop rules."""
+        return Support((SDESystem,), INTEGRATES, plain_numpy=True, calculus=self.calculus, stop=False)
 
-    def ensemble(self, task: Task) -> Iterator[Block]:
+    @classmethod
+    def example(cls) -> "Sdeint":
+        """Few steps: each is a Python call."""
+        return cls(dt=0.05)
+
+    @classmethod
+    def variants(cls) -> tuple["Sdeint", ...]:
+        """One a method."""
+        return tuple(cls(method) for method in METHODS)
+
+    def on_path(self, cell: float, dt: float | None) -> None:
+        """Too slow to be chosen."""
+        return
+
+    def ensemble(self, task: Task) -> Iterator[MemberBlock]:
         """Members one after the other."""
-        if task.stop is not None:
-            raise _check.fail("stop", "is not supported by Sdeint", task.stop.describe, "use EulerMaruyama or Heun")
         for member in range(task.members):
             start = task.state0 if task.states0 is None else task.states0[member]
             yield self._member(task, member, start)
             task.progress((member + 1) / task.members)
 
-    def _member(self, task: Task, member: int, state: np.ndarray) -> Block:
+    def _member(self, task: Task, member: int, state: np.ndarray) -> MemberBlock:
         assert isinstance(task.system, SDESystem)
         f, g = _functions(task.system, task.state0)
         m = task.system.noise_dim(task.state0)
-        legs = self.legs(task)
+        segments = self.segments(task)
         refine = 1 if self.brownian_dt is None else round((self.dt or 0) / self.brownian_dt)
-        rows = np.full((1, len(legs.last), state.size), np.nan)
+        rows = np.full((1, len(segments.last), state.size), np.nan)
         code, t_stop, spent = STATUSES.index("reached_end"), np.nan, 0
-        for j, (first, last, t, h) in enumerate(zip(legs.first, legs.last, legs.t, legs.h, strict=True)):
+        for j, (first, last, t, h) in enumerate(
+            zip(segments.first, segments.last, segments.t, segments.h, strict=True)
+        ):
             spent += int(last - first)
             if task.out_of_time() or (task.max_steps is not None and spent > task.max_steps):
                 code, t_stop = STATUSES.index("max_seconds" if task.out_of_time() else "max_steps"), t
                 break
-            leg = (int(first), int(last), t, h)
-            new = state if last == first else self._leg(f, g, state, leg, task, member, m, refine)
+            segment = (int(first), int(last), t, h)
+            new = state if last == first else self._segment(f, g, state, segment, task, member, m, refine)
             if is_bad(new[None])[0]:
-                code, t_stop = STATUSES.index(blame(new, state)), t + (last - first) * h
+                code, t_stop = STATUSES.index(failure_status(new, state)), t + (last - first) * h
                 break
             rows[0, j] = state = new
-        return Block(member, rows, state[None], np.array([code], dtype=np.int8), np.array([t_stop]))
+        return MemberBlock(member, rows, state[None], np.array([code], dtype=np.int8), np.array([t_stop]))
 
-    def _leg(
-        self, f: Callable, g: Callable, state: np.ndarray, leg: tuple, task: Task, member: int, m: int, refine: int
+    def _segment(
+        self, f: Callable, g: Callable, state: np.ndarray, segment: tuple, task: Task, member: int, m: int, refine: int
     ) -> np.ndarray:
         import sdeint
 
-        first, last, t, h = leg
+        first, last, t, h = segment
         increments = np.sqrt(h) * _numbers(task.seed, member, first, last, m, refine)
         grid = t + h * np.arange(last - first + 1)
         options: dict[str, Any] = {"dW": increments}
         if self.method != "stratHeun":
-            # iterated integrals are drawn beside the increments: a stream of their own for each member and leg
+            # iterated integrals are drawn beside the increments: a stream of their own for each member and segment
             options["generator"] = np.random.default_rng([task.seed, member, first])
         with np.errstate(all="ignore"):
             try:
@@ -154,8 +163,8 @@ def _functions(system: SDESystem, state0: np.ndarray) -> tuple[Callable, Callabl
 
 
 def _cells(keys: jax.Array, member: jax.Array, steps: jax.Array, m: int, refine: int) -> jax.Array:
-    ask = Ask(numbers=m)
-    return jax.vmap(lambda n: randomness.coarse(ask, keys, member[None], n, refine).numbers[:, 0])(steps)
+    inputs = RandomInputs(numbers=m)
+    return jax.vmap(lambda n: randomness.summed_increments(inputs, keys, member[None], n, refine).numbers[:, 0])(steps)
 
 
 _compiled = jax.jit(_cells, static_argnums=(3, 4))
@@ -165,5 +174,5 @@ def _numbers(seed: int, member: int, first: int, last: int, m: int, refine: int)
     """Normals (last - first, m) of one member, the same that EulerMaruyama draws."""
     count = last - first
     padded = max(16, 1 << (count - 1).bit_length())
-    keys = randomness.lane_keys(seed, Ask(numbers=m).calls)
+    keys = randomness.lane_keys(seed, RandomInputs(numbers=m).calls)
     return np.asarray(_compiled(keys, np.uint32(member), first + np.arange(padded), m, refine))[:count]

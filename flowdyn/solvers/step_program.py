@@ -14,24 +14,25 @@ import numpy as np
 
 from flowdyn._tools import randomness
 from flowdyn._tools.compiled import CACHE_SIZE, join, split
-from flowdyn._tools.randomness import Ask
+from flowdyn._tools.randomness import RandomInputs
 from flowdyn.solvers.base import Task
+from flowdyn.solvers.segments import Segments
 
 WIDE, NARROW = 2**17, 2**13  # numbers a block holds, without and with contractions
 _EXACT_ORDER = ("dot_general", "reduce_sum", "reduce_prod", "cumsum", "scatter-add", "sort", "conv_general_dilated")
 
 
-class Plan(NamedTuple):
+class StepProgram(NamedTuple):
     """What the compiled loop depends on: the step, what it draws, and whether it stops."""
 
-    step: Callable  # step(system, When, extra, state, memory, draw) -> state
-    ask: Ask
+    step: Callable  # step(system, StepTime, extra, state, epoch_state, draw) -> state
+    random_inputs: RandomInputs
     refine: int = 1
     stop: tuple | None = None  # (traced margin, spec)
-    ahead: int = 1  # steps whose words are made together
+    prefetch: int = 1  # steps whose words are made together
 
 
-class When(NamedTuple):
+class StepTime(NamedTuple):
     """Step number, time and time step."""
 
     n: Any
@@ -39,25 +40,20 @@ class When(NamedTuple):
     h: Any
 
 
-class Legs(NamedTuple):
-    """Steps from one save to the next: numbers first .. last - 1, from time t on, h each; `extra` per leg."""
-
-    first: np.ndarray  # (T,)
-    last: np.ndarray  # (T,)
-    t: np.ndarray  # (T,)
-    h: np.ndarray  # (T,)
-    extra: Any = ()
+def recursion_step(system: Any, when: StepTime, extra: Any, state: Any, epoch_state: Any, draw: Any) -> jax.Array:
+    """Step of a program that runs a recursion."""
+    return system.step(when.n, state, draw, epoch_state)
 
 
-def block_size(task: Task, plan: Plan, legs: Legs, epoch: int, epoch_words: int) -> int:
+def block_size(task: Task, program: StepProgram, segments: Segments, epoch: int, epoch_bits: int) -> int:
     """Members that run together."""
-    system, ask = task.system, plan.ask
-    width = max(task.state0.size, ask.words, ask.numbers, epoch_words // 2, 1)
+    system, inputs = task.system, program.random_inputs
+    width = max(task.state0.size, inputs.words, inputs.numbers, epoch_bits // 64, 1)
     arrays, structure = split(system)
-    extra = jax.tree.map(lambda a: a[0], legs.extra)
+    extra = jax.tree.map(lambda a: a[0], segments.extra)
     leaves, shape_of = jax.tree.flatten((list(map(np.asarray, arrays)), extra))
     shapes = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
-    if _step_contracts(structure, shape_of, shapes, plan, task.state0.size, epoch_words):
+    if _step_contracts(structure, shape_of, shapes, program, task.state0.size, epoch_bits):
         return int(np.clip(2 ** int(np.log2(max(NARROW / width, 1))), 16, 1024))
     cap = int(np.clip(2 ** int(np.log2(max(WIDE / width, 1))), 64, 16384))
     blocks = -(-task.members // cap)
@@ -65,17 +61,19 @@ def block_size(task: Task, plan: Plan, legs: Legs, epoch: int, epoch_words: int)
 
 
 @functools.lru_cache(maxsize=CACHE_SIZE)
-def _step_contracts(structure: tuple, tree: Any, shapes: tuple, plan: Plan, size: int, epoch_words: int) -> bool:
+def _step_contracts(
+    structure: tuple, tree: Any, shapes: tuple, program: StepProgram, size: int, epoch_bits: int
+) -> bool:
     """Whether a step sums over anything, read off its program."""
     arrays, extra = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(*shape) for shape in shapes])
 
     def step(arrays: Any, extra: Any, state: Any, words: Any, numbers: Any, epoch: Any) -> Any:
         system = join(arrays, structure)
-        memory = system.begin(epoch) if epoch_words else ()
-        return plan.step(system, When(0, 0.0, 1.0), extra, state, memory, randomness.Draw(words, numbers))
+        epoch_state = system.start_epoch(epoch) if epoch_bits else ()
+        return program.step(system, StepTime(0, 0.0, 1.0), extra, state, epoch_state, randomness.Draw(words, numbers))
 
-    real = [jax.ShapeDtypeStruct((n,), np.float64) for n in (size, plan.ask.numbers)]
-    drawn = [jax.ShapeDtypeStruct((n,), np.uint32) for n in (plan.ask.words, epoch_words)]
+    real = [jax.ShapeDtypeStruct((n,), np.float64) for n in (size, program.random_inputs.numbers)]
+    drawn = [jax.ShapeDtypeStruct((n,), np.uint32) for n in (program.random_inputs.words, -(-epoch_bits // 32))]
     return _contracts(jax.make_jaxpr(step)(arrays, extra, real[0], drawn[0], real[1], drawn[1]).jaxpr)
 
 

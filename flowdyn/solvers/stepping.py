@@ -14,7 +14,7 @@ from scipy import integrate
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
-from flowdyn.solvers.base import HUGE, Result, Status, Task, Thinned, blame
+from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
 
 METHODS = {
@@ -44,7 +44,7 @@ class _GiveUpError(Exception):
 
 
 class Options(NamedTuple):
-    """What a stepper is told."""
+    """What a stepper is options."""
 
     method: str
     rtol: float
@@ -56,12 +56,12 @@ class Drive:
     """One run of a stepper."""
 
     def __init__(self, options: Options, task: Task):
-        self.task, self.told = task, options
+        self.task, self.options = task, options
         self.end = np.inf if task.t is None else float(task.t[-1])
         self.nonfinite_calls = 0
         self.rows_t: list[float] = []
         self.rows: list[np.ndarray] = []
-        self.record = Thinned(task.saves)
+        self.record = ThinnedRecord(task.saves)
         self.steps = self.stuck = 0
         self.stepping = True
 
@@ -83,22 +83,23 @@ class Drive:
                 raise _GiveUpError
             return value
 
-        if not traceable or self.told.method not in IMPLICIT:
+        if not traceable or self.options.method not in IMPLICIT:
             return fun, None
         jacobian = bind(_jacobian, system)
         return fun, lambda t, y: np.asarray(jacobian(t, y))
 
     def stepper(self) -> integrate.OdeSolver:
         """The scipy stepper at the start."""
-        task, told = self.task, self.told
+        task, options = self.task, self.options
         fun, jacobian = self.right_hand_side()
-        options: dict[str, Any] = {} if jacobian is None else {"jac": jacobian}
-        if told.max_step is not None:
-            options["max_step"] = told.max_step
-            options["first_step"] = min(told.max_step, self.end - task.t0)
-        if task.t is None and told.method != "LSODA":  # their first guess of a step divides by the span
-            options.setdefault("first_step", 1e-6)
-        return METHODS[told.method](fun, task.t0, task.state0, self.end, rtol=told.rtol, atol=told.atol, **options)
+        more: dict[str, Any] = {} if jacobian is None else {"jac": jacobian}
+        if options.max_step is not None:
+            more["max_step"] = options.max_step
+            more["first_step"] = min(options.max_step, self.end - task.t0)
+        if task.t is None and options.method != "LSODA":  # their first guess of a step divides by the span
+            more.setdefault("first_step", 1e-6)
+        more |= {"rtol": options.rtol, "atol": options.atol}
+        return METHODS[options.method](fun, task.t0, task.state0, self.end, **more)
 
     def result(self) -> Result:
         """Drive it."""
@@ -132,7 +133,7 @@ class Drive:
             self.stepping = False
         self.steps += 1
         if not np.abs(stepper.y).max() <= HUGE:
-            return self.finish(stepper, blame(stepper.y, y_old), t_old, y_old)
+            return self.finish(stepper, failure_status(stepper.y, y_old), t_old, y_old)
         if stepper.status == "failed":
             return self.finish(
                 stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell below the spacing of t"
@@ -161,7 +162,7 @@ class Drive:
         return None
 
     def why_stuck(self, y: np.ndarray) -> Status:
-        """A solution that grew runs into a singularity; otherwise the right-hand side is to blame."""
+        """A solution that grew runs into a singularity; otherwise the right-hand side is to failure_status."""
         grown = np.abs(y).max() > 1e6 * (1 + np.abs(self.task.state0).max())
         return "diverged" if grown else "nonfinite"
 

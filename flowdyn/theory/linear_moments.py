@@ -37,21 +37,21 @@ class _Map:
         self.F[1:, 0], self.F[1:, 1:] = -noise.b, noise.A
         self.parts = np.zeros((len(noise.vectors), d, d + 1))
         self.parts[:, :, 0], self.parts[:, :, 1:] = -noise.vectors, noise.matrices
-        self.additive, self.share = noise.additive, share
+        self.additive, self.noise_scale = noise.additive, share
 
     def V(self, M: np.ndarray) -> np.ndarray:
         out = np.zeros_like(M)
         if len(self.parts):
             out[1:, 1:] = np.einsum("nij,jk,nlk->il", self.parts, M, self.parts, optimize=True) / len(self.parts)
         out[1:, 1:] += self.additive * M[0, 0]
-        return self.share * out
+        return self.noise_scale * out
 
     def adjoint_V(self, N: np.ndarray) -> np.ndarray:
         out = np.zeros_like(N)
         if len(self.parts):
             out = np.einsum("nij,il,nlk->jk", self.parts, N[1:, 1:], self.parts, optimize=True) / len(self.parts)
         out[0, 0] += np.sum(self.additive * N[1:, 1:])
-        return self.share * out
+        return self.noise_scale * out
 
 
 def _unpack(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ def _hvp(problem: Problem, w: Vector, v: Vector) -> jax.Array:
     return problem.hvp(w, v)
 
 
-def sharpness(problem: Problem, w: np.ndarray) -> float:
+def largest_curvature(problem: Problem, w: np.ndarray) -> float:
     """Return lambda_max of the Hessian at flat w (P,), never overestimated; 0.0 where it is not finite."""
     spectrum = problem.spectrum()
     if spectrum is not None:

@@ -21,14 +21,14 @@ def main() -> None:
     exact = fd.solve(fd.GradientDescent(p, ETA), p.init(), t=[T], solver=fd.solvers.Exact())
     rows = []
     for name, problem, solver in (
-        ("predict, closed form", p, None),
-        ("predict, default without a closed form", hidden, None),
-        ("predict, LSODA", hidden, fd.solvers.Scipy("LSODA", rtol=1e-13)),
-        ("predict, Diffrax Dopri8", hidden, fd.solvers.Diffrax("Dopri8", rtol=1e-13)),
+        ("fast_forward, closed form", p, None),
+        ("fast_forward, default without a closed form", hidden, None),
+        ("fast_forward, LSODA", hidden, fd.solvers.Scipy("LSODA", rtol=1e-13)),
+        ("fast_forward, Diffrax Dopri8", hidden, fd.solvers.Diffrax("Dopri8", rtol=1e-13)),
     ):
 
         def ours(problem=problem, solver=solver):
-            return fd.predict(fd.GradientDescent(problem, ETA), problem.init(), t=T, solver=solver)
+            return fd.fast_forward(fd.GradientDescent(problem, ETA), problem.init(), t=T, solver=solver)
 
         cold = clock(ours)
         error = float(np.abs(ours().w - exact.w.values).max())

@@ -1,0 +1,58 @@
+"""Array leaves of modules: numbers of whatever a user hands in (numpy, pandas, xarray, lists), or a JAX tracer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+
+
+def leaf(name: str, value: Any, *, ndim: int, positive: bool = False, limit: float = np.inf) -> jax.Array:
+    """Return `value` as a float64 array leaf; values are checked unless they are being traced."""
+    if isinstance(value, jax.core.Tracer):
+        return jnp.asarray(value)
+    array = _check.real_array(name, value, ndim=ndim)
+    if positive and (array <= 0).any():
+        raise _check.fail(name, "must be positive", value)
+    if np.abs(array).max(initial=0.0) > limit:
+        raise _check.fail(name, f"must be at most {limit:g} in size", float(np.abs(array).max()), "use other units")
+    return jnp.asarray(array)
+
+
+def cast_tree(name: str, tree: Any) -> Any:
+    """Return `tree` with its inexact arrays (and Python floats) as float64 JAX arrays; the rest is left as it is."""
+
+    def cast(part: Any) -> Any:
+        if isinstance(part, jax.core.Tracer) or callable(part):
+            return part
+        if not isinstance(part, np.ndarray | jax.Array) and hasattr(part, "__array__"):  # pandas, xarray
+            part = np.asarray(part)
+        if eqx.is_inexact_array_like(part):
+            if np.iscomplexobj(part):
+                raise _check.fail(name, "must hold real numbers", f"dtype {np.asarray(part).dtype}")
+            return jnp.asarray(_check.real_array(name, part))
+        return part
+
+    return jax.tree.map(cast, tree)
+
+
+def shown_call(name: str, arguments: Mapping[str, Any], unnamed: int = 0) -> str:
+    """``name(a, key=b)`` on one line: numbers as they are, arrays by their shape, functions by their name."""
+    parts = [
+        _shown(value) if i < unnamed else f"{key}={_shown(value)}" for i, (key, value) in enumerate(arguments.items())
+    ]
+    return f"{name}({', '.join(parts)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, jax.Array | np.ndarray) and not isinstance(value, jax.core.Tracer):
+        return f"{float(value):.12g}" if value.ndim == 0 else f"<{'x'.join(map(str, value.shape))}>"
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if callable(value) and not isinstance(value, eqx.Module):
+        return getattr(value, "__qualname__", type(value).__name__)
+    return _check.short(value)

@@ -1,0 +1,106 @@
+"""A ladder: one method at several step sizes, with the times that all its rungs share.
+
+rung i has the time step h_i = clock_i(1);  common times are the multiples of all h_i up to t
+"""
+
+import dataclasses
+import functools
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.systems import System
+
+RUNGS = 6
+RANDOM_RUNGS = 4  # sampling a rung costs more than running it once
+
+
+@dataclasses.dataclass(frozen=True)
+class Ladder:
+    """What is compared: the rungs of a method with its limit of an order, from one start at common times."""
+
+    method: RecursionSystem
+    rungs: tuple[RecursionSystem, ...]  # (m,), the method at each step size
+    time_steps: np.ndarray  # h (m,)
+    start: np.ndarray  # flat parameters (P,)
+    order: int
+    steps: tuple[np.ndarray, ...]  # (m,) arrays of step numbers at the common times
+    times: np.ndarray  # (T,)
+    seed: int
+
+    @functools.cached_property
+    def limits(self) -> tuple[System, ...]:
+        """The limit of each rung; those of order 0 are one and the same flow."""
+        if self.order == 0:
+            return (self.method.limit(0),) * len(self.rungs)
+        return tuple(rung.limit(self.order) for rung in self.rungs)
+
+    @property
+    def has_one_limit(self) -> bool:
+        """Whether one limit serves all rungs."""
+        return self.order == 0
+
+    @property
+    def etas(self) -> list[float]:
+        """Step size of each rung."""
+        return [rung.constant_eta("a ladder") for rung in self.rungs]
+
+    @property
+    def coarsest(self) -> RecursionSystem:
+        """The rung of the largest time step."""
+        return self.rungs[int(np.argmax(self.time_steps))]
+
+
+def build_ladder(method: Any, etas: Any, w0: Any, t: float, order: int, *, saves: int, seed: int) -> Ladder:
+    """Check the step sizes and find the common times."""
+    if not isinstance(method, RecursionSystem):
+        raise _check.fail(
+            "method", "must be a recursion with a step size", method, "e.g. fd.GradientDescent(problem, eta)"
+        )
+    rungs = _rungs(method, etas)
+    h = np.array([float(rung.clock(1)) for rung in rungs])
+    end = _check.real("t", t, positive=True)
+    steps = common_steps(h, end, _check.integer("saves", saves, minimum=2))
+    finest = int(np.argmin(h))
+    times = rungs[finest].clock(steps[finest])
+    return Ladder(method, rungs, h, method.ravel(w0), order, tuple(steps), times, _check.seed(seed))
+
+
+def _rungs(method: RecursionSystem, etas: Any) -> tuple[RecursionSystem, ...]:
+    """The method at each step size; halvings of its time step unless step sizes are given."""
+    eta = method.constant_eta("a ladder over eta")
+    if etas is None:
+        count = RANDOM_RUNGS if method.is_random else RUNGS
+        etas = eta * 2.0 ** (-np.arange(count) / method.step_power)
+    values = _check.real_array("etas", etas, ndim=1)
+    if len(values) < 3:
+        raise _check.fail("etas", "must hold at least 3 step sizes to fit an order", values)
+    changes = np.diff(values)
+    if (values <= 0).any() or not ((changes > 0).all() or (changes < 0).all()):
+        raise _check.fail(
+            "etas", "must be positive and increasing or decreasing", values, "sort them and drop duplicates"
+        )
+    return tuple(method.with_eta(float(value)) for value in values)
+
+
+def common_steps(h: np.ndarray, t: float, saves: int) -> list[np.ndarray]:
+    """Step numbers of each rung at the common multiples of all time steps `h` up to `t`, thinned to `saves`."""
+    smallest = h.min()
+    ratios = [Fraction(float(x / smallest)).limit_denominator(10_000) for x in h]
+    exact = all(abs(float(r) - x / smallest) <= 1e-9 * x / smallest for r, x in zip(ratios, h, strict=True))
+    # lcm of fractions: lcm of the numerators over gcd of the denominators
+    period = Fraction(
+        int(np.lcm.reduce([r.numerator for r in ratios])), int(np.gcd.reduce([r.denominator for r in ratios]))
+    )
+    count = int(np.floor(t / (float(period) * smallest) * (1 + 1e-9))) if exact else 0
+    if count < 1:
+        shown = ", ".join(f"{x:g}" for x in h[:6])
+        raise _check.ArgumentError(
+            f"`etas` must have a common multiple of their time steps up to t = {t:g}, got steps {shown}; "
+            "halve from rung to rung, or use a longer t"
+        )
+    kept = np.unique(np.rint(np.linspace(0, count, min(saves, count + 1))).astype(np.int64))
+    return [kept * int(period / ratio) for ratio in ratios]

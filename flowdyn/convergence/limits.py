@@ -1,0 +1,53 @@
+"""Who solves the limit of a recursion, and how well: said once, by capability.
+
+A gap between recursion and limit must never be the solver's error: the limit is solved at tighter and tighter
+tolerances, each measured by a tighter one, until its error is negligible beside the gap.
+"""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from flowdyn import comparison
+from flowdyn.methods.systems import ODESystem, System
+from flowdyn.results.dataset import flat_parameters
+from flowdyn.running.integration import solve
+from flowdyn.solvers.base import Solver
+from flowdyn.solvers.selection import accurate_solver, pick_solver
+
+NEGLIGIBLE = 0.005  # solver error over gap, below which the limit is solved well enough
+TIGHTEST = 1000 * float(np.finfo(float).eps)  # of a relative tolerance that a tenth of is still one
+TOLERANCES = (1e-9, 1e-11, TIGHTEST)  # the last is dear on a loss with kinks, and a wide gap does not need it
+ALONE = 1e-13  # of a limit that is solved by itself
+MEAN = 1e-12  # of a flow whose values are means
+
+
+def limit_solvers(limit: System, w0: np.ndarray, end: float, solver: Solver | None) -> list[Solver]:
+    """Solvers to try in turn until the limit's error is negligible beside the gap; the user's alone if there is one."""
+    state0 = np.asarray(limit.lift(w0))
+    if solver is not None:
+        return [pick_solver(limit, state0, solver)]
+    tried = [accurate_solver(limit, state0, rtol, end=end) for rtol in TOLERANCES]
+    return tried[:1] if tried[0].tighter() is None else tried
+
+
+def solver_alone(limit: System, w0: np.ndarray, end: float) -> Solver:
+    """For a limit without its recursion beside it: stiffness that the recursion would resolve must not be paid for."""
+    return accurate_solver(limit, np.asarray(limit.lift(w0)), ALONE, end=end, explicit=False)
+
+
+def solved_twice(limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver) -> tuple[xr.Dataset, float]:
+    """The limit at `times`, and the change from a looser to a tighter tolerance: a bound on the latter's error."""
+    run = solve(limit, w0, times, solver=solver, progress=False)
+    tighter = solver.tighter()
+    if tighter is None:
+        return run, 0.0
+    finer = solve(limit, w0, times, solver=tighter, progress=False)
+    return finer, float(comparison.sup_error(run, finer))
+
+
+def flow_states(flow: ODESystem, w0: np.ndarray, times: Any) -> np.ndarray:
+    """Flat parameters (T, P) of a flow, as exact as it can be had."""
+    solver = accurate_solver(flow, np.asarray(flow.lift(w0)), MEAN, end=float(times[-1]))
+    return flat_parameters(solve(flow, w0, times, solver=solver, progress=False))

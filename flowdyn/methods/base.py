@@ -1,0 +1,64 @@
+"""Recursions:  state_{k+1} = step(k, state_k)  at training time  t_k = clock(k)."""
+
+import abc
+from typing import Any, ClassVar, Self
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.methods.systems import System
+from flowdyn.problems.base import Vector
+from flowdyn.schedules import Constant, Schedule
+
+
+class RecursionSystem(System):
+    """Anything with a step size eta and a clock that turns step numbers into training time.
+
+    `step_power` says how the clock's step h follows from eta: h = eta ** step_power (1 for gradient descent, 1/2 for
+    momentum methods). Convergence orders are counted in h.
+    """
+
+    kind: ClassVar[str] = "a recursion"
+    step_power: ClassVar[float] = 1.0
+
+    eta: eqx.AbstractVar[Schedule]
+
+    @abc.abstractmethod
+    def limit(self, order: int = 0) -> System:
+        """Continuous system that the recursion follows as eta -> 0."""
+
+    def expected_order(self, order: int = 0, error: str = "sup") -> float:
+        """Order in h of the gap between the recursion and ``limit(order)``."""
+        return order + 1.0
+
+    @property
+    def increments(self) -> Schedule:
+        """Time steps of the clock."""
+        return self.eta
+
+    def clock(self, k: Any) -> np.ndarray:
+        """Training time of the step numbers `k`."""
+        return self.increments.clock(np.asarray(k))
+
+    def constant_eta(self, why: str) -> float:
+        """The one eta of this method; a changing schedule is refused."""
+        if not isinstance(self.eta, Constant):
+            raise _check.fail(
+                "eta", f"must be one number for {why}", type(self.eta).__name__, "use a constant step size"
+            )
+        return float(self.eta.eta)
+
+    def with_eta(self, eta: float) -> Self:
+        """The same method at another step size; shares its compiled program."""
+        self.constant_eta("a change of step size")
+        return type(self)(**self.config() | {"eta": eta})
+
+
+class DiscreteSystem(RecursionSystem):
+    """A deterministic recursion."""
+
+    @abc.abstractmethod
+    def step(self, k: jax.Array, state: Vector) -> jax.Array:
+        """Next state, shape (S,)."""

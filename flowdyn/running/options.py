@@ -1,0 +1,92 @@
+"""The options of a run: checked, written into its recipe, and read back from it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from flowdyn import _check
+from flowdyn.results.recipes import read_json
+
+RULE = 'must be ("<", value) or (">", value)'
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """What :func:`flowdyn.solve` is told beside system, start and solver.
+
+    The fields are the arguments of ``solve``. In a recipe, `t` is a number, "inf", or "array" where the times asked for
+    stand in the Dataset; functions are named only.
+    """
+
+    t: Any = None
+    steps: int | None = None
+    saves: int = 101
+    stop: Mapping[str, tuple[str, float]] | None = None
+    realizations: int | None = None
+    seed: int = 0
+    observe: Mapping[str, Callable] | None = None
+    observe_only: bool = False
+    on_divergence: str = "raise"
+    max_steps: int | None = None
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.t, str | bytes | bool):
+            raise _check.fail("t", "must be an end time or an array of times", self.t)
+        _check.integer("saves", self.saves, minimum=2)
+        _check.choice("on_divergence", self.on_divergence, ("raise", "keep"))
+        _check.seed(self.seed)
+        if self.realizations is not None:
+            _check.integer("realizations", self.realizations, minimum=1)
+        if self.max_steps is not None:
+            _check.integer("max_steps", self.max_steps, minimum=1)
+        if self.max_seconds is not None:
+            _check.real("max_seconds", self.max_seconds, positive=True)
+        if self.observe is not None and not isinstance(self.observe, Mapping):
+            raise _check.fail("observe", "must map names to functions", self.observe, "e.g. {'norm': jnp.linalg.norm}")
+        if self.stop and not isinstance(self.stop, Mapping):
+            raise _check.fail("stop", "must map names to rules", self.stop, 'e.g. {"loss": ("<", 1e-12)}')
+        for name, rule in (self.stop or {}).items():
+            if not (isinstance(rule, tuple | list) and len(rule) == 2 and rule[0] in ("<", ">")):
+                raise _check.fail(f"stop[{name!r}]", RULE, rule)
+            _check.real(f"stop[{name!r}]", rule[1])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has no end but its stop rules."""
+        value = np.asarray(self.t)
+        return value.ndim == 0 and value.dtype.kind in "iuf" and bool(np.isinf(value))
+
+    def encode(self) -> dict[str, Any]:
+        """The options as JSON can hold them."""
+        record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.steps is not None:
+            record["t"] = None
+        elif np.ndim(self.t):
+            record["t"] = "array"
+        else:
+            record["t"] = "inf" if self.is_open else float(self.t)
+        record["stop"] = {name: list(rule) for name, rule in self.stop.items()} if self.stop else None
+        record["observe"] = sorted(self.observe or {})
+        record["observe_only"] = bool(self.observe_only)
+        return record
+
+    @classmethod
+    def decode(cls, ds: xr.Dataset, observe: Mapping[str, Callable] | None) -> dict[str, Any]:
+        """Keyword arguments of ``solve`` from the recipe of a run; the functions observed are handed in again."""
+        record = read_json(ds.attrs.get("flowdyn_options"), "flowdyn_options")
+        unknown = sorted(set(record) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise _check.FileError(f"attribute flowdyn_options has {unknown}, which `solve` does not take")
+        names = record.pop("observe", [])
+        if sorted(names) != sorted(observe or {}):
+            raise _check.fail("observe", f"must hand in the functions {names} again", sorted(observe or {}))
+        if record.get("t") == "inf":
+            record["t"] = np.inf
+        elif record.get("t") == "array":
+            record["t"] = np.asarray(ds["t_requested" if "t_requested" in ds else "t"].values)
+        record["stop"] = {name: tuple(rule) for name, rule in record["stop"].items()} if record.get("stop") else None
+        return record | {"observe": observe}

@@ -1,0 +1,130 @@
+"""Where things stand: levels that imports go down, back ends in files of their own, sizes, names."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+import flowdyn as fd
+
+SOURCE = Path(fd.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# lowest first; folders and single modules of one line do not import each other
+LEVELS = [
+    ["_check"],
+    ["_tools", "comparison"],
+    ["schedules", "theory"],
+    ["problems"],
+    ["methods", "observables"],
+    ["solvers"],
+    ["results"],
+    ["running", "plotting"],
+    ["convergence"],
+    ["cli"],
+]
+HEIGHT = {name: height for height, names in enumerate(LEVELS) for name in names}
+ROOTS = ("__init__", "__main__")  # the package's face: its registry, and the command
+
+
+def place(path):
+    """First part of the path below the package, without its suffix."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """Every module that a file imports, lazily or not, and every name that might be one."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def inner(path):
+    """Folders and modules of the package that a file imports."""
+    return {module.split(".")[1] for module in imports(path) if module.startswith("flowdyn.")}
+
+
+def ids(path):
+    return str(path.relative_to(SOURCE))
+
+
+def test_every_place_has_a_level():
+    assert {place(path) for path in FILES} - set(ROOTS) == set(HEIGHT)
+    assert len(LEVELS) <= 11
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if place(path) not in ROOTS], ids=ids)
+def test_imports_go_down(path):
+    own = place(path)
+    assert {name for name in inner(path) if name != own and HEIGHT[name] >= HEIGHT[own]} == set()
+
+
+def test_no_two_modules_import_each_other_around_a_corner():
+    names = {".".join(("flowdyn", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in FILES}
+    edges = {name: {m for m in imports(path) if m in names and m != name} for name, path in names.items()}
+    remaining = dict(edges)
+    while remaining:
+        free = [name for name, below in remaining.items() if not below & set(remaining)]
+        assert free, f"a cycle among {sorted(remaining)}"
+        for name in free:
+            del remaining[name]
+
+
+def test_few_modules_lie_loose():
+    loose = {path.stem for path in SOURCE.glob("*.py")} - set(ROOTS)
+    assert loose <= {"_check", "schedules", "observables", "comparison"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_no_file_imports_both_jax_and_xarray(path):
+    roots = {module.split(".")[0] for module in imports(path)}
+    assert not {"jax", "xarray"} <= roots
+
+
+BACK_ENDS = {"diffrax": ("diffrax_solve.py", "diffrax_sde.py"), "sdeint": ("sdeint_paths.py",)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_a_back_end_is_imported_in_its_own_file_only(path):
+    roots = {module.split(".")[0] for module in imports(path)}
+    assert all(path.name in files for module, files in BACK_ENDS.items() if module in roots)
+    assert path.parent.name == "solvers" or "scipy.integrate" not in set(imports(path))
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if place(path) in ("running", "convergence")], ids=ids)
+def test_drivers_name_no_solver(path):
+    concrete = {f"flowdyn.solvers.{module}" for module in fd.solvers.REGISTRY.values()}
+    assert not concrete & set(imports(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_no_module_bears_the_name_of_a_function_in_it(path):
+    functions = {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+    assert path.stem not in functions
+
+
+def functions_of(path):
+    """Every function of a file with its length in lines, docstring left out, and its number of arguments."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            doc = node.body[0] if ast.get_docstring(node) else None
+            skipped = doc.end_lineno - doc.lineno + 1 if doc else 0
+            arguments = [a.arg for a in (*node.args.posonlyargs, *node.args.args) if a.arg not in ("self", "cls")]
+            yield node, node.end_lineno - node.lineno + 1 - skipped, len(arguments)
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_files_and_functions_are_short(path):
+    assert len(path.read_text().splitlines()) <= 260
+    assert [(node.name, lines) for node, lines, _ in functions_of(path) if lines > 60] == []
+    assert [(node.name, count) for node, _, count in functions_of(path) if count > 8] == []
+
+
+def test_a_cheap_import():
+    for name in ("problems", "methods", "solvers", "theory"):
+        package = importlib.import_module(f"flowdyn.{name}")
+        assert dir(package) == sorted(package.REGISTRY)
