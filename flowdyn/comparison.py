@@ -11,6 +11,8 @@ import xarray as xr
 
 from flowdyn import _check
 
+__all__ = ["error", "strong_error", "sup_error", "weak_error"]
+
 
 def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     """Distance of two runs at each of their common times; the times must be the same, to the last bit.
@@ -166,3 +168,7 @@ def weak_error(a: xr.Dataset, b: xr.Dataset, g: str | Callable) -> xr.Dataset:
     out["error"].attrs = {"long_name": "difference of the means", "units": "1"}
     out["standard_error"].attrs = {"long_name": "Monte-Carlo standard error of the difference", "units": "1"}
     return out
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -27,6 +27,8 @@ from flowdyn.problems.linear_regression import LinearRegression
 from flowdyn.problems.regression import Regression
 from flowdyn.problems.squared_regression import SquaredRegression
 
+__all__ = ["Observable", "invariant", "kernel_distance", "margins", "sharpness", "signal_noise", "span_residual"]
+
 ITERATIONS = 100
 CONVERGED = 0.02  # residual over eigenvalue of a Ritz pair; the eigenvalue's own error goes with its square
 DENSE = 200  # below this many parameters the whole Hessian is cheaper than an iteration of products
@@ -110,7 +112,7 @@ def signal_noise(problem: SquaredRegression, coordinate: int = 0) -> dict[str, O
     def product(vector: Vector) -> jax.Array:
         return X.T @ (X @ vector) / X.shape[0]
 
-    def noise(w: Vector) -> jax.Array:
+    def noise(w: Vector) -> Vector:
         return w * (1 - unit)
 
     def u(w: Vector) -> jax.Array:
@@ -234,3 +236,7 @@ def sharpness(problem: Problem, eta: float | None = None) -> dict[str, Observabl
         text = "step size times the largest eigenvalue of the Hessian; gradient descent is stable below 2"
         found["sharpness_eta"] = Observable(lambda w: step * largest(w), text)
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,9 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
-from flowdyn._tools.leaves import leaf
+from flowdyn._tools.leaves import Scalar, leaf, shown_call
+
+__all__ = ["Constant", "PiecewiseConstant", "PowerDecay", "Scaled", "Schedule"]
 
 
 class Schedule(eqx.Module):
@@ -18,6 +21,9 @@ class Schedule(eqx.Module):
     @abc.abstractmethod
     def __call__(self, k: jax.Array) -> jax.Array:
         """Step size eta_k of step k = 0, 1, 2, ..."""
+
+    def __repr__(self) -> str:
+        return shown_call(type(self).__name__, vars(self), unnamed=1)
 
     def clock(self, k: np.ndarray) -> np.ndarray:
         """Training time ``sum_{j<k} eta_j`` at step numbers `k`."""
@@ -48,7 +54,7 @@ class Constant(Schedule):
 
     eta: jax.Array
 
-    def __init__(self, eta: Any):
+    def __init__(self, eta: Scalar):
         self.eta = leaf("eta", eta, ndim=0, positive=True)
 
     def __call__(self, k: jax.Array) -> jax.Array:
@@ -83,7 +89,7 @@ class PiecewiseConstant(Schedule):
     values: jax.Array
     boundaries: jax.Array
 
-    def __init__(self, values: Any, boundaries: Any):
+    def __init__(self, values: ArrayLike, boundaries: ArrayLike):
         self.values = leaf("values", values, ndim=1, positive=True)
         edges = _check.real_array("boundaries", boundaries, ndim=1)
         if len(edges) != len(self.values) - 1 or (np.diff(edges) <= 0).any() or (edges != np.rint(edges)).any():
@@ -112,7 +118,7 @@ class PowerDecay(Schedule):
     offset: jax.Array
     power: jax.Array
 
-    def __init__(self, eta0: Any, offset: Any = 1.0, power: Any = 1.0):
+    def __init__(self, eta0: Scalar, offset: Scalar = 1.0, power: Scalar = 1.0):
         self.eta0 = leaf("eta0", eta0, ndim=0, positive=True)
         self.offset = leaf("offset", offset, ndim=0, positive=True)
         self.power = leaf("power", power, ndim=0, positive=True)
@@ -136,7 +142,7 @@ class Scaled(Schedule):
     base: Schedule
     factor: jax.Array
 
-    def __init__(self, base: Schedule, factor: Any):
+    def __init__(self, base: Schedule, factor: Scalar):
         if not isinstance(base, Schedule):
             raise _check.fail("base", "must be a Schedule", base, "a number times a constant is a number")
         self.base, self.factor = base, leaf("factor", factor, ndim=0, positive=True)
@@ -158,6 +164,9 @@ class Scaled(Schedule):
         return self.base.nearest(t / float(self.factor))
 
 
+StepSize = float | jax.Array | Schedule
+
+
 def as_schedule(name: str, value: Any) -> Schedule:
     """Return `value` if it is a Schedule, else the Constant schedule of that step size."""
     if isinstance(value, Schedule):
@@ -176,3 +185,7 @@ def _positive(name: str, value: Any) -> Any:
 
 
 REGISTRY = {cls.__name__: cls for cls in (Constant, PiecewiseConstant, PowerDecay, Scaled)}
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,36 +1,46 @@
-"""What everything in the registries must do, whatever it is."""
+"""What everything in the registries must do, whatever it is; a class brings its own example."""
+
+import inspect
 
 import jax
 import numpy as np
 import pytest
-from cases import PROBLEMS, SOLVERS, SYSTEMS, start
+from scipy.integrate import solve_ivp
 
 import flowdyn as fd
-from flowdyn import methods, problems, solvers
+from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.systems import ODESystem
 from flowdyn.problems.base import Problem
 
+PROBLEMS, METHODS, SOLVERS = sorted(fd.problems.REGISTRY), sorted(fd.methods.REGISTRY), sorted(fd.solvers.REGISTRY)
 
-@pytest.mark.parametrize(
-    ("registry", "cases"),
-    [(problems.REGISTRY, PROBLEMS), (methods.REGISTRY, SYSTEMS), (solvers.REGISTRY, SOLVERS)],
-    ids=["problems", "methods", "solvers"],
-)
-def test_every_registered_name_has_a_case(registry, cases):
-    assert sorted(registry) == sorted(cases)
+
+def problem(name):
+    return getattr(fd.problems, name).example()
+
+
+def method(name):
+    return getattr(fd.methods, name).example()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_a_public_name(name):
+    assert getattr(fd, name) is getattr(fd.methods, name)
+    assert name in dir(fd) and name in fd.__all__
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_gradient_matches_differences(name):
-    p = PROBLEMS[name]()
-    w, h = start(p), 1e-5
+    p, w = problem(name)
+    h = 1e-5
     numeric = [(float(p.loss(w + h * e)) - float(p.loss(w - h * e))) / (2 * h) for e in np.eye(p.size)]
     assert np.allclose(p.grad(w), numeric, rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_hessian_matches_differences_and_hvp(name):
-    p = PROBLEMS[name]()
-    w, h = start(p), 1e-5
+    p, w = problem(name)
+    h = 1e-5
     numeric = np.array([(p.grad(w + h * e) - p.grad(w - h * e)) / (2 * h) for e in np.eye(p.size)])
     H = np.asarray(p.hessian(w))
     v = np.arange(1.0, p.size + 1)
@@ -38,11 +48,16 @@ def test_hessian_matches_differences_and_hvp(name):
     assert np.allclose(p.hvp(w, v), numeric @ v, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n in PROBLEMS if n not in ("SquaredPopulation", "Quadratic", "CustomProblem")])
+@pytest.mark.parametrize("name", PROBLEMS)
 def test_noise_is_the_covariance_of_the_sample_gradients(name):
-    p = PROBLEMS[name]()
-    w, h = start(p), 1e-5
+    p, w = problem(name)
+    h = 1e-5
+    if p.sample_count is None:
+        with pytest.raises(fd.ArgumentError, match="`sample_losses` is not defined"):
+            p.sample_losses(w)
+        return
     losses = np.asarray(p.sample_losses(w))
+    assert losses.shape == (p.sample_count,)
     assert np.isclose(losses.mean(), float(p.loss(w)), rtol=1e-12)
     rows = [
         (np.asarray(p.sample_losses(w + h * e)) - np.asarray(p.sample_losses(w - h * e))) / (2 * h)
@@ -57,48 +72,95 @@ def test_noise_is_the_covariance_of_the_sample_gradients(name):
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_ravel_and_unravel_are_inverse(name):
-    p = PROBLEMS[name]()
-    w = start(p)
+    p, w = problem(name)
     assert np.array_equal(p.ravel(p.unravel(w)), w)
     edges = np.cumsum([v.size for v in p.variables])[:-1]
     named = {v.name: part.reshape(v.shape) for v, part in zip(p.variables, np.split(w, edges), strict=True)}
     assert np.array_equal(p.ravel(named), w)
 
 
+@pytest.mark.parametrize("name", [*PROBLEMS, *METHODS])
+def test_a_repr_shows_the_numbers_on_one_line(name):
+    made = (problem if name in PROBLEMS else method)(name)[0]
+    text = repr(made)
+    assert text.startswith(f"{name}(") and "\n" not in text and len(text) < 200
+    if "eta" in inspect.signature(type(made)).parameters:
+        assert "eta=0.01" in text or "eta=0.0001" in text
+
+
+# a plain loop of Python for a recursion, scipy's own driver for a flow: neither runs our solvers
+def independent_end(system, w0, t):
+    state = np.asarray(system.lift(w0), dtype=float)
+    if isinstance(system, RecursionSystem):
+        k = 0
+        while float(system.clock(k)) < t * (1 - 1e-9):
+            state, k = np.asarray(system.step(k, state)), k + 1
+        return state
+    run = solve_ivp(lambda s, y: np.asarray(system.drift(s, y)), (0.0, t), state, "DOP853", rtol=1e-11, atol=1e-13)
+    return run.y[:, -1]
+
+
+@pytest.fixture(scope="module")
+def ends():
+    """Ends of the deterministic examples at t = 0.5, computed once."""
+    found = {}
+
+    def end(name):
+        if name not in found:
+            found[name] = independent_end(*method(name), 0.5)
+        return found[name]
+
+    return end
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_solves_or_refuses_in_words(name, solver):
-    p = PROBLEMS["Quadratic"]()
-    system, w0 = SYSTEMS[name](p), np.array([1.0, -0.5])
-    chosen = SOLVERS[solver]()
+@pytest.mark.parametrize("name", METHODS)
+def test_solves_or_refuses_in_words(name, solver, ends):
+    system, w0 = method(name)
+    chosen = getattr(fd.solvers, solver).example()
     if chosen.refuses(system, np.asarray(system.lift(w0))):
-        with pytest.raises(fd.ArgumentError, match=rf"^`solver` {solver} cannot run {name}: [^\n]+$"):
+        with pytest.raises(fd.ArgumentError, match=rf"^`solver` {solver} cannot run {name}: [^\n]+; use \w+[^\n]*$"):
             fd.solve(system, w0, t=0.5, saves=3, solver=chosen)
         return
     if system.is_random:
-        _is_a_sound_ensemble(system, w0, chosen)
+        is_a_sound_ensemble(system, w0, chosen)
         return
-    reference = fd.solve(system, w0, t=0.5, saves=3, solver=None)
     run = fd.solve(system, w0, t=0.5, saves=3, solver=chosen)
-    first = system.layout(len(np.asarray(system.lift(w0))))[0].name
-    assert np.abs(run[first] - reference[first]).max() < 2e-8
-    assert int(run.status) == 0
+    end = np.concatenate([run[v.name].isel(t=-1).values.ravel() for v in system.layout(len(ends(name)))])
+    assert np.abs(end - ends(name)).max() < 2e-8 and int(run.status) == 0
 
 
-def _is_a_sound_ensemble(system, w0, solver):
+def is_a_sound_ensemble(system, w0, solver):
     """Starts at w0, stays finite, spreads, and follows the seed and nothing else."""
     run = fd.solve(system, w0, t=0.5, saves=3, solver=solver, realizations=5, seed=1)
-    assert run.w.shape == (5, 3, 2) and np.isfinite(run.w).all() and (run.status == 0).all()
+    assert run.w.shape == (5, 3, len(w0)) and np.isfinite(run.w).all() and (run.status == 0).all()
     assert (run.w[:, 0] == w0).all() and run.w[:, -1].std() > 1e-4
     fewer = fd.solve(system, w0, t=0.5, saves=3, solver=solver, realizations=2, seed=1)
     other = fd.solve(system, w0, t=0.5, saves=3, solver=solver, realizations=2, seed=2)
     assert np.array_equal(fewer.w, run.w[:2]) and not np.array_equal(other.w[:, -1], fewer.w[:, -1])
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_the_default_solver_gives_the_independent_end(name, ends):
+    system, w0 = method(name)
+    run = fd.solve(system, w0, t=0.5, saves=3, realizations=2 if system.is_random else None)
+    assert (run.status == 0).all()
+    if not system.is_random:
+        end = np.concatenate([run[v.name].isel(t=-1).values.ravel() for v in system.layout(len(ends(name)))])
+        assert np.abs(end - ends(name)).max() < 2e-6
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if isinstance(method(n)[0], RecursionSystem)])
+def test_a_recursion_has_a_limit_of_the_order_that_it_expects(name):
+    system, _ = method(name)
+    limit = system.limit(0)
+    assert isinstance(limit, ODESystem)
+    assert system.expected_order(0, "weak" if system.is_random else "sup") == 1.0
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_problem_flows_downhill_and_descends(name):
-    p = PROBLEMS[name]()
-    w0 = start(p)
+    p, w0 = problem(name)
     flow = fd.solve(fd.GradientFlow(p), w0, t=0.2, saves=5)
     gd = fd.solve(fd.GradientDescent(p, eta=1e-3), w0, t=flow.t.values[1:])
     # d/dt L = -||grad L||^2 <= 0 along any gradient flow
@@ -119,3 +181,5 @@ def test_a_problem_defines_nothing_but_loss_and_layout():
     run = fd.solve(fd.GradientFlow(Rosenbrock()), [-1.0, 1.0], t=np.inf, stop={"grad_norm": ("<", 1e-9)})
     assert np.allclose(run.w[-1], [1.0, 1.0], atol=1e-8)
     assert jax.config.jax_enable_x64
+    with pytest.raises(NotImplementedError, match="Rosenbrock has no example"):
+        Rosenbrock.example()

@@ -1,54 +1,93 @@
-"""The order of every solver, measured on closed forms with at least four step sizes."""
+"""The order that every solver declares, measured on a closed form with at least four step sizes."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import flowdyn as fd
+from flowdyn.methods.systems import ODESystem, SDESystem
 
-# y' = -y^2 (1 + cos t) / 2: y = 1 / (1 + (t + sin t) / 2)
-SYSTEM = fd.ODE(lambda t, y: -(y**2) * (1 + jnp.cos(t)) / 2)
-TRUTH = 1 / (1 + (2.0 + np.sin(2.0)) / 2)
-
-
-def slope(steps, solver_of):
-    errors = [abs(fd.solve(SYSTEM, [1.0], t=[2.0], solver=solver_of(h)).w.item() - TRUTH) for h in steps]
-    if errors[-1] < 1e-11 and len(steps) == 4 and steps[0] > 0.5:  # order 8: few steps before rounding, fit them all
-        return np.polyfit(np.log(steps), np.log(errors), 1)[0], errors
-    return np.log(errors[-2] / errors[-1]) / np.log(steps[-2] / steps[-1]), errors
+# y' = (1 + sin(t)/2) ||y||^2 J y with J a quarter turn: from (1, 0) the angle is t + (1 - cos t)/2
+END = 2.75
 
 
-DIFFRAX = {"Euler": 1, "Heun": 2, "Midpoint": 2, "Ralston": 2, "Bosh3": 3, "Tsit5": 5, "Dopri5": 5, "Dopri8": 8}
+def turn(t, y):
+    """Nonlinear in y, and not autonomous: every order condition takes part."""
+    return (1 + jnp.sin(t) / 2) * jnp.sum(y**2) * jnp.stack([-y[1], y[0]])
 
 
-@pytest.mark.parametrize(("method", "order"), DIFFRAX.items())
-def test_fixed_steps_of_diffrax(method, order):
-    steps = 2.0 / np.array({1: [128, 256, 512, 1024], 8: [3, 4, 6, 8]}.get(order, [16, 32, 64, 128]))
-    measured, errors = slope(steps, lambda h: fd.solvers.Diffrax(method, dt=h))
-    assert measured > order - 0.35, errors
-    if order < 8:
-        assert measured < order + 0.5, errors
+TURN = fd.ODE(turn)
+ANGLE = END + (1 - np.cos(END)) / 2
+TRUTH = np.array([np.cos(ANGLE), np.sin(ANGLE)])
+
+# steps in END by order: small enough for the leading term, large enough for it to stand above rounding
+COUNTS = {
+    1: (512, 1024, 2048, 4096), 2: (128, 256, 512, 1024), 3: (128, 256, 512, 1024), 4: (256, 384, 512, 768),
+    5: (160, 208, 272, 352), 6: (64, 80, 96, 112), 7: (40, 48, 56, 64), 8: (24, 28, 32, 36),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "order"), [("RK23", 3), ("RK45", 5), ("DOP853", 8), ("Radau", 5)])
-def test_limited_steps_of_scipy(method, order):
-    counts = {8: [2, 3, 4, 6], 5: [8, 12, 16, 24]}.get(order, [16, 32, 64, 128])
-    steps = 2.0 / np.array(counts)
-    measured, errors = slope(steps, lambda h: fd.solvers.Scipy(method, rtol=0.9, atol=10.0, max_step=h))
-    assert measured > order - 0.6, errors
+def ode_solvers():
+    """Every method of every solver of the registry that integrates ordinary equations."""
+    for name in fd.solvers.REGISTRY:
+        cls = getattr(fd.solvers, name)
+        if ODESystem in cls.example().support.kinds:
+            yield from cls.variants()
 
 
-@pytest.mark.parametrize(
-    "solver_of",
-    [lambda r, m=m: fd.solvers.Scipy(m, rtol=r) for m in ("LSODA", "BDF", "RK45", "DOP853")]
-    + [lambda r, m=m: fd.solvers.Diffrax(m, rtol=r) for m in ("Tsit5", "Kvaerno3", "Kvaerno4", "Kvaerno5")],
-    ids=["LSODA", "BDF", "RK45", "DOP853", "Tsit5", "Kvaerno3", "Kvaerno4", "Kvaerno5"],
-)
-def test_error_follows_the_tolerance(solver_of):
-    tolerances = np.array([1e-4, 1e-6, 1e-8, 1e-10])
-    errors = np.array([abs(fd.solve(SYSTEM, [1.0], t=[2.0], solver=solver_of(r)).w.item() - TRUTH) for r in tolerances])
-    assert (errors < 200 * tolerances).all()
-    assert errors[-1] < 1e-3 * errors[0]
+def label(solver):
+    return f"{type(solver).__name__} {getattr(solver, 'method', '')}".strip()
+
+
+FIXED = [solver for solver in ode_solvers() if solver.order is not None]
+VARIABLE = [solver for solver in ode_solvers() if solver.order is None]
+
+
+def error(solver):
+    return float(np.linalg.norm(fd.solve(TURN, [1.0, 0.0], t=[END], solver=solver).w.values[0] - TRUTH))
+
+
+@pytest.mark.parametrize("solver", FIXED, ids=label)
+def test_declared_order(solver):
+    steps = END / np.array(COUNTS[solver.order])
+    errors = [error(solver.with_step(h)) for h in steps]
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert abs(slope - solver.order) < 0.1, (slope, errors)
+
+
+def sde_solvers():
+    """Every fixed-step scheme of the registry, at the calculus that it solves."""
+    for name in fd.solvers.REGISTRY:
+        solver = getattr(fd.solvers, name).example()
+        if SDESystem in solver.support.kinds and solver.order is not None:
+            yield solver
+
+
+@pytest.mark.parametrize("solver", list(sde_solvers()), ids=label)
+def test_declared_order_without_noise(solver):
+    """What is left of a stochastic scheme where the noise is zero."""
+    still = fd.SDE(turn, lambda t, y: jnp.zeros((2, 1)), noise="additive")
+    steps = END / np.array(COUNTS[solver.order])
+    ends = [fd.solve(still, [1.0, 0.0], t=[END], solver=solver.with_step(h)).w.values[0] for h in steps]
+    slope = np.polyfit(np.log(steps), np.log([np.linalg.norm(end - TRUTH) for end in ends]), 1)[0]
+    assert abs(slope - solver.order) < 0.1
+
+
+def test_methods_that_change_their_order_declare_none():
+    assert {label(solver) for solver in VARIABLE} == {"Scipy LSODA", "Scipy BDF"}
+
+
+@pytest.mark.parametrize("solver", [s for s in ode_solvers() if s.at_tolerance(1e-6, True) is not None], ids=label)
+def test_error_follows_the_tolerance(solver):
+    if solver.order == 1:  # no error estimate
+        with pytest.raises(fd.ArgumentError, match="`dt` must be given"):
+            type(solver)(solver.method, rtol=1e-4)
+        return
+    tolerances = np.array([1e-4, 1e-6, 1e-8, 1e-10])[: 4 if (solver.order or 8) > 2 else 2]
+    errors = np.array([error(type(solver)(solver.method, rtol=r)) for r in tolerances])
+    # the angle adds up the errors of all steps: their number, up to ||f|| END / h, stands between error and tolerance
+    assert (errors < 3000 * tolerances).all()
+    assert errors[-1] < errors[0] * (tolerances[-1] / tolerances[0]) ** 0.5
 
 
 def test_iteration_is_euler_of_its_flow():

@@ -10,6 +10,8 @@ import numpy as np
 
 from flowdyn import _check
 
+Scalar = float | jax.Array  # a number, or the leaf that holds one
+
 
 def leaf(name: str, value: Any, *, ndim: int, positive: bool = False, limit: float = np.inf) -> jax.Array:
     """Return `value` as a float64 array leaf; values are checked unless they are being traced."""

@@ -53,14 +53,14 @@ def problem_of(options: argparse.Namespace) -> tuple[Any, Any]:
     """The problem and its start."""
     from flowdyn import problems
     from flowdyn._tools.registry import look_up
-    from flowdyn.problems import examples
+    from flowdyn.problems.examples import sparse_table
     from flowdyn.problems.regression import TableProblem
 
     if options.data is None:
         for name in ("problem", "target", "standardize"):
             if getattr(options, name):
                 raise _check.fail(f"--{name}", "needs DATA", getattr(options, name), "give a .csv or .nc file first")
-        problem = examples.sparse_network(_check.integer("--seed", options.seed, minimum=0))
+        problem: Any = problems.DiagonalNetwork(*sparse_table(_check.seed(options.seed, "--seed")))
     else:
         cls = look_up("--problem", options.problem or "LinearRegression", problems.__name__, problems.REGISTRY)
         if not issubclass(cls, TableProblem):

@@ -59,12 +59,12 @@ class EulerScheme(_Inner):
         """One normal a Brownian motion."""
         return RandomInputs(numbers=self.dimension)
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
         """``X + f h + g dW``."""
         h = self.eta(k)
         return self.mean_step(k, state) + self.equation.diffusion_product(h * k, state, jnp.sqrt(h) * draw.numbers)
 
-    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+    def mean_step(self, k: jax.Array, state: Vector) -> Vector:
         """``X + f h``."""
         h = self.eta(k)
         return state + h * self.equation.drift_as("ito", h * k, state)
@@ -103,14 +103,14 @@ class Controlled(_Inner):
         """As the path."""
         return self.inner.start_epoch(words)
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
         """One step of all three with the same random numbers."""
         x, w, u = jnp.split(state, 3)
         mean, slope = jax.jvp(lambda v: self.inner.mean_step(k, v), (w,), (u,))
         noise = self.inner.step(k, w, draw, epoch_state) - mean
         return jnp.concatenate([self.inner.step(k, x, draw, epoch_state), mean, slope + noise])
 
-    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+    def mean_step(self, k: jax.Array, state: Vector) -> Vector:
         """Not needed: a controlled path is not controlled again."""
         raise NotImplementedError
 

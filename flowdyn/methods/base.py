@@ -29,6 +29,11 @@ class RecursionSystem(System):
     def limit(self, order: int = 0) -> System:
         """Continuous system that the recursion follows as eta -> 0."""
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The constructor's arguments; a constant step size is its number."""
+        return self.config() | ({"eta": self.eta.eta} if isinstance(self.eta, Constant) else {})
+
     def expected_order(self, order: int = 0, error: str = "sup") -> float:
         """Order in h of the gap between the recursion and ``limit(order)``."""
         return order + 1.0
@@ -60,5 +65,5 @@ class DiscreteSystem(RecursionSystem):
     """A deterministic recursion."""
 
     @abc.abstractmethod
-    def step(self, k: jax.Array, state: Vector) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector) -> Vector:
         """Next state, shape (S,)."""

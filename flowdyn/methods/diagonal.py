@@ -6,15 +6,17 @@ diagonal network (A = [X, -X], c = 1/2):   w+ ⊙ w- = a ⊙ b to rounding, at a
 squared regression (A = X, c = 1/(4n)):    theta = w(0)^2 exp(-(2/n) X^T nu)
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn.methods.systems import ODESystem, OnProblem
-from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.problems.diagonal_network import DiagonalNetwork
 from flowdyn.problems.squared_regression import SquaredRegression
 
@@ -52,17 +54,23 @@ class DualFlow(OnProblem, ODESystem):
     start: jax.Array
     summary: ClassVar[str] = "gradient flow of a squared parametrisation in its dual variable"
 
-    def __init__(self, problem: DiagonalNetwork | SquaredRegression, w0: Any):
+    def __init__(self, problem: DiagonalNetwork | SquaredRegression, w0: ArrayLike | Mapping[str, ArrayLike]):
         if not isinstance(problem, DiagonalNetwork | SquaredRegression):
             raise _check.fail("problem", "must be a DiagonalNetwork or a SquaredRegression", type(problem).__name__)
         self.problem = problem
         self.start = jnp.asarray(w0 if isinstance(w0, jax.core.Tracer) else problem.ravel(w0))
 
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """One sample of one feature, from a start whose halves differ in sign."""
+        w0 = np.array([1.0, -0.5])
+        return cls(DiagonalNetwork([[2.0]], [1.0]), w0), w0
+
     def config(self) -> dict[str, Any]:
         """Problem and start."""
         return {"problem": self.problem, "w0": self.start}
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    def drift(self, t: Time, state: Vector) -> Vector:
         """Residual of the weights."""
         return self.problem.residuals(self.project(state))
 
@@ -71,7 +79,7 @@ class DualFlow(OnProblem, ODESystem):
         n = self.problem.X.shape[0]
         return (Variable("nu", ("sample",), (n,), "integral of the residual over t"),)
 
-    def project(self, state: Vector) -> jax.Array:
+    def project(self, state: Vector) -> Vector:
         """Weights of nu."""
         exponent = -4 * self.problem.scale * (state @ self.problem.X)
         both = isinstance(self.problem, DiagonalNetwork)  # A = [X, -X]
@@ -102,7 +110,7 @@ class DualFlow(OnProblem, ODESystem):
         """The problem's, and the weights."""
         return (*super().observable_variables, *self.problem.variables)
 
-    def observables(self, state: Vector) -> dict[str, jax.Array]:
+    def observables(self, state: Vector) -> dict[str, Vector]:
         """The problem's observables and the weights."""
         w = self.project(state)
         variables = self.problem.variables

@@ -8,7 +8,7 @@
 one step is exp(eta D_F) = 1 + Δ. To second order F = f - (eta/2) f'f = -grad(L + (eta/4) ||grad L||^2).
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import leaf
+from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.curvature import largest_curvature
 from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, checked_problem
-from flowdyn.problems.base import Problem, Vector
-from flowdyn.schedules import Constant, Schedule, as_schedule
+from flowdyn.problems.base import Problem, Time, Vector
+from flowdyn.problems.quadratic import Quadratic
+from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 
 _SOURCE = "Hairer, Lubich and Wanner, Geometric Numerical Integration (2006), section IX.1; Barrett and Dherin (2021)"
 
@@ -48,7 +49,13 @@ class GradientFlow(OnProblem, ODESystem):
     problem: Problem = eqx.field(converter=checked_problem)
     summary: ClassVar[str] = "gradient flow w' = -grad L(w)"
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem), w0
+
+    def drift(self, t: Time, state: Vector) -> Vector:
         """``-grad L``."""
         return -self.problem.grad(state)
 
@@ -91,15 +98,21 @@ class ModifiedFlow(OnProblem, ODESystem):
     summary: ClassVar[str] = "modified flow of gradient descent, in difference form"
     references: ClassVar[str] = _SOURCE
 
-    def __init__(self, problem: Problem, eta: Any, order: int = 1):
+    def __init__(self, problem: Problem, eta: Scalar, order: int = 1):
         self.problem = problem
         self.eta = leaf("eta", eta, ndim=0, positive=True)
         self.order = _check.integer("order", order, minimum=0)
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem, eta=0.01, order=2), w0
+
+    def drift(self, t: Time, state: Vector) -> Vector:
         """Differences of -grad L along p + 1 iterates from the state."""
 
-        def descend(w: Vector, _: None) -> tuple[jax.Array, jax.Array]:
+        def descend(w: Vector, _: None) -> tuple[Vector, jax.Array]:
             force = -self.problem.grad(w)
             return w + self.eta * force, force
 
@@ -149,11 +162,17 @@ class GradientDescent(OnProblem, DiscreteSystem):
     eta: Schedule
     summary: ClassVar[str] = "gradient descent w_{k+1} = w_k - eta grad L(w_k)"
 
-    def __init__(self, problem: Problem, eta: Any):
+    def __init__(self, problem: Problem, eta: StepSize):
         self.problem = problem
         self.eta = as_schedule("eta", eta)
 
-    def step(self, k: jax.Array, state: Vector) -> jax.Array:
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem, eta=0.01), w0
+
+    def step(self, k: jax.Array, state: Vector) -> Vector:
         """``w - eta_k grad L(w)``."""
         return state - self.eta(k) * self.problem.grad(state)
 

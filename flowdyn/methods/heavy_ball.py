@@ -6,18 +6,20 @@
 In the usual form w_{k+1} = w_k + beta (w_k - w_{k-1}) - eta grad L(w_k) the momentum is beta = 1 - gamma sqrt(eta).
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import leaf
+from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.systems import ODESystem, WithVelocity, checked_problem
-from flowdyn.problems.base import Problem, Vector
-from flowdyn.schedules import Constant, Schedule, as_schedule
+from flowdyn.problems.base import Problem, Time, Vector
+from flowdyn.problems.quadratic import Quadratic
+from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 
 _SOURCE = "Polyak, Some methods of speeding up the convergence of iteration methods (1964)"
 
@@ -47,11 +49,17 @@ class HeavyBallFlow(WithVelocity, ODESystem):
     summary: ClassVar[str] = "motion with friction w'' + gamma w' + grad L(w) = 0"
     references: ClassVar[str] = _SOURCE
 
-    def __init__(self, problem: Problem, friction: Any):
+    def __init__(self, problem: Problem, friction: Scalar):
         self.problem = problem
         self.friction = _friction(friction)
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem, friction=1.0), w0
+
+    def drift(self, t: Time, state: Vector) -> Vector:
         """``[v, -gamma v - grad L(w)]``."""
         w, v = jnp.split(state, 2)
         return jnp.concatenate([v, -self.friction * v - self.problem.grad(w)])
@@ -92,13 +100,19 @@ class HeavyBall(WithVelocity, DiscreteSystem):
     summary: ClassVar[str] = "heavy ball, momentum 1 - gamma sqrt(eta)"
     references: ClassVar[str] = _SOURCE
 
-    def __init__(self, problem: Problem, eta: Any, friction: Any):
+    def __init__(self, problem: Problem, eta: StepSize, friction: Scalar):
         self.problem = problem
         self.eta = as_schedule("eta", eta)
         self.friction = _friction(friction)
         one = self.constant_eta("a momentum method") if not isinstance(self._h(), jax.core.Tracer) else 0.0
         if one and float(self.friction) * one**0.5 > 1:
             raise _check.fail("eta", "must keep the momentum 1 - friction*sqrt(eta) >= 0", one, "use a smaller eta")
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem, eta=1e-4, friction=1.0), w0
 
     def _h(self) -> jax.Array:
         return jnp.sqrt(self.eta(jnp.asarray(0)))
@@ -108,7 +122,7 @@ class HeavyBall(WithVelocity, DiscreteSystem):
         """``sqrt(eta)``."""
         return Constant(self._h())
 
-    def step(self, k: jax.Array, state: Vector) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector) -> Vector:
         """Kick by friction and gradient, then drift."""
         w, v = jnp.split(state, 2)
         h = self._h()

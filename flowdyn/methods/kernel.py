@@ -3,7 +3,7 @@
 w' = -2 scale J0^T (r0 + J0 (w - w0)),   J0 = df/dw(w0),  r0 = f(w0) - y
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,8 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.methods.spectral import flow_gain, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem
-from flowdyn.problems.base import Spectrum, Vector
+from flowdyn.problems.base import Spectrum, Time, Vector
+from flowdyn.problems.diagonal_network import DiagonalNetwork
 from flowdyn.problems.regression import Regression
 
 
@@ -59,6 +60,11 @@ class KernelFlow(OnProblem, ODESystem):
         self.w0 = jnp.asarray(w0 if isinstance(w0, jax.core.Tracer) else problem.ravel(w0))
         self.jacobian, self.residual = problem.jacobian(self.w0), problem.residuals(self.w0)
 
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """A diagonal network linearised near the start."""
+        return cls(DiagonalNetwork([[2.0]], [1.0]), [1.2, -0.5]), np.array([1.0, -0.5])
+
     def config(self) -> dict[str, Any]:
         """Problem and point."""
         return {"problem": self.problem, "w0": self.w0}
@@ -67,7 +73,7 @@ class KernelFlow(OnProblem, ODESystem):
         """Predictions of the linearised model, shape (n,)."""
         return self.problem.targets + self.residual + self.jacobian @ (w - self.w0)
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    def drift(self, t: Time, state: Vector) -> Vector:
         """Minus the gradient of the linearised model's loss."""
         return -2 * self.problem.scale * (self.residual + self.jacobian @ (state - self.w0)) @ self.jacobian
 

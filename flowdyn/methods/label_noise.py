@@ -6,7 +6,7 @@
 Near interpolation the sampling noise G vanishes and the label noise remains: 2n Brownian motions in all.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -14,16 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import leaf
+from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.modified_equation import ModifiedEquation, checked_order
 from flowdyn.methods.sampling import check_batch
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import OnProblem, System
-from flowdyn.problems.base import Vector
+from flowdyn.problems.base import Time, Vector
 from flowdyn.problems.regression import Regression
-from flowdyn.schedules import Schedule, as_schedule
+from flowdyn.problems.squared_regression import SquaredRegression
+from flowdyn.schedules import Schedule, StepSize, as_schedule
 
 _SOURCE = "Blanc, Gupta, Valiant and Valiant (2020); HaoChen, Wei, Lee and Ma (2021); Damian, Ma and Lee (2021)"
 
@@ -71,11 +72,17 @@ class LabelNoiseEquation(ModifiedEquation):
     summary: ClassVar[str] = "stochastic modified equation of label-noise SGD"
     references: ClassVar[str] = _SOURCE
 
-    def __init__(self, problem: Regression, eta: Any, sigma: Any, batch_size: int = 1, order: int = 1):
+    def __init__(self, problem: Regression, eta: Scalar, sigma: Scalar, batch_size: int = 1, order: int = 1):
         self.problem = checked_regression(problem)
         self.eta, self.sigma = leaf("eta", eta, ndim=0, positive=True), checked_sigma(sigma)
         self.batch_size, _ = check_batch(batch_size, problem.sample_count, "with")
         self.order = checked_order(order)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Three samples of two features."""
+        problem = SquaredRegression([[1.0, 2.0], [0.5, -1.0], [0.3, 0.3]], [1.0, 0.2, 0.4])
+        return cls(problem, eta=0.01, sigma=0.5), np.array([0.4, 0.35])
 
     @property
     def label_strength(self) -> jax.Array:
@@ -83,13 +90,13 @@ class LabelNoiseEquation(ModifiedEquation):
         p: Any = self.problem
         return 2 * p.sample_scale * self.sigma / np.sqrt(p.sample_count)
 
-    def diffusion(self, t: Vector, state: Vector) -> jax.Array:
+    def diffusion(self, t: Time, state: Vector) -> Vector:
         """Columns of the samples, then of the labels."""
         p: Any = self.problem
         labels = self.label_strength * p.jacobian(state).T
         return self.strength * jnp.concatenate([p.noise_factor(state), labels], axis=1)
 
-    def diffusion_product(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+    def diffusion_product(self, t: Time, state: Vector, increment: Vector) -> Vector:
         """Both noises by one gradient each."""
         p: Any = self.problem
         samples, labels = jnp.split(increment, 2)
@@ -141,11 +148,17 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
     summary: ClassVar[str] = "SGD with fresh noise on the labels"
     references: ClassVar[str] = _SOURCE
 
-    def __init__(self, problem: Regression, eta: Any, sigma: Any, batch_size: int = 1, noise: str = "gaussian"):
+    def __init__(self, problem: Regression, eta: StepSize, sigma: Scalar, batch_size: int = 1, noise: str = "gaussian"):
         self.problem = checked_regression(problem)
         self.eta, self.sigma = as_schedule("eta", eta), checked_sigma(sigma)
         self.batch_size, _ = check_batch(batch_size, problem.sample_count, "with")
         self.noise = _check.choice("noise", noise, ("gaussian", "sign"))
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Three samples of two features."""
+        problem = SquaredRegression([[1.0, 2.0], [0.5, -1.0], [0.3, 0.3]], [1.0, 0.2, 0.4])
+        return cls(problem, eta=0.01, sigma=0.5), np.array([0.4, 0.35])
 
     @property
     def random_inputs(self) -> RandomInputs:
@@ -153,7 +166,7 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
         kind = "float64" if self.noise == "gaussian" else "rademacher"
         return RandomInputs(words=self.batch_size, numbers=self.batch_size, kind=kind)
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
         """Gradient of the batch's loss with the labels shifted."""
         p = self.problem
         index = below(draw.words, p.sample_count)
@@ -164,7 +177,7 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
 
         return state - self.eta(k) * jax.grad(loss)(jnp.asarray(state))
 
-    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+    def mean_step(self, k: jax.Array, state: Vector) -> Vector:
         """Gradient descent."""
         return state - self.eta(k) * self.problem.grad(state)
 

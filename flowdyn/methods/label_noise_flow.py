@@ -5,7 +5,7 @@
 (Li, Wang and Arora 2022), for the loss (c/n) sum r_i^2: it starts where the gradient flow of w(0) ends.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -13,16 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import Scalar
 from flowdyn.methods.label_noise import checked_regression, checked_sigma
 from flowdyn.methods.systems import ODESystem, OnProblem
-from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.problems.regression import Regression
+from flowdyn.problems.squared_regression import SquaredRegression
 
 INTERPOLATES = 1e-4  # largest residual, beside the size of the targets, at which a start counts as on the manifold
-
-
-def _batch(value: Any) -> int:
-    return _check.integer("batch_size", value, minimum=1)
 
 
 class LabelNoiseFlow(OnProblem, ODESystem):
@@ -58,17 +56,26 @@ class LabelNoiseFlow(OnProblem, ODESystem):
     (True, True)
     """
 
-    problem: Regression = eqx.field(converter=checked_regression)
-    sigma: jax.Array = eqx.field(converter=checked_sigma)
-    batch_size: int = eqx.field(static=True, default=1, converter=_batch)
+    problem: Regression
+    sigma: jax.Array
+    batch_size: int = eqx.field(static=True)
     summary: ClassVar[str] = "slow flow of label-noise SGD along the zero-loss manifold"
     references: ClassVar[str] = "Li, Wang and Arora (2022); Blanc, Gupta, Valiant and Valiant (2020)"
+
+    def __init__(self, problem: Regression, sigma: Scalar, batch_size: int = 1):
+        self.problem, self.sigma = checked_regression(problem), checked_sigma(sigma)
+        self.batch_size = _check.integer("batch_size", batch_size, minimum=1)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Two weights on the valley that interpolates one sample."""
+        return cls(SquaredRegression([[1.0, 2.0]], [1.5]), sigma=1.0), np.array([1.0, -0.5])
 
     def trace_hessian(self, w: Vector) -> jax.Array:
         """``(2c/n) ||J||_F^2``, the trace of the Hessian where the residuals vanish."""
         return 2 * self.problem.scale * jnp.sum(self.problem.jacobian(w) ** 2)
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    def drift(self, t: Time, state: Vector) -> Vector:
         """Tangential part of ``-(c sigma^2/(2B)) grad tr H``."""
         J = self.problem.jacobian(state)
         force = jax.grad(self.trace_hessian)(jnp.asarray(state))
@@ -84,7 +91,7 @@ class LabelNoiseFlow(OnProblem, ODESystem):
         """The problem's, and the trace that is minimised."""
         return (*super().observable_variables, Variable("trace_hessian", (), (), "trace of the Gauss-Newton Hessian"))
 
-    def observables(self, state: Vector) -> dict[str, jax.Array]:
+    def observables(self, state: Vector) -> dict[str, Vector]:
         """The problem's, and the trace."""
         return super().observables(state) | {"trace_hessian": self.trace_hessian(state)}
 

@@ -6,7 +6,7 @@
 G is the d x n factor of the sample gradients: no matrix root is taken, and G dW is one gradient of a weighted loss.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import leaf
+from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.sampling import batch_noise_scale, check_batch
 from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
-from flowdyn.problems.base import Problem, Vector
+from flowdyn.problems.base import Problem, Time, Vector
+from flowdyn.problems.quadratic import Quadratic
 from flowdyn.theory.linear_moments import linear_sde_mean_cov
 
 
@@ -41,16 +42,16 @@ class ModifiedEquation(OnProblem, SDESystem):
         """``sqrt(eta s)``."""
         return jnp.sqrt(self.eta / self.batch_size)
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    def drift(self, t: Time, state: Vector) -> Vector:
         """``-grad L``, with ``-(eta/2) H grad L`` for order 2."""
         grad = self.problem.grad(state)
         return -grad if self.order == 1 else -grad - 0.5 * self.eta * self.problem.hvp(state, grad)
 
-    def diffusion(self, t: Vector, state: Vector) -> jax.Array:
+    def diffusion(self, t: Time, state: Vector) -> Vector:
         """``sqrt(eta s) G(w)``."""
         return self.strength * self.problem.noise_factor(state)
 
-    def diffusion_product(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+    def diffusion_product(self, t: Time, state: Vector, increment: Vector) -> Vector:
         """``sqrt(eta s) G(w) dW`` by one gradient."""
         return self.strength * self.problem.noise_product(state, increment)
 
@@ -101,7 +102,7 @@ class StochasticModifiedEquation(ModifiedEquation):
     summary: ClassVar[str] = "stochastic modified equation of SGD"
     references: ClassVar[str] = "Li, Tai and E (2017, 2019)"
 
-    def __init__(self, problem: Problem, eta: Any, batch_size: int = 1, order: int = 1, sampling: str = "with"):
+    def __init__(self, problem: Problem, eta: Scalar, batch_size: int = 1, order: int = 1, sampling: str = "with"):
         self.problem = checked_problem(problem)
         if problem.sample_count is None and problem.gaussian_factor is None:
             raise _check.fail("problem", "must have samples or a gradient noise", type(problem).__name__)
@@ -111,6 +112,12 @@ class StochasticModifiedEquation(ModifiedEquation):
         self.batch_size, self.sampling = check_batch(batch_size, n, sampling)
         if sampling == "reshuffle":
             raise _check.fail("sampling", "must be 'with' or 'without': reshuffled steps are not independent", sampling)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem, eta=0.01), w0
 
     @property
     def noise_scale(self) -> float:

@@ -6,17 +6,19 @@
 On L = w^2/2 the flow is w(t) = 2 J_1(t)/t w_0, J_1 the Bessel function.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from flowdyn import _check
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.systems import ODESystem, WithVelocity, checked_problem
-from flowdyn.problems.base import Problem, Vector
-from flowdyn.schedules import Constant, Schedule, as_schedule
+from flowdyn.problems.base import Problem, Time, Vector
+from flowdyn.problems.quadratic import Quadratic
+from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 
 _SOURCE = "Su, Boyd and Candes, A differential equation for modeling Nesterov's accelerated gradient method (2016)"
 
@@ -48,7 +50,13 @@ class NesterovFlow(WithVelocity, ODESystem):
     summary: ClassVar[str] = "Nesterov's ODE w'' + 3 w'/t + grad L(w) = 0"
     references: ClassVar[str] = _SOURCE
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem), w0
+
+    def drift(self, t: Time, state: Vector) -> Vector:
         """``[v, -3 v / t - grad L(w)]``, with its limit at t = 0."""
         w, v = jnp.split(state, 2)
         force = -self.problem.grad(w)
@@ -87,10 +95,16 @@ class Nesterov(WithVelocity, DiscreteSystem):
     summary: ClassVar[str] = "Nesterov's accelerated gradient"
     references: ClassVar[str] = _SOURCE
 
-    def __init__(self, problem: Problem, eta: Any):
+    def __init__(self, problem: Problem, eta: StepSize):
         self.problem = problem
         self.eta = as_schedule("eta", eta)
         self.constant_eta("a momentum method") if not isinstance(self._h(), jax.core.Tracer) else None
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem, eta=1e-4), w0
 
     def _h(self) -> jax.Array:
         return jnp.sqrt(self.eta(jnp.asarray(0)))
@@ -100,7 +114,7 @@ class Nesterov(WithVelocity, DiscreteSystem):
         """``sqrt(eta)``."""
         return Constant(self._h())
 
-    def step(self, k: jax.Array, state: Vector) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector) -> Vector:
         """Extrapolate, then descend from there."""
         w, v = jnp.split(state, 2)
         h = self._h()

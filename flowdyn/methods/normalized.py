@@ -7,7 +7,7 @@
 ||w|| grows like log t: on this clock it grows like s, and times far beyond overflow (log t = 1e7) are reached.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -17,16 +17,16 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.systems import ODESystem, OnProblem
-from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.problems.linear_classifier import LinearClassifier
-from flowdyn.schedules import Schedule, as_schedule
+from flowdyn.schedules import Schedule, StepSize, as_schedule
 
 STIFF = 1e6  # s max ||x_i||^2 up to which explicit methods take some ten thousand steps, and not millions
 FASTEST = 600.0  # of the rates, their logarithm at the start
 LARGEST = 700.0  # of an exponent: trial steps of a solver would overflow
 
 
-def _classifier(problem: Any) -> LinearClassifier:
+def _classifier(problem: LinearClassifier) -> LinearClassifier:
     if not isinstance(problem, LinearClassifier):
         raise _check.fail("problem", "must be a LinearClassifier", type(problem).__name__)
     return problem
@@ -53,11 +53,11 @@ class _OnLogTime(OnProblem):
         """Weights, then the logarithmic time."""
         return (*self.problem.variables, Variable("u", (), (), "u = log(1 + t), t the time of the gradient flow"))
 
-    def lift(self, w0: Vector) -> jax.Array:
+    def lift(self, w0: Vector) -> Vector:
         """At t = 0."""
         return jnp.append(jnp.asarray(w0), 0.0)
 
-    def project(self, state: Vector) -> jax.Array:
+    def project(self, state: Vector) -> Vector:
         """The weights."""
         return state[:-1]
 
@@ -73,7 +73,7 @@ class _OnLogTime(OnProblem):
         }
         return tuple(Variable(name, (), (), text) for name, text in texts.items())
 
-    def observables(self, state: Vector) -> dict[str, jax.Array]:
+    def observables(self, state: Vector) -> dict[str, Vector]:
         """``log t``, ``log L``, norm, margin, and -log L / ||w|| (logistic: -log(e^L - 1) / ||w||); 0 at the origin."""
         w, u = state[:-1], state[-1]
         log_t = u + jnp.log(-jnp.expm1(-u))
@@ -113,6 +113,11 @@ class NormalizedFlow(_OnLogTime, ODESystem):
     problem: LinearClassifier = eqx.field(converter=_classifier)
     summary: ClassVar[str] = "gradient flow of a linear classifier on the clock ds = L dt"
 
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Two separable samples."""
+        return cls(LinearClassifier([[2.0, 0.3], [0.2, 1.0]], [1, 1])), np.array([0.4, 0.35])
+
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse a start from which t moves faster, or slower, than a double can tell."""
         rate = float(self.log_rate(jnp.asarray(state0[:-1]))[0]) + float(state0[-1])
@@ -125,7 +130,7 @@ class NormalizedFlow(_OnLogTime, ODESystem):
         """The Jacobian of softmax is at most max ||x_i||^2 for ever, while w grows like s: explicit steps do not."""
         return STIFF / max(float(jnp.sum(self.problem.X**2, axis=1).max()), 1e-300)
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    def drift(self, t: Time, state: Vector) -> Vector:
         """``[-grad L / L, exp(-log L - u)]``."""
         direction, log_rate = self.direction(state[:-1])
         return jnp.append(direction, jnp.exp(jnp.minimum(-log_rate - state[-1], LARGEST)))
@@ -156,10 +161,15 @@ class NormalizedGradientDescent(_OnLogTime, DiscreteSystem):
     eta: Schedule
     summary: ClassVar[str] = "gradient descent divided by the loss"
 
-    def __init__(self, problem: LinearClassifier, eta: Any):
+    def __init__(self, problem: LinearClassifier, eta: StepSize):
         self.problem, self.eta = _classifier(problem), as_schedule("eta", eta)
 
-    def step(self, k: jax.Array, state: Vector) -> jax.Array:
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Two separable samples."""
+        return cls(LinearClassifier([[2.0, 0.3], [0.2, 1.0]], [1, 1]), eta=0.01), np.array([0.4, 0.35])
+
+    def step(self, k: jax.Array, state: Vector) -> Vector:
         """One step of w and of u."""
         direction, log_rate = self.direction(state[:-1])
         eta, u = self.eta(k), state[-1]

@@ -1,7 +1,7 @@
 """A user's own ordinary differential equation:  y' = f(t, y, *args)"""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,10 @@ from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree
 from flowdyn.methods.systems import ODESystem
 from flowdyn.problems.base import Variable
+
+
+def _decay(t: Any, y: Any) -> Any:
+    return -y
 
 
 class ODE(ODESystem):
@@ -47,6 +51,11 @@ class ODE(ODESystem):
         _check.function("f", f, "f(t, y, *args)", 2 + len(args))
         self.f = f
         self.args = cast_tree("args", args)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Decay."""
+        return cls(_decay), np.array([0.3, 0.4])
 
     def drift(self, t: Any, state: Any) -> Any:
         """``f(t, y, *args)``; a scalar for a vector would be broadcast without a word, so shapes must agree."""

@@ -3,17 +3,18 @@
 linearize() gives the one that any SGD looks like near a point:  A = H(w),  D = covariance of its limit's noise there.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import LinearGaussianLaw, OnProblem, SDESystem
-from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.theory import moments
 
 
@@ -52,7 +53,7 @@ class OrnsteinUhlenbeck(SDESystem):
     noise: ClassVar[str] = "additive"  # type: ignore[misc]
     summary: ClassVar[str] = "Ornstein-Uhlenbeck process dX = (b - A (X - c)) dt + D^(1/2) dW"
 
-    def __init__(self, A: Any, D: Any, center: Any = None, force: Any = None):
+    def __init__(self, A: ArrayLike, D: ArrayLike, center: ArrayLike | None = None, force: ArrayLike | None = None):
         matrix = _check.real_array("A", A if np.ndim(A) else [[A]], ndim=2)
         d = len(matrix)
         if matrix.shape != (d, d) or d == 0:
@@ -63,6 +64,11 @@ class OrnsteinUhlenbeck(SDESystem):
             jnp.zeros(d) if v is None else jnp.asarray(_check.real_array(name, np.atleast_1d(v), shape=(d,)))
             for name, v in (("center", center), ("force", force))
         )
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Two coordinates that are coupled."""
+        return cls([[2.0, 0.5], [0.5, 1.0]], 0.1 * np.eye(2)), np.array([0.4, 0.35])
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -76,15 +82,15 @@ class OrnsteinUhlenbeck(SDESystem):
         """Flat state."""
         return _check.real_array("w0", np.atleast_1d(w0), shape=(self.A.shape[0],))
 
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    def drift(self, t: Time, state: Vector) -> Vector:
         """``b - A (x - c)``."""
         return self.force - matvec(self.A, jnp.asarray(state) - self.center)
 
-    def diffusion(self, t: Vector, state: Vector) -> jax.Array:
+    def diffusion(self, t: Time, state: Vector) -> Vector:
         """Symmetric root of D."""
         return self.factor
 
-    def diffusion_product(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+    def diffusion_product(self, t: Time, state: Vector, increment: Vector) -> Vector:
         """``D^{1/2} dW``."""
         return matvec(self.factor, increment)
 
@@ -97,7 +103,7 @@ class OrnsteinUhlenbeck(SDESystem):
         A = np.asarray(self.A)
         return LinearGaussianLaw(A, np.asarray(self.D), np.asarray(self.force) + A @ np.asarray(self.center))
 
-    def mean_cov(self, x0: Any, t: Any) -> tuple[np.ndarray, np.ndarray]:
+    def mean_cov(self, x0: ArrayLike, t: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Mean (T, d) and covariance (T, d, d) at times t, from x0."""
         law = self.linear_law()
         return moments.ou_mean_cov(law.A, law.D, self.ravel(x0), t, force=law.force)
@@ -106,7 +112,7 @@ class OrnsteinUhlenbeck(SDESystem):
         """Stationary covariance S: A S + S A^T = D; refused where a mode does not decay."""
         return moments.stationary_cov(self.A, self.D, 1.0, "ou")
 
-    def autocovariance(self, tau: Any) -> np.ndarray:
+    def autocovariance(self, tau: ArrayLike) -> np.ndarray:
         """Stationary autocovariance at the lags tau, shape (T, d, d)."""
         return moments.ou_autocovariance(self.A, self.stationary_cov(), tau)
 
@@ -127,6 +133,7 @@ def linearize(method: RecursionSystem, at: Any) -> OrnsteinUhlenbeck:
     --------
     >>> import flowdyn as fd
     >>> import numpy as np
+    from numpy.typing import ArrayLike
     >>> p = fd.problems.CustomRegression(lambda w: w**2, [1.0], np.ones(1))  # a minimum at w = 1 with Hessian 4
     >>> ou = fd.linearize(fd.LabelNoiseSGD(p, eta=0.1, sigma=1.0), at=[1.0])
     >>> float(ou.A[0, 0]), round(float(ou.stationary_cov()[0, 0]), 12)  # eta sigma^2 / 2 on the range of H

@@ -1,7 +1,7 @@
 """A user's own stochastic differential equation:  dX = f(t, X, *args) dt + g(t, X, *args) dW"""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -12,6 +12,14 @@ from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree
 from flowdyn.methods.systems import SDESystem, checked_sde
 from flowdyn.problems.base import Variable
+
+
+def _decay(t: Any, x: Any) -> Any:
+    return -x
+
+
+def _proportional(t: Any, x: Any) -> Any:
+    return 0.5 * x
 
 
 class SDE(SDESystem):
@@ -63,6 +71,11 @@ class SDE(SDESystem):
         self.f, self.g = f, g
         self.calculus, self.noise = checked_sde(calculus, noise)
         self.args = cast_tree("args", args)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Decay with noise in proportion."""
+        return cls(_decay, _proportional, noise="diagonal"), np.array([0.3, 0.4])
 
     def drift(self, t: Any, state: Any) -> Any:
         """``f(t, x, *args)``."""

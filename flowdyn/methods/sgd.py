@@ -5,7 +5,7 @@
 It tends to dX = -grad L dt + sqrt(eta s Sigma) dW at weak order 1 in eta.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -22,7 +22,8 @@ from flowdyn.methods.sampling import batch_noise_scale, check_batch, distinct, o
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import Moments, OnProblem, System, checked_problem
 from flowdyn.problems.base import Problem, Vector
-from flowdyn.schedules import Constant, Schedule, as_schedule
+from flowdyn.problems.quadratic import Quadratic
+from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov
 
 
@@ -101,11 +102,17 @@ class SGD(Sampled):
     sampling: str = eqx.field(static=True)
     summary: ClassVar[str] = "stochastic gradient descent"
 
-    def __init__(self, problem: Problem, eta: Any, batch_size: int = 1, sampling: str = "with"):
+    def __init__(self, problem: Problem, eta: StepSize, batch_size: int = 1, sampling: str = "with"):
         self.problem = noisy_problem(problem)
         self.eta = as_schedule("eta", eta)
         n = None if self.is_gaussian else problem.sample_count
         self.batch_size, self.sampling = check_batch(batch_size, n, sampling)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem, eta=0.01), w0
 
     @property
     def has_brownian_increments(self) -> bool:
@@ -150,11 +157,11 @@ class SGD(Sampled):
             return distinct(words, n)  # type: ignore[arg-type]
         return jax.lax.dynamic_slice(epoch_state, ((k % self.epoch) * self.batch_size,), (self.batch_size,))
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
         """``w - eta_k g_k``."""
         return state - self.eta(k) * self.gradient(state, self.batch(k, draw.words, epoch_state), draw.numbers)
 
-    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+    def mean_step(self, k: jax.Array, state: Vector) -> Vector:
         """Gradient descent."""
         return state - self.eta(k) * self.problem.grad(state)
 

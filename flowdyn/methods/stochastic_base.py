@@ -29,11 +29,11 @@ class RandomRecursionSystem(RandomSystem, RecursionSystem):
         """What a step draws."""
 
     @abc.abstractmethod
-    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
         """Next state, shape (S,)."""
 
     @abc.abstractmethod
-    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+    def mean_step(self, k: jax.Array, state: Vector) -> Vector:
         """Expectation of the next state over the draw."""
 
     @property

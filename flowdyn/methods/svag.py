@@ -5,21 +5,22 @@
 It tends to SGD's first-order equation at order 1 in 1/l, at fixed eta.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import leaf
+from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.sampling import check_batch
 from flowdyn.methods.sgd import SGD, Sampled, noisy_problem
 from flowdyn.methods.systems import Moments, System
 from flowdyn.problems.base import Problem, Vector
-from flowdyn.schedules import Constant, Scaled, Schedule, as_schedule
+from flowdyn.problems.quadratic import Quadratic
+from flowdyn.schedules import Constant, Scaled, Schedule, StepSize, as_schedule
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov
 
 
@@ -57,7 +58,7 @@ class SVAG(Sampled):
     summary: ClassVar[str] = "stochastic variance amplified gradient (SVAG)"
     references: ClassVar[str] = "Li, Malladi and Arora (2021)"
 
-    def __init__(self, problem: Problem, eta: Any, batch_size: int = 1, l: float = 2):  # noqa: E741
+    def __init__(self, problem: Problem, eta: StepSize, batch_size: int = 1, l: Scalar = 2):  # noqa: E741
         self.problem = noisy_problem(problem)
         self.eta = as_schedule("eta", eta)
         n = None if self.is_gaussian else problem.sample_count
@@ -65,6 +66,12 @@ class SVAG(Sampled):
         self.l = leaf("l", l, ndim=0, positive=True)
         if not isinstance(self.l, jax.core.Tracer) and float(self.l) < 1:
             raise _check.fail("l", "must be at least 1", l)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """On a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem, eta=0.01, l=2), w0
 
     @property
     def increments(self) -> Schedule:
@@ -78,7 +85,7 @@ class SVAG(Sampled):
             return RandomInputs(numbers=2 * self.problem.size)
         return RandomInputs(words=2 * self.batch_size)
 
-    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> jax.Array:
+    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
         """``w - (eta/l) (a g + (1 - a) g')``, a = (1 + sqrt(2l - 1))/2."""
         first, second = jnp.split(draw.numbers, 2)
         index: Any = (None, None) if self.is_gaussian else jnp.split(below(draw.words, self.problem.sample_count), 2)
@@ -86,7 +93,7 @@ class SVAG(Sampled):
         estimate = a * self.gradient(state, index[0], first) + (1 - a) * self.gradient(state, index[1], second)
         return state - self.eta(k) / self.l * estimate
 
-    def mean_step(self, k: jax.Array, state: Vector) -> jax.Array:
+    def mean_step(self, k: jax.Array, state: Vector) -> Vector:
         """Gradient descent of step eta / l."""
         return state - self.eta(k) / self.l * self.problem.grad(state)
 

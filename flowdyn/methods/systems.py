@@ -13,7 +13,7 @@ out of it. All states are flat float64 vectors.
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.problems.base import Problem, Variable, Vector
+from flowdyn._tools.leaves import shown_call
+from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.theory.moments import ou_mean_cov
 
 CALCULI = ("ito", "stratonovich")
@@ -45,9 +46,22 @@ class System(eqx.Module):
     def ravel(self, w0: Any) -> np.ndarray:
         """Flat parameters from what a user hands in."""
 
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """A small system of this class and a start w0: what the contract tests run."""
+        raise NotImplementedError(f"{cls.__name__} has no example; define example() -> (system, w0)")
+
     def config(self) -> dict[str, Any]:
         """Constructor arguments that make this system again."""
         return dict(vars(self))
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What tells this system from others of its class, for its `repr`."""
+        return self.config()
+
+    def __repr__(self) -> str:
+        return shown_call(type(self).__name__, self.numbers, unnamed=1)
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
@@ -59,7 +73,7 @@ class System(eqx.Module):
         """Labels along the dimensions of the layout."""
         return {}
 
-    def observables(self, state: Vector) -> dict[str, jax.Array]:
+    def observables(self, state: Vector) -> dict[str, Vector]:
         """Quantities kept beside the state."""
         return {}
 
@@ -67,11 +81,11 @@ class System(eqx.Module):
         """What a user's `observe` function is called with."""
         return self.project(state)
 
-    def lift(self, w0: Vector) -> jax.Array:
+    def lift(self, w0: Vector) -> Vector:
         """State that starts at the parameters w0."""
         return w0
 
-    def project(self, state: Vector) -> jax.Array:
+    def project(self, state: Vector) -> Vector:
         """Parameters of a state."""
         return state
 
@@ -98,7 +112,7 @@ class ODESystem(System):
     kind: ClassVar[str] = "an ordinary differential equation"
 
     @abc.abstractmethod
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    def drift(self, t: Time, state: Vector) -> Vector:
         """Right-hand side, shape (S,)."""
 
     @property
@@ -140,22 +154,22 @@ class SDESystem(RandomSystem):
     noise: eqx.AbstractVar[str]
 
     @abc.abstractmethod
-    def drift(self, t: Vector, state: Vector) -> jax.Array:
+    def drift(self, t: Time, state: Vector) -> Vector:
         """Drift in the system's own calculus, shape (S,)."""
 
     @abc.abstractmethod
-    def diffusion(self, t: Vector, state: Vector) -> jax.Array:
+    def diffusion(self, t: Time, state: Vector) -> Vector:
         """Diffusion, shape (S, m)."""
 
     @abc.abstractmethod
     def noise_dim(self, state: np.ndarray) -> int:
         """Number m of Brownian motions."""
 
-    def diffusion_product(self, t: Vector, state: Vector, increment: Vector) -> jax.Array:
+    def diffusion_product(self, t: Time, state: Vector, increment: Vector) -> Vector:
         """``diffusion @ increment``; a subclass may know a cheaper way."""
         return self.diffusion(t, state) @ increment
 
-    def drift_as(self, calculus: str, t: Vector, state: Vector) -> jax.Array:
+    def drift_as(self, calculus: str, t: Time, state: Vector) -> Vector:
         """Drift in the asked calculus: Ito = Stratonovich + 1/2 sum_j (D g_j) g_j."""
         own = self.drift(t, state)
         if calculus == self.calculus or self.noise == "additive":
@@ -202,7 +216,7 @@ class OnProblem(System):
         """Labels of the problem."""
         return self.problem.coords
 
-    def observables(self, state: Vector) -> dict[str, jax.Array]:
+    def observables(self, state: Vector) -> dict[str, Vector]:
         """Observables of the problem at the state's parameters."""
         return self.problem.observables(self.project(state))
 
@@ -221,16 +235,16 @@ class WithVelocity(OnProblem):
         speed = [v._replace(name=name.format(v.name), long_name=f"velocity of {v.name}") for v in own]
         return (*own, *speed)
 
-    def lift(self, w0: Vector) -> jax.Array:
+    def lift(self, w0: Vector) -> Vector:
         """At rest."""
         return jnp.concatenate([w0, jnp.zeros_like(w0)])
 
-    def project(self, state: Vector) -> jax.Array:
+    def project(self, state: Vector) -> Vector:
         """First half of the state."""
         return state[: self.problem.size]
 
 
-def checked_problem(problem: Any) -> Problem:
+def checked_problem(problem: Problem) -> Problem:
     """Refuse anything that is not a Problem where a method expects one."""
     if not isinstance(problem, Problem):
         raise _check.fail(

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from flowdyn import _check
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 from flowdyn.plotting.ensembles import ensemble_panels, panels_of_kind, random_ladder_panels
 
 # Okabe and Ito's palette: told apart by all common kinds of colour vision
@@ -16,7 +20,7 @@ GREY = "#666666"
 SHOWN = 8  # parameters drawn in colour; the others stay grey
 
 
-def plot(ds: xr.Dataset, ax: Any = None, *, kind: str | None = None) -> Any:
+def plot(ds: xr.Dataset, ax: "Axes | None" = None, *, kind: str | None = None) -> "Figure | SubFigure":
     """Draw the figure that suits a Dataset and return it.
 
     A run: loss, gradient norm and parameters over t. An ensemble: fans (mean, quantiles, a few members, the exact law

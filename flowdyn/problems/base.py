@@ -6,7 +6,7 @@ G(w) = [grad l_i - grad L]_i / sqrt(n)  in R^{P x n},   G G^T = Cov_i(grad l_i),
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import shown_call
 from flowdyn.problems.inputs import Labels
 
-Vector = Any  # a flat numpy or JAX array; JAX traces the same code with either
+Vector = jax.Array | np.ndarray  # flat; JAX traces the same code with either
+Time = float | jax.Array | np.ndarray
 
 
 class Variable(NamedTuple):
@@ -70,10 +72,9 @@ class Problem(eqx.Module):
     @property
     def sample_count(self) -> int | None:
         """Number n of samples; None for a loss without samples."""
-        try:
-            return jax.eval_shape(self.sample_losses, jax.ShapeDtypeStruct((self.size,), jnp.float64)).shape[0]
-        except _check.ArgumentError:
+        if type(self).sample_losses is Problem.sample_losses:
             return None
+        return jax.eval_shape(self.sample_losses, jax.ShapeDtypeStruct((self.size,), jnp.float64)).shape[0]
 
     def batch_losses(self, w: Vector, index: jax.Array) -> jax.Array:
         """``sample_losses(w)[index]`` of shape (B,), at the cost of B samples where the data can be cut."""
@@ -115,7 +116,7 @@ class Problem(eqx.Module):
         factor = self.noise_factor(w)
         return factor @ factor.T
 
-    def observables(self, w: Vector) -> dict[str, jax.Array]:
+    def observables(self, w: Vector) -> dict[str, Vector]:
         """Quantities kept beside w in every Dataset."""
         value, grad = jax.value_and_grad(self.loss)(w)
         return {"loss": value, "grad_norm": jnp.linalg.norm(grad)}
@@ -124,6 +125,19 @@ class Problem(eqx.Module):
     def observable_variables(self) -> tuple[Variable, ...]:
         """Layout of :meth:`observables`."""
         return (Variable("loss", (), (), "loss L(w)"), Variable("grad_norm", (), (), "Euclidean norm of the gradient"))
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """A small problem of this class and a start (P,): what the contract tests run."""
+        raise NotImplementedError(f"{cls.__name__} has no example; define example() -> (problem, start)")
+
+    def __repr__(self) -> str:
+        return shown_call(type(self).__name__, self.numbers)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What tells this problem from others of its class, for its `repr`."""
+        return {"parameters": self.size}
 
     @property
     def size(self) -> int:

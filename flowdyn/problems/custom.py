@@ -1,14 +1,20 @@
 """Any loss that JAX can differentiate:  L(w) = loss(w)  or  loss(w, data),  w any pytree."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
 
 from flowdyn import _check
 from flowdyn.problems.base import Vector
+from flowdyn.problems.examples import generic_start
 from flowdyn.problems.pytree import PytreeProblem
+
+
+def _quartic(w: dict[str, jax.Array]) -> jax.Array:
+    """A product fitted to 1, with a penalty that makes it coercive."""
+    return 0.5 * (w["a"] ** 2 * w["b"] - 1) ** 2 + 0.1 * (w["a"] ** 4 + w["b"] ** 4)
 
 
 class CustomProblem(PytreeProblem):
@@ -52,6 +58,21 @@ class CustomProblem(PytreeProblem):
         if sample_losses is not None:
             self._check_output("sample_losses", sample_losses, 1)
             self._check_mean()
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Loss of two named parameters without samples."""
+        return cls(_quartic, {"a": 1.2, "b": 0.3}), generic_start(2)
+
+    @property
+    def sample_count(self) -> int | None:
+        """Number of `sample_losses`, where they are given."""
+        return None if self.samples is None else super().sample_count
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The loss and the number of parameters."""
+        return {"loss": self.function, **super().numbers}
 
     def _check_mean(self) -> None:
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((self.w0_like, self.data))):

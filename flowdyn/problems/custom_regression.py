@@ -1,15 +1,24 @@
 """Least squares on any predictor that JAX can differentiate:  L(w) = scale * sum_i (predict(w)_i - y_i)^2"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
-from flowdyn._tools.leaves import leaf
+from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.problems.base import Vector
+from flowdyn.problems.examples import generic_start, small_table
 from flowdyn.problems.pytree import PytreeProblem
 from flowdyn.problems.regression import Regression
+
+
+def _unit(w: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+    """A single hidden unit."""
+    return jnp.tanh(x @ w["inner"]) * w["outer"]
 
 
 class CustomRegression(Regression, PytreeProblem):
@@ -43,7 +52,9 @@ class CustomRegression(Regression, PytreeProblem):
     values: jax.Array
     factor: jax.Array
 
-    def __init__(self, predict: Callable, targets: Any, w0_like: Any, data: Any = None, scale: Any = None):
+    def __init__(
+        self, predict: Callable, targets: ArrayLike, w0_like: Any, data: Any = None, scale: Scalar | None = None
+    ):
         self._set(w0_like, data)
         self.function = predict
         self.values = leaf("targets", targets, ndim=1)
@@ -55,6 +66,18 @@ class CustomRegression(Regression, PytreeProblem):
             raise _check.ArgumentError(
                 f"`predict` must return one value per target, got shape {found} for targets of shape {(n,)}"
             )
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """One hidden unit."""
+        X, y = small_table()
+        problem = cls(_unit, 0.3 * y, {"inner": 0.2 * np.ones(4), "outer": 0.5}, data=X)
+        return problem, generic_start(problem.size)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The predictor, samples and parameters."""
+        return {"predict": self.function, "n": self.sample_count, **super().numbers}
 
     @property
     def targets(self) -> jax.Array:

@@ -6,9 +6,11 @@ w' = -2 (Xt^T r) ⊙ w,  Xt = [X, -X],  r = X theta - y;   invariant along the f
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn.problems.base import Variable, Vector, predictor_variable
+from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import TableRegression
 
 
@@ -40,6 +42,9 @@ class DiagonalNetwork(TableRegression):
     [1.0, 0.001]
     """
 
+    def __init__(self, X: ArrayLike, y: ArrayLike, labels: Labels | None = None):
+        super().__init__(X, y, labels)
+
     @property
     def scale(self) -> float:
         """1/2, as section 9.3 has it."""
@@ -59,7 +64,7 @@ class DiagonalNetwork(TableRegression):
         """``X theta``."""
         return self.X @ self.theta(w)
 
-    def observables(self, w: Vector) -> dict[str, jax.Array]:
+    def observables(self, w: Vector) -> dict[str, Vector]:
         """Loss, gradient norm and theta."""
         return super().observables(w) | {"theta": self.theta(w)}
 

@@ -1,14 +1,16 @@
 """Linear classification, section 9.4:  L(w) = sum_i l(y_i <w, x_i>),   l(m) = exp(-m)  or  log(1 + exp(-m))"""
 
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.examples import generic_start, small_table
 from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import TableProblem
 
@@ -49,11 +51,22 @@ class LinearClassifier(TableProblem):
 
     kind: str = eqx.field(static=True)
 
-    def __init__(self, X: Any, y: Any, loss: str = "exponential", labels: Labels | None = None):
+    def __init__(self, X: ArrayLike, y: ArrayLike, loss: str = "exponential", labels: Labels | None = None):
         super().__init__(X, y, labels)
         self.kind = _check.choice("loss", loss, LOSSES)
         if not isinstance(self.y, jax.core.Tracer) and not np.isin(np.asarray(self.y), (-1.0, 1.0)).all():
             raise _check.fail("y", "must hold -1 and +1 only", np.unique(np.asarray(self.y)), "map {0, 1} by 2*y - 1")
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Logistic loss; the signs of Gaussian targets are the classes."""
+        X, y = small_table()
+        return cls(X, np.sign(y), loss="logistic"), generic_start(X.shape[1])
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Samples, features and the loss."""
+        return super().numbers | {"loss": self.kind}
 
     def margins(self, w: Vector) -> jax.Array:
         """``y_i <w, x_i>`` of shape (n,)."""

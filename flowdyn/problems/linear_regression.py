@@ -8,8 +8,10 @@ The Hessian X^T X is constant, so the gradient flow and gradient descent are kno
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn.problems.base import Spectrum, Variable, Vector
+from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import TableRegression
 
 
@@ -42,6 +44,9 @@ class LinearRegression(TableRegression):
     >>> run.w.isel(t=-1).values.round(6).tolist()
     [1.0, 1.0, 0.0]
     """
+
+    def __init__(self, X: ArrayLike, y: ArrayLike, labels: Labels | None = None):
+        super().__init__(X, y, labels)
 
     @property
     def scale(self) -> float:

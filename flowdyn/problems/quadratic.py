@@ -1,16 +1,18 @@
 """Quadratic loss with a given gradient noise, section 9.5:  L(w) = 1/2 w^T A w,   Cov(gradient noise) = Sigma"""
 
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
 from flowdyn._tools.leaves import leaf
 from flowdyn.problems.base import Problem, Spectrum, Variable, Vector
+from flowdyn.problems.examples import generic_start
 from flowdyn.problems.inputs import Labels, axis_labels, same_labels
 from flowdyn.theory.moments import root
 
@@ -45,7 +47,7 @@ class Quadratic(Problem):
     factor: jax.Array | None  # symmetric root of the noise, taken once
     labels: Labels = eqx.field(static=True)
 
-    def __init__(self, A: Any, noise: Any = None, labels: Labels | None = None):
+    def __init__(self, A: ArrayLike, noise: ArrayLike | None = None, labels: Labels | None = None):
         self.A = _symmetric("A", A)
         self.noise = None if noise is None else _symmetric("noise", noise)
         self.labels = labels or axis_labels("A", A, "param")
@@ -61,6 +63,16 @@ class Quadratic(Problem):
                 if values[0] < -1e-12 * max(values[-1], 1e-300):
                     raise _check.fail("noise", "must be positive semi-definite", f"smallest eigenvalue {values[0]:.3g}")
                 self.factor = jnp.asarray(root(np.asarray(self.noise)))
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Two parameters, with a noise that does not commute with A."""
+        return cls([[2.0, 0.5], [0.5, 1.0]], noise=[[1.0, 0.2], [0.2, 0.5]]), generic_start(2)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Parameters, and whether there is a noise."""
+        return {"d": self.A.shape[0]} | ({} if self.noise is None else {"noise": self.noise})
 
     def config(self) -> dict[str, Any]:
         """A and the noise covariance."""
@@ -80,6 +92,10 @@ class Quadratic(Problem):
     def noise_factor(self, w: Vector) -> jax.Array:
         """Symmetric root of Sigma."""
         self.noise_cov(w)
+        return self._root()
+
+    def _root(self) -> jax.Array:
+        """The root taken at construction; inside a trace, where it was not, another one."""
         return self.factor if self.factor is not None else jnp.linalg.cholesky(self.noise)
 
     def noise_product(self, w: Vector, z: Vector) -> jax.Array:
@@ -89,7 +105,7 @@ class Quadratic(Problem):
     @property
     def gaussian_factor(self) -> jax.Array | None:
         """Root of Sigma."""
-        return None if self.noise is None else self.noise_factor(None)
+        return None if self.noise is None else self._root()
 
     @property
     def variables(self) -> tuple[Variable, ...]:

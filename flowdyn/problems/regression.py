@@ -5,16 +5,22 @@ grad L = 2 scale J^T r,   Gauss-Newton part of the Hessian = 2 scale J^T J,   ta
 """
 
 import abc
-from typing import Any, Self
+import os
+from typing import TYPE_CHECKING, Any, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn.problems.base import Problem, Vector
+from flowdyn.problems.examples import generic_start, small_table
 from flowdyn.problems.inputs import Labels, table
 from flowdyn.problems.tables import from_dataset, read_table
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class Regression(Problem):
@@ -36,6 +42,11 @@ class Regression(Problem):
     @abc.abstractmethod
     def predict(self, w: Vector) -> jax.Array:
         """Predictions f(w) of shape (n,)."""
+
+    @property
+    def sample_count(self) -> int:
+        """Number n of targets."""
+        return self.targets.shape[0]
 
     def residuals(self, w: Vector) -> jax.Array:
         """r(w) = f(w) - y, shape (n,)."""
@@ -89,19 +100,33 @@ class TableProblem(Problem):
     y: jax.Array
     labels: Labels = eqx.field(static=True)
 
-    def __init__(self, X: Any, y: Any, labels: Labels | None = None):
+    def __init__(self, X: ArrayLike, y: ArrayLike, labels: Labels | None = None):
         self.X, self.y, self.labels = table(X, y, labels)
 
     @classmethod
-    def from_dataset(cls, ds: Any, X: str = "X", y: str = "y", **options: Any) -> Self:
+    def from_dataset(cls, ds: "xr.Dataset", X: str = "X", y: str = "y", **options: Any) -> Self:
         """Build the problem from variables `X` (sample, feature) and `y` (sample) of an xarray Dataset."""
         return cls(*from_dataset(ds, X, y), **options)
 
     @classmethod
-    def from_file(cls, path: Any, target: str | None = None, standardize: bool = False, **options: Any) -> Self:
+    def from_file(
+        cls, path: str | os.PathLike[str], target: str | None = None, standardize: bool = False, **options: Any
+    ) -> Self:
         """Build the problem from a .csv table or a .nc file; `target` names the column y, the others are features."""
         data = read_table(path, target, standardize)
         return cls(data.X, data.y, labels=Labels({"feature": data.features}, {"target": data.target}), **options)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Six Gaussian samples of four features."""
+        problem = cls(*small_table())
+        return problem, generic_start(problem.size)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Samples and features."""
+        n, d = self.X.shape
+        return {"n": n, "d": d}
 
     def rows(self, index: jax.Array) -> Self:
         """The same problem on the samples in `index`; traced, so that a batch costs what its samples cost."""
@@ -135,7 +160,7 @@ class TableProblem(Problem):
 class TableRegression(Regression, TableProblem):
     """Squared loss on a table."""
 
-    def __init__(self, X: Any, y: Any, labels: Labels | None = None):
+    def __init__(self, X: ArrayLike, y: ArrayLike, labels: Labels | None = None):
         TableProblem.__init__(self, X, y, labels)
 
     @property

@@ -6,16 +6,18 @@ The flow decouples: u = w^2 obeys the logistic equation u' = 2 u (theta* - u).
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import leaf
 from flowdyn.problems.base import Problem, Variable, Vector, predictor_variable
+from flowdyn.problems.examples import generic_start
 from flowdyn.problems.inputs import Labels, axis_labels
 
 
@@ -45,18 +47,28 @@ class SquaredPopulation(Problem):
     theta_star: jax.Array
     labels: Labels = eqx.field(static=True)
 
-    def __init__(self, theta_star: Any, labels: Labels | None = None):
+    def __init__(self, theta_star: ArrayLike, labels: Labels | None = None):
         self.theta_star = leaf("theta_star", theta_star, ndim=1)
         self.labels = labels or axis_labels("theta_star", theta_star, "feature")
         if not isinstance(self.theta_star, jax.core.Tracer) and (np.asarray(self.theta_star) < 0).any():
             raise _check.fail("theta_star", "must not be negative (it is a square)", np.asarray(theta_star))
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Three features, one of them off the support."""
+        return cls([1.0, 0.5, 0.0]), generic_start(3)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Features."""
+        return {"d": self.theta_star.shape[0]}
 
     def loss(self, w: Vector) -> jax.Array:
         """``1/4 ||w ⊙ w - theta*||^2``."""
         w = jnp.asarray(w)
         return 0.25 * jnp.sum((w * w - self.theta_star) ** 2)
 
-    def observables(self, w: Vector) -> dict[str, jax.Array]:
+    def observables(self, w: Vector) -> dict[str, Vector]:
         """Loss, gradient norm and theta = w ⊙ w."""
         return super().observables(w) | {"theta": w * w}
 

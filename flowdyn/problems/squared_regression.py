@@ -3,11 +3,16 @@
 grad L = (1/n) sum_i <w ⊙ w - theta*, x_i> x_i ⊙ w   (9.46),  where y_i = <theta*, x_i>
 """
 
+from typing import Self
+
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn.problems.base import Variable, Vector, predictor_variable
+from flowdyn.problems.examples import generic_start, small_table
+from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import TableRegression
 
 
@@ -36,6 +41,15 @@ class SquaredRegression(TableRegression):
     2.25
     """
 
+    def __init__(self, X: ArrayLike, y: ArrayLike, labels: Labels | None = None):
+        super().__init__(X, y, labels)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Targets of one sign: the predictor is nonnegative."""
+        X, y = small_table()
+        return cls(X, np.abs(y)), generic_start(X.shape[1])
+
     @property
     def scale(self) -> float:
         """1/(4n), as (9.7) has it."""
@@ -50,7 +64,7 @@ class SquaredRegression(TableRegression):
         """``X (w ⊙ w)``."""
         return self.X @ (w * w)
 
-    def observables(self, w: Vector) -> dict[str, jax.Array]:
+    def observables(self, w: Vector) -> dict[str, Vector]:
         """Loss, gradient norm and theta = w ⊙ w."""
         return super().observables(w) | {"theta": w * w}
 

@@ -1,6 +1,7 @@
 """Results in NetCDF-4 files: written atomically and read back, loaded lazily after a scan that trusts nothing."""
 
 import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from flowdyn.results.dataset import SCHEMA
 Saved = xr.Dataset | xr.DataTree
 
 
-def save(ds: Saved, path: Any, *, overwrite: bool = False) -> Path:
+def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a result to a NetCDF-4 file, atomically, and return its path.
 
     Parameters
@@ -105,7 +106,7 @@ def _write_error(target: Path, size: int, error: Exception) -> _check.FileError:
     return _check.FileError(f"cannot write {target}: {error}")
 
 
-def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Saved:
+def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Saved:
     """Open a result lazily after scanning the file; nothing in it is ever executed.
 
     Parameters

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from flowdyn._check import FlowdynWarning
 from flowdyn._tools.progress import Report, meter
@@ -23,7 +24,7 @@ MAX_BYTES = 2 << 30
 def solve(
     system: System,
     w0: Any,
-    t: Any = None,
+    t: ArrayLike | None = None,
     *,
     steps: int | None = None,
     saves: int = 101,
@@ -34,7 +35,7 @@ def solve(
     observe: Mapping[str, Callable] | None = None,
     observe_only: bool = False,
     on_divergence: str = "raise",
-    progress: Any = None,
+    progress: bool | Callable[[float], None] | None = None,
     max_steps: int | None = None,
     max_seconds: float | None = None,
     max_bytes: int = MAX_BYTES,

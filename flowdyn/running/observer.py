@@ -14,13 +14,13 @@ from flowdyn import _check
 from flowdyn._tools.compiled import ByIdentity, bind, map_blocks, map_rows, padded
 from flowdyn.methods.systems import System
 from flowdyn.observables import Observable
-from flowdyn.problems.base import Variable
+from flowdyn.problems.base import Variable, Vector
 from flowdyn.solvers.base import Stop
 
 RESERVED = ("t", "k", "eta", "realization", "start", "status", "t_stop")
 
 
-def _own(system: System, state: jax.Array) -> dict[str, jax.Array]:
+def _own(system: System, state: jax.Array) -> dict[str, Vector]:
     return system.observables(state)
 
 

@@ -14,10 +14,11 @@ from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_
 
 
 class _Method(NamedTuple):
-    """Order of a method of diffrax, and whether it has an error estimate to adapt the step by."""
+    """Order of a method of diffrax, whether it has an error estimate to adapt steps by, and whether it is explicit."""
 
     order: int
     adapts: bool = True
+    explicit: bool = True
 
 
 METHODS = {
@@ -29,10 +30,11 @@ METHODS = {
     "Midpoint": _Method(2),
     "Ralston": _Method(2),
     "Euler": _Method(1, adapts=False),
-    "Kvaerno3": _Method(3),
-    "Kvaerno4": _Method(4),
-    "Kvaerno5": _Method(5),
+    "Kvaerno3": _Method(3, explicit=False),
+    "Kvaerno4": _Method(4, explicit=False),
+    "Kvaerno5": _Method(5, explicit=False),
 }
+STAGE_RTOL, STAGE_ATOL = 1e-12, 1e-14  # of the equations of an implicit step of fixed size
 MAX_STEPS = 100_000  # a NaN drift burns them all, one rejected step after the other
 
 
@@ -44,6 +46,17 @@ class _Program:
     adaptive: bool
     max_steps: int
     stop: tuple | None  # (traced margin, spec)
+
+
+def _stepper(program: _Program) -> Any:
+    import diffrax as dfx
+    import optimistix as optx
+
+    cls = getattr(dfx, program.method)
+    if program.adaptive or METHODS[program.method].explicit:
+        return cls()
+    # with fixed steps there are no tolerances that the equations of a step could be solved to
+    return cls(root_finder=optx.Newton(rtol=STAGE_RTOL, atol=STAGE_ATOL))
 
 
 def _integrate(system: ODESystem, program: _Program, task: tuple, y0: jax.Array) -> tuple:
@@ -61,7 +74,7 @@ def _integrate(system: ODESystem, program: _Program, task: tuple, y0: jax.Array)
         event = dfx.Event(margin, optx.Bisection(rtol=1e-12, atol=1e-14))  # type: ignore[call-arg]
     solution = dfx.diffeqsolve(
         dfx.ODETerm(lambda t, y, args: system.drift(t, y)),
-        getattr(dfx, program.method)(),
+        _stepper(program),
         t0,
         ts[-1],
         None if program.adaptive else dt,
@@ -153,7 +166,7 @@ class Diffrax(Solver):
     @property
     def is_explicit(self) -> bool:
         """Whether stiffness bounds its steps."""
-        return not self.method.startswith("Kvaerno")
+        return METHODS[self.method].explicit
 
     @property
     def support(self) -> Support:

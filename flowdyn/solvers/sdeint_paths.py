@@ -16,6 +16,7 @@ from flowdyn._tools import randomness
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.randomness import RandomInputs
 from flowdyn.methods.systems import SDESystem
+from flowdyn.problems.base import Vector
 from flowdyn.solvers.base import STATUSES, Support, Task, failure_status, is_bad
 from flowdyn.solvers.ensembles import MemberBlock
 from flowdyn.solvers.fixed_step import INTEGRATES, FixedStep
@@ -30,11 +31,11 @@ METHODS: dict[str, tuple[str, dict[str, float]]] = {
 }
 
 
-def _drift(system: SDESystem, t: jax.Array, state: jax.Array) -> jax.Array:
+def _drift(system: SDESystem, t: jax.Array, state: jax.Array) -> Vector:
     return system.drift(t, state)
 
 
-def _diffusion(system: SDESystem, t: jax.Array, state: jax.Array) -> jax.Array:
+def _diffusion(system: SDESystem, t: jax.Array, state: jax.Array) -> Vector:
     return system.diffusion(t, state)
 
 

@@ -14,6 +14,7 @@ from scipy import integrate
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
+from flowdyn.problems.base import Vector
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
 
@@ -31,7 +32,7 @@ FOREVER = 1e300  # an open-ended run that comes so far has found its rest
 PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
 
 
-def _drift(system: ODESystem, t: jax.Array, state: jax.Array) -> jax.Array:
+def _drift(system: ODESystem, t: jax.Array, state: jax.Array) -> Vector:
     return system.drift(t, state)
 
 

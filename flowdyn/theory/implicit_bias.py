@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn.theory.interpolation import _system
@@ -57,13 +58,13 @@ def _start(alpha: Any, d: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full(d, scale), np.full(d, scale)
 
 
-def q(z: Any) -> np.ndarray:
+def q(z: ArrayLike) -> np.ndarray:
     """``2 - sqrt(4 + z^2) + z arcsinh(z/2)``, without cancellation for small z."""
     z = np.asarray(z, dtype=float)
     return z * np.arcsinh(z / 2) - z * (z / (2 + np.hypot(2, z)))
 
 
-def Q_alpha(theta: Any, alpha: Any) -> float:
+def Q_alpha(theta: ArrayLike, alpha: ArrayLike) -> float:
     r"""Value of the implicit regulariser, :math:`\sum_i c_i q(\theta_i/c_i) - \theta_i \rho_i` (9.99).
 
     Parameters
@@ -90,7 +91,7 @@ def Q_alpha(theta: Any, alpha: Any) -> float:
     return float(value + np.sum(size[moving] * (np.log(size[moving] / side[moving]) - 1)))
 
 
-def Q_alpha_gradient(theta: Any, alpha: Any) -> np.ndarray:
+def Q_alpha_gradient(theta: ArrayLike, alpha: ArrayLike) -> np.ndarray:
     """``arcsinh(theta / (2c)) - log(a/b)``, shape (d,); ``log(theta / a^2)`` where b = 0, NaN where theta cannot be."""
     theta = _check.real_array("theta", theta, ndim=1)
     a, b = _start(alpha, len(theta))
@@ -99,7 +100,7 @@ def Q_alpha_gradient(theta: Any, alpha: Any) -> np.ndarray:
         return np.where((a > 0) & (b > 0), np.arcsinh(theta / (2 * a * b)) - np.log(a / b), one)
 
 
-def kkt_residual(X: Any, y: Any, theta: Any, alpha: Any) -> KKT:
+def kkt_residual(X: ArrayLike, y: ArrayLike, theta: ArrayLike, alpha: ArrayLike) -> KKT:
     """Residuals of the optimality conditions (9.129) at any theta.
 
     Examples
@@ -121,7 +122,7 @@ def kkt_residual(X: Any, y: Any, theta: Any, alpha: Any) -> KKT:
     return KKT(float(np.linalg.norm(X @ theta - y)), off)
 
 
-def q_alpha_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
+def q_alpha_minimizer(X: ArrayLike, y: ArrayLike, alpha: ArrayLike) -> QMinimizer:
     r"""Interpolant that minimises Q: where the flow of the diagonal network ends (Theorem 9.18).
 
     .. math:: \arg\min Q_\alpha(\theta) \ \text{s.t.}\ X\theta = y
@@ -164,7 +165,7 @@ def q_alpha_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
     return found._replace(dual=back @ found.dual, residual=float(np.linalg.norm(X @ found.theta - y)))
 
 
-def entropy_minimizer(X: Any, y: Any, alpha: Any) -> QMinimizer:
+def entropy_minimizer(X: ArrayLike, y: ArrayLike, alpha: ArrayLike) -> QMinimizer:
     r"""Nonnegative interpolant of least entropy: where the flow of the squared regression ends (section 9.2).
 
     .. math:: \arg\min \sum_i \theta_i \log(\theta_i / \alpha_i^2) - \theta_i \ \text{s.t.}\ X\theta = y

@@ -8,6 +8,7 @@ recovery exponent     m = min_v max_{j not in S} (X^T v)_j   s.t.  X_S^T v = 1  
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
 from flowdyn import _check
@@ -53,7 +54,7 @@ def _unit(values: np.ndarray) -> tuple[np.ndarray, float]:
     return values / size, size
 
 
-def minimum_norm(X: Any, y: Any) -> MinimumNorm:
+def minimum_norm(X: ArrayLike, y: ArrayLike) -> MinimumNorm:
     r"""Least-squares solution of minimum Euclidean norm, :math:`X^+ y` (Corollary 9.2).
 
     Parameters
@@ -77,7 +78,7 @@ def minimum_norm(X: Any, y: Any) -> MinimumNorm:
     return MinimumNorm(theta, float(np.linalg.norm(X @ theta - y)), float(off), int(kept.sum()))
 
 
-def basis_pursuit(X: Any, y: Any, *, nonnegative: bool = False) -> BasisPursuit:
+def basis_pursuit(X: ArrayLike, y: ArrayLike, *, nonnegative: bool = False) -> BasisPursuit:
     r"""Interpolant of minimum l1 norm, by a linear programme.
 
     .. math:: \min \|\theta\|_1 \ \text{s.t.}\ X\theta = y \ (\theta \ge 0)
@@ -154,7 +155,7 @@ def _certificate(X: np.ndarray, signs: np.ndarray, support: np.ndarray, one_side
     return solved.x[:n], float(solved.x[n])
 
 
-def recovery_exponent(X: Any, support: Any) -> float:
+def recovery_exponent(X: ArrayLike, support: ArrayLike) -> float:
     r"""Exponent m of the recovery rate of section 9.2: squared error ~ alpha^{4 (1 - m)} for m > 0.
 
     .. math:: m = \min_v \max_{j \notin S} (X^\top v)_j \ \text{s.t.}\ X_S^\top v = 1

@@ -5,6 +5,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 
@@ -19,7 +20,7 @@ class Isometry(NamedTuple):
     support: tuple[int, ...]
 
 
-def rip_constant(X: Any, r: int, *, samples: int = 20_000, seed: int = 0) -> Isometry:
+def rip_constant(X: ArrayLike, r: int, *, samples: int = 20_000, seed: int = 0) -> Isometry:
     r"""Restricted-isometry constant: exact by enumeration where that is possible, else a lower bound that says so.
 
     .. math:: \delta_r = \max_{|T| \le r} \big\|\tfrac1n X_T^\top X_T - I\big\|_2

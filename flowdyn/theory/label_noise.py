@@ -1,14 +1,13 @@
 """What label noise adds to the loss, section 9.5:  L + lam tr H,  lam = eta sigma^2 / (4B)  for L = 1/(2n) sum r_i^2"""
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 
 
 def label_noise_penalty(
-    H: Any, eta: float, sigma: float, batch_size: int = 1, *, scale: float = 0.5, form: str = "trace"
+    H: ArrayLike, eta: float, sigma: float, batch_size: int = 1, *, scale: float = 0.5, form: str = "trace"
 ) -> float:
     r"""Regulariser that label-noise SGD adds to the loss near interpolation.
 

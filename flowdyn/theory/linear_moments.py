@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import ArrayLike
 from scipy.sparse.linalg import LinearOperator, expm_multiply
 
 from flowdyn import _check
@@ -66,7 +67,9 @@ def _start(noise: LinearNoise, x0: Any) -> np.ndarray:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # an unstable mode ends in inf and NaN, which say so
-def linear_sgd_mean_cov(noise: LinearNoise, eta: float, share: float, x0: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
+def linear_sgd_mean_cov(
+    noise: LinearNoise, eta: float, share: float, x0: ArrayLike, k: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean (T, d) and covariance (T, d, d) of SGD after the increasing step numbers k.
 
     Parameters
@@ -103,7 +106,7 @@ def linear_sgd_mean_cov(noise: LinearNoise, eta: float, share: float, x0: Any, k
 
 
 def linear_sde_mean_cov(
-    noise: LinearNoise, eta: float, share: float, order: int, x0: Any, t: Any
+    noise: LinearNoise, eta: float, share: float, order: int, x0: ArrayLike, t: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean (T, d) and covariance (T, d, d) of the modified equation of order 1 or 2 at the increasing times t."""
     maps = _Map(noise, share)

@@ -3,9 +3,10 @@
 gbar = max_{||w|| = 1} min_i z_i . w = min { ||Z^T mu|| : mu >= 0, sum mu = 1 },    z_i = y_i x_i,   w* = Z^T mu / gbar
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linprog, nnls
 
 from flowdyn import _check
@@ -21,7 +22,7 @@ class MaxMargin(NamedTuple):
     gap: float
 
 
-def max_margin(X: Any, y: Any) -> MaxMargin:
+def max_margin(X: ArrayLike, y: ArrayLike) -> MaxMargin:
     r"""Maximum-margin direction through the origin, with its dual certificate (Theorem 9.25).
 
     .. math:: \bar\gamma = \max_{\|w\|=1} \min_i y_i \langle w, x_i \rangle
@@ -93,7 +94,7 @@ def _is_separable(Z: np.ndarray) -> bool:
     return bool((scaled @ solved.x[:d] > 1e-12).all())
 
 
-def margin_bound(norm: Any, n: int, loss: str = "exponential") -> np.ndarray:
+def margin_bound(norm: ArrayLike, n: int, loss: str = "exponential") -> np.ndarray:
     r"""Bound on the gap between the maximum margin and the smooth margin along the flow from the origin.
 
     .. math:: 0 \le \bar\gamma - \tilde\gamma(w) \le \log(n) / \|w\| \quad\text{(logistic: } \log(2^n - 1) / \|w\|)

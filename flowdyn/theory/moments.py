@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 
@@ -21,7 +22,7 @@ def _square(name: str, value: Any) -> np.ndarray:
     return matrix
 
 
-def covariance(name: str, value: Any, size: int) -> np.ndarray:
+def covariance(name: str, value: ArrayLike, size: int) -> np.ndarray:
     """Return `value` as a symmetric positive semi-definite matrix of the given size, else refuse."""
     matrix = _square(name, value)
     if matrix.shape != (size, size):
@@ -67,7 +68,14 @@ def _finite(means: list[np.ndarray], covs: list[np.ndarray]) -> tuple[np.ndarray
 
 
 def ou_mean_cov(
-    A: Any, D: Any, x0: Any, t: Any, *, cov0: Any = None, center: Any = None, force: Any = None
+    A: ArrayLike,
+    D: ArrayLike,
+    x0: ArrayLike,
+    t: ArrayLike,
+    *,
+    cov0: ArrayLike | None = None,
+    center: ArrayLike | None = None,
+    force: ArrayLike | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Mean and covariance at times t of the Ornstein-Uhlenbeck process.
 
@@ -124,7 +132,9 @@ def ou_mean_cov(
     return _finite(means, covs)
 
 
-def sgd_mean_cov(A: Any, Sigma: Any, eta: float, x0: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
+def sgd_mean_cov(
+    A: ArrayLike, Sigma: ArrayLike, eta: float, x0: ArrayLike, k: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
     r"""Mean and covariance of SGD with additive noise after k steps.
 
     .. math:: x_{k+1} = x_k - \eta (A x_k + \xi_k), \qquad \mathrm{Cov}(\xi_k) = \Sigma
@@ -173,7 +183,7 @@ def _power(M: np.ndarray, Q: np.ndarray, count: int) -> tuple[np.ndarray, np.nda
     return total, added
 
 
-def stationary_cov(A: Any, Sigma: Any, eta: float, kind: str = "sgd") -> np.ndarray:
+def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: str = "sgd") -> np.ndarray:
     r"""Stationary covariance of SGD with additive noise, or of its Ornstein-Uhlenbeck limit.
 
     .. math:: A S + S A^\top - \eta A S A^\top = \eta \Sigma \quad \text{(sgd)}, \qquad
@@ -215,7 +225,7 @@ def stationary_cov(A: Any, Sigma: Any, eta: float, kind: str = "sgd") -> np.ndar
     return scipy.linalg.solve_discrete_lyapunov(M, eta**2 * Sigma)
 
 
-def ou_autocovariance(A: Any, S: Any, tau: Any) -> np.ndarray:
+def ou_autocovariance(A: ArrayLike, S: ArrayLike, tau: ArrayLike) -> np.ndarray:
     r"""Autocovariance of the stationary process, :math:`\mathrm{Cov}(X_{t+\tau}, X_t) = e^{-A\tau} S`, shape (T, d, d).
 
     Examples

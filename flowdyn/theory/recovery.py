@@ -5,9 +5,10 @@ r"""Signal and noise on the way to a one-sparse truth, section 9.2.4:  w = r e_1
 window:  alpha^2 <= delta/2,   8 alpha^2 (d - 1) <= 1,   t <= log 2 / (8 delta);       delta = delta_2
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn.theory.isometry import rip_constant
@@ -68,7 +69,9 @@ def lemma_window(delta: float, alpha: float, d: int) -> float:
     return float(np.log(2) / (8 * delta)) if holds else 0.0
 
 
-def recovery_bounds(delta: float, alpha: float, d: int, t: Any, signal: Any, zeta_max: Any, zeta_norm: Any) -> Any:
+def recovery_bounds(
+    delta: float, alpha: float, d: int, t: ArrayLike, signal: ArrayLike, zeta_max: ArrayLike, zeta_norm: ArrayLike
+) -> RecoveryBounds:
     r"""Bounds on the decomposition of section 9.2.4 along a path of the flow, or of descent at a small step.
 
     Parameters
@@ -120,7 +123,7 @@ def _sparsity(vector: np.ndarray) -> int:
     return max(int(np.count_nonzero(vector)), 1)
 
 
-def inner_product_distortion(X: Any, v: Any, w: Any) -> Distortion:
+def inner_product_distortion(X: ArrayLike, v: ArrayLike, w: ArrayLike) -> Distortion:
     r"""Lemma 9.11 in its true form: sparse vectors keep their inner products under M = X^T X / n.
 
     .. math:: |\langle Mv, w\rangle - \langle v, w\rangle| \le \delta_{|T|}\, \|v\|\,\|w\|, \qquad T = S_v \cup S_w
@@ -149,7 +152,7 @@ def inner_product_distortion(X: Any, v: Any, w: Any) -> Distortion:
     return Distortion(value, found.delta * float(np.linalg.norm(v) * np.linalg.norm(w)), found.is_exact)
 
 
-def sup_distortion(X: Any, v: Any) -> Distortion:
+def sup_distortion(X: ArrayLike, v: ArrayLike) -> Distortion:
     r"""Corollary 9.12 in its true form: M = X^T X / n moves no entry of an r-sparse vector by much.
 
     .. math:: \|Mv - v\|_\infty \le \delta_{r+1} \|v\|_2

@@ -1,0 +1,88 @@
+# made by `python -m flowdyn._tools.stubs` from the registry of this package
+
+from flowdyn import comparison as comparison
+from flowdyn import methods as methods
+from flowdyn import observables as observables
+from flowdyn import problems as problems
+from flowdyn import schedules as schedules
+from flowdyn import solvers as solvers
+from flowdyn import theory as theory
+from flowdyn._check import ArgumentError as ArgumentError
+from flowdyn._check import FileError as FileError
+from flowdyn._check import FlowdynError as FlowdynError
+from flowdyn._check import FlowdynWarning as FlowdynWarning
+from flowdyn._check import RunError as RunError
+from flowdyn.convergence.eta_limits import eta_limit as eta_limit
+from flowdyn.convergence.prediction import fast_forward as fast_forward
+from flowdyn.methods.diagonal import DualFlow as DualFlow
+from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
+from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
+from flowdyn.methods.gradient_descent import ModifiedFlow as ModifiedFlow
+from flowdyn.methods.heavy_ball import HeavyBall as HeavyBall
+from flowdyn.methods.heavy_ball import HeavyBallFlow as HeavyBallFlow
+from flowdyn.methods.kernel import KernelFlow as KernelFlow
+from flowdyn.methods.label_noise import LabelNoiseEquation as LabelNoiseEquation
+from flowdyn.methods.label_noise import LabelNoiseSGD as LabelNoiseSGD
+from flowdyn.methods.label_noise_flow import LabelNoiseFlow as LabelNoiseFlow
+from flowdyn.methods.modified_equation import StochasticModifiedEquation as StochasticModifiedEquation
+from flowdyn.methods.nesterov import Nesterov as Nesterov
+from flowdyn.methods.nesterov import NesterovFlow as NesterovFlow
+from flowdyn.methods.normalized import NormalizedFlow as NormalizedFlow
+from flowdyn.methods.normalized import NormalizedGradientDescent as NormalizedGradientDescent
+from flowdyn.methods.ode import ODE as ODE
+from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
+from flowdyn.methods.ornstein_uhlenbeck import linearize as linearize
+from flowdyn.methods.sde import SDE as SDE
+from flowdyn.methods.sgd import SGD as SGD
+from flowdyn.methods.svag import SVAG as SVAG
+from flowdyn.plotting.figures import plot as plot
+from flowdyn.results.storage import load as load
+from flowdyn.results.storage import save as save
+from flowdyn.running.integration import solve as solve
+from flowdyn.running.rebuilding import rebuild as rebuild
+
+MODULES: tuple[str, ...]
+__version__: str
+REGISTRY: dict[str, str]
+__all__ = [
+    "ArgumentError",
+    "DualFlow",
+    "FileError",
+    "FlowdynError",
+    "FlowdynWarning",
+    "GradientDescent",
+    "GradientFlow",
+    "HeavyBall",
+    "HeavyBallFlow",
+    "KernelFlow",
+    "LabelNoiseEquation",
+    "LabelNoiseFlow",
+    "LabelNoiseSGD",
+    "ModifiedFlow",
+    "Nesterov",
+    "NesterovFlow",
+    "NormalizedFlow",
+    "NormalizedGradientDescent",
+    "ODE",
+    "OrnsteinUhlenbeck",
+    "RunError",
+    "SDE",
+    "SGD",
+    "SVAG",
+    "StochasticModifiedEquation",
+    "comparison",
+    "eta_limit",
+    "fast_forward",
+    "linearize",
+    "load",
+    "methods",
+    "observables",
+    "plot",
+    "problems",
+    "rebuild",
+    "save",
+    "schedules",
+    "solve",
+    "solvers",
+    "theory",
+]

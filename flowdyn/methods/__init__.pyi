@@ -1,0 +1,46 @@
+# made by `python -m flowdyn._tools.stubs` from the registry of this package
+
+from flowdyn.methods.diagonal import DualFlow as DualFlow
+from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
+from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
+from flowdyn.methods.gradient_descent import ModifiedFlow as ModifiedFlow
+from flowdyn.methods.heavy_ball import HeavyBall as HeavyBall
+from flowdyn.methods.heavy_ball import HeavyBallFlow as HeavyBallFlow
+from flowdyn.methods.kernel import KernelFlow as KernelFlow
+from flowdyn.methods.label_noise import LabelNoiseEquation as LabelNoiseEquation
+from flowdyn.methods.label_noise import LabelNoiseSGD as LabelNoiseSGD
+from flowdyn.methods.label_noise_flow import LabelNoiseFlow as LabelNoiseFlow
+from flowdyn.methods.modified_equation import StochasticModifiedEquation as StochasticModifiedEquation
+from flowdyn.methods.nesterov import Nesterov as Nesterov
+from flowdyn.methods.nesterov import NesterovFlow as NesterovFlow
+from flowdyn.methods.normalized import NormalizedFlow as NormalizedFlow
+from flowdyn.methods.normalized import NormalizedGradientDescent as NormalizedGradientDescent
+from flowdyn.methods.ode import ODE as ODE
+from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
+from flowdyn.methods.sde import SDE as SDE
+from flowdyn.methods.sgd import SGD as SGD
+from flowdyn.methods.svag import SVAG as SVAG
+
+REGISTRY: dict[str, str]
+__all__ = [
+    "DualFlow",
+    "GradientDescent",
+    "GradientFlow",
+    "HeavyBall",
+    "HeavyBallFlow",
+    "KernelFlow",
+    "LabelNoiseEquation",
+    "LabelNoiseFlow",
+    "LabelNoiseSGD",
+    "ModifiedFlow",
+    "Nesterov",
+    "NesterovFlow",
+    "NormalizedFlow",
+    "NormalizedGradientDescent",
+    "ODE",
+    "OrnsteinUhlenbeck",
+    "SDE",
+    "SGD",
+    "SVAG",
+    "StochasticModifiedEquation",
+]
