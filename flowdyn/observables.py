@@ -31,7 +31,7 @@ __all__ = ["Observable", "invariant", "kernel_distance", "margins", "sharpness",
 
 ITERATIONS = 100
 CONVERGED = 0.02  # residual over eigenvalue of a Ritz pair; the eigenvalue's own error goes with its square
-DENSE = 200  # below this many parameters the whole Hessian is cheaper than an iteration of products
+WHOLE_HESSIAN_UP_TO = 200  # below this many parameters the whole Hessian is cheaper than an iteration of products
 
 
 class Observable:
@@ -61,7 +61,7 @@ class Observable:
         return Variable(name, self.dims, value.shape, self.long_name)
 
 
-def _kind(problem: Any, kind: type) -> Any:
+def _require(problem: Any, kind: type) -> Any:
     if not isinstance(problem, kind):
         raise _check.fail("problem", f"must be a {kind.__name__}", type(problem).__name__)
     return problem
@@ -98,7 +98,7 @@ def signal_noise(problem: SquaredRegression, coordinate: int = 0) -> dict[str, O
     >>> bool(run.signal[-1] > 0.8)
     True
     """
-    X = _kind(problem, SquaredRegression).X
+    X = _require(problem, SquaredRegression).X
     d = X.shape[1]
     if _check.integer("coordinate", coordinate, minimum=0) >= d:
         raise _check.fail("coordinate", f"must be below the number of features {d}", coordinate)
@@ -153,7 +153,7 @@ def margins(problem: LinearClassifier) -> dict[str, Observable]:
     >>> bool(run.smooth_margin[-1] <= run.margin[-1])
     True
     """
-    _kind(problem, LinearClassifier)
+    _require(problem, LinearClassifier)
 
     return {
         "norm": Observable(jnp.linalg.norm, "Euclidean norm of w"),
@@ -164,7 +164,7 @@ def margins(problem: LinearClassifier) -> dict[str, Observable]:
 
 def invariant(problem: DiagonalNetwork) -> dict[str, Observable]:
     """``w+ ⊙ w-`` of a diagonal network, which its flow conserves (9.114)."""
-    _kind(problem, DiagonalNetwork)
+    _require(problem, DiagonalNetwork)
 
     def product(w: Vector) -> jax.Array:
         w_plus, w_minus = jnp.split(w, 2)
@@ -186,7 +186,7 @@ def span_residual(problem: LinearRegression | LinearClassifier) -> dict[str, Obs
 
 def kernel_distance(problem: Regression, w0: Any) -> dict[str, Observable]:
     """Relative distance of the tangent kernel from the one at w0: 0 in the kernel regime (Remark 9.21)."""
-    start = jnp.asarray(_kind(problem, Regression).ravel(w0))
+    start = jnp.asarray(_require(problem, Regression).ravel(w0))
     if not float(jnp.linalg.norm(problem.tangent_kernel(start))) > 0:
         raise _check.fail("w0", "must have a tangent kernel that is not zero", w0, "distances are relative to it")
     text = "relative distance of the tangent kernel from that of the start"
@@ -216,11 +216,11 @@ def sharpness(problem: Problem, eta: float | None = None) -> dict[str, Observabl
     >>> float(run.sharpness_eta[-1].round(9))
     1.5
     """
-    _kind(problem, Problem)
+    _require(problem, Problem)
 
     def largest(w: Vector) -> jax.Array:
         size = w.shape[0]
-        if size <= DENSE:
+        if size <= WHOLE_HESSIAN_UP_TO:
             return jnp.linalg.eigvalsh(problem.hessian(w))[-1]
         # a symmetric start would miss an antisymmetric direction: a fixed random one is orthogonal to none
         first = jax.random.normal(jax.random.key(0), (size, 2))

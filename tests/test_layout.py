@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,12 @@ def place(path):
 
 
 def imports(path):
-    """Every module that a file imports, lazily or not, and every name that might be one."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    """Every module that a file imports when it runs, lazily or not, and every name that might be one."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []  # for annotations only
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -128,3 +133,13 @@ def test_a_cheap_import():
     for name in ("problems", "methods", "solvers", "theory"):
         package = importlib.import_module(f"flowdyn.{name}")
         assert dir(package) == sorted(package.REGISTRY)
+
+
+def test_the_page_shows_the_same_levels_and_every_place():
+    page = (SOURCE.parent / "docs" / "architecture.md").read_text()
+    block = page[page.index("    _check  <") : page.index("No file imports both")]
+    assert [[name.strip() for name in level.split(",")] for level in block.split("<")] == LEVELS
+    shown = set(re.findall(r"^\| `(\w+)(?:/|\.py)`", page, re.MULTILINE))
+    assert shown == set(HEIGHT)
+    for path in re.findall(r"`((?:\w+/)+\w+\.py)`", page):
+        assert (SOURCE / path).is_file() or (SOURCE.parent / path).is_file(), path

@@ -8,7 +8,7 @@ PROGRAM = "flowdyn"
 RELATIVE_ERROR = 0.15  # standard error over gap of a sampled rung: half a minute on the embedded problem
 
 
-def _numbers(text: str) -> list[float]:
+def _number_list(text: str) -> list[float]:
     try:
         return [float(part) for part in text.replace(",", " ").split()]
     except ValueError:
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_problem(ladder)
     ladder.add_argument("--method", default="GradientDescent", help="GradientDescent (default), SGD, ...")
     add_method(ladder)
-    ladder.add_argument("--etas", type=_numbers, help="step sizes, e.g. 0.04,0.02,0.01 (default: six halvings)")
+    ladder.add_argument("--etas", type=_number_list, help="step sizes, e.g. 0.04,0.02,0.01 (default: six halvings)")
     ladder.add_argument(
         "--order", type=int, help="order of the limit: 0 the flow, p its modified flow or equation (default 0; SGD: 1)"
     )

@@ -37,13 +37,13 @@ def strong_gaps(ladder: Ladder, budget: int | None) -> tuple[list[Gap], list[np.
     gaps, curves = [], []
     for rung, limit in zip(ladder.rungs, ladder.limits, strict=True):
         if isinstance(limit, ODESystem):
-            path = _paths(ladder, rung, None, members)
+            path = _member_paths(ladder, rung, None, members)
             near = nearer = flow_states(limit, ladder.start, ladder.times)[None]
         else:
-            path = _paths(ladder, rung, solver_on_path(rung, ladder.start, cell), members)
+            path = _member_paths(ladder, rung, solver_on_path(rung, ladder.start, cell), members)
             # shared noise is additive: the solver of highest order solves the drift better than the noise asks for
             nearer, near = (
-                _paths(ladder, limit, solver_on_path(limit, ladder.start, cell, cell * factor), members)
+                _member_paths(ladder, limit, solver_on_path(limit, ladder.start, cell, cell * factor), members)
                 for factor in (1, 2)
             )
         squares = np.sum((path - nearer) ** 2, axis=-1)
@@ -57,7 +57,7 @@ def strong_gaps(ladder: Ladder, budget: int | None) -> tuple[list[Gap], list[np.
     return gaps, curves
 
 
-def _paths(ladder: Ladder, system: Any, solver: Solver | None, members: int) -> np.ndarray:
+def _member_paths(ladder: Ladder, system: Any, solver: Solver | None, members: int) -> np.ndarray:
     """Flat parameters (N, T, P) of the members."""
     run = solve(
         system, ladder.start, ladder.times, solver=solver, realizations=members, seed=ladder.seed, progress=False

@@ -51,7 +51,7 @@ def named_functions(method: Any, observable: Any) -> dict[str, Callable | None]:
     return given
 
 
-def _value(function: Callable | None, problem: Any, w: Any) -> jax.Array:
+def _scalar(function: Callable | None, problem: Any, w: Any) -> jax.Array:
     """``g(w)`` as one number."""
     if function is None:
         return problem.loss(w)
@@ -68,7 +68,7 @@ class WeakGaps:
         self.ladder, self.relative_error = ladder, relative_error
         self.budget, self.exact = budget or BUDGET, budget is None
         # equal, and compiled once, where the user's functions are the same objects
-        kernels = [ByIdentity(function, kernel=_value) for function in functions.values()]
+        kernels = [ByIdentity(function, kernel=_scalar) for function in functions.values()]
         self.controlled = controlled(kernels)
         self.functions = [functools.partial(kernel, problem) for kernel in kernels]
         self.quadratic = _quadratic_parts(self.functions, len(ladder.start))

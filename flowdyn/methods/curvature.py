@@ -8,7 +8,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from flowdyn._tools.compiled import bind
 from flowdyn.problems.base import Problem, Vector
 
-DENSE = 32  # below this many parameters the whole Hessian is cheaper than Lanczos
+MATRIX_UP_TO = 32  # below this many parameters the whole Hessian is cheaper than Lanczos
 
 
 def _hessian(problem: Problem, w: Vector) -> jax.Array:
@@ -24,7 +24,7 @@ def largest_curvature(problem: Problem, w: np.ndarray) -> float:
     spectrum = problem.spectrum()
     if spectrum is not None:
         return float(spectrum.eigenvalues.max(initial=0.0))
-    if len(w) <= DENSE:
+    if len(w) <= MATRIX_UP_TO:
         matrix = np.asarray(bind(_hessian, problem)(w))
         return float(eigvalsh(matrix)[-1]) if np.isfinite(matrix).all() else 0.0
     product = bind(_hvp, problem)

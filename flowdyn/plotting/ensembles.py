@@ -14,7 +14,7 @@ CLOUD = 2000  # members drawn as dots
 
 def ensemble_panels(ds: xr.Dataset) -> list[Callable]:
     """Fans of the one or two parameters that spread most, then the histogram or the plane at the end."""
-    columns = _columns(ds)
+    columns = _scalars(ds)
     if not columns:  # observables alone were kept
         names = [str(n) for n, v in ds.data_vars.items() if v.dims == ("realization", "t")]
         return [_fan(name, None) for name in names[:3]]
@@ -35,7 +35,7 @@ def _spread(values: np.ndarray) -> float:
 def panels_of_kind(kind: str, ds: xr.Dataset) -> list[Callable]:
     """The panels that a user named: fan, histogram or ellipse."""
     own = ensemble_panels(ds)
-    columns = _columns(ds)
+    columns = _scalars(ds)
     if kind == "histogram":
         return [_histogram(*column) for column in columns[:3]]
     if kind == "ellipse":
@@ -43,7 +43,7 @@ def panels_of_kind(kind: str, ds: xr.Dataset) -> list[Callable]:
     return own[:-1] if columns else own
 
 
-def _columns(ds: xr.Dataset) -> list[tuple[str, int | None]]:
+def _scalars(ds: xr.Dataset) -> list[tuple[str, int | None]]:
     """Every scalar parameter of an ensemble, as (variable, flat index)."""
     out: list[tuple[str, int | None]] = []
     for name in str(ds.attrs.get("flowdyn_parameters", "")).split():

@@ -53,11 +53,11 @@ def _object(module: Any, arrays: Arrays) -> dict[str, Any]:
             spec[key] = _skeleton(value)
             continue
         dims, long_name = declared.get(key, (None, f"{key} of {name}"))
-        spec[key] = _value(value, key, dims, long_name, arrays)
+        spec[key] = _encoded(value, key, dims, long_name, arrays)
     return {"class": name, "args": spec}
 
 
-def _value(value: Any, name: str, dims: tuple[str, ...] | None, long_name: str, arrays: Arrays) -> Any:
+def _encoded(value: Any, name: str, dims: tuple[str, ...] | None, long_name: str, arrays: Arrays) -> Any:
     if isinstance(value, schedules.Constant):
         return float(value.eta)
     if isinstance(value, Problem | System | schedules.Schedule):
@@ -65,9 +65,9 @@ def _value(value: Any, name: str, dims: tuple[str, ...] | None, long_name: str, 
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"dict": {k: _value(v, f"{name}_{k}", None, f"{long_name}, {k}", arrays) for k, v in value.items()}}
+        return {"dict": {k: _encoded(v, f"{name}_{k}", None, f"{long_name}, {k}", arrays) for k, v in value.items()}}
     if type(value) in (list, tuple):
-        parts = [_value(v, f"{name}_{i}", None, f"{long_name}, entry {i}", arrays) for i, v in enumerate(value)]
+        parts = [_encoded(v, f"{name}_{i}", None, f"{long_name}, entry {i}", arrays) for i, v in enumerate(value)]
         return {type(value).__name__: parts}
     if hasattr(value, "__array__"):
         array = np.asarray(value)

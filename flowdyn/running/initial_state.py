@@ -55,7 +55,7 @@ def _restart(system: System, piece: Any) -> Start:
     variables = system.layout(size)
     found, t, k = restart(piece, variables, len(own))
     if "realization" in piece.dims:
-        states = _members(system, found, variables, own)
+        states = _member_states(system, found, variables, own)
     elif len(found) == len(variables):
         states = np.concatenate([np.ravel(found[v.name]) for v in variables])
     else:
@@ -82,7 +82,7 @@ def _entries(piece: Any) -> int:
     return sum(int(v.size) for v in piece[["w"]].values()) // members
 
 
-def _members(system: System, found: dict, variables: Any, own: Any) -> np.ndarray:
+def _member_states(system: System, found: dict, variables: Any, own: Any) -> np.ndarray:
     if not system.is_random:
         raise _check.fail("w0", "must hold one member for a deterministic system", "dim realization", "select one")
     full = variables if len(found) == len(variables) else own

@@ -17,7 +17,7 @@ from flowdyn.observables import Observable
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.solvers.base import Stop
 
-RESERVED = ("t", "k", "eta", "realization", "start", "status", "t_stop")
+TAKEN = ("t", "k", "eta", "realization", "start", "status", "t_stop")
 
 
 def _own(system: System, state: jax.Array) -> dict[str, Vector]:
@@ -59,7 +59,7 @@ class Observer:
         # a member's observables are the same bits in an ensemble of any size
         self.map = map_blocks if system.is_random else map_rows
         own = system.observable_variables
-        taken = {v.name for v in (*own, *system.layout(state0.size))} | set(RESERVED)
+        taken = {v.name for v in (*own, *system.layout(state0.size))} | set(TAKEN)
         for name, function in self.functions.items():
             if not isinstance(name, str) or not name.isidentifier():
                 raise _check.fail("observe", "must map names (letters, digits, underscore) to functions", name)

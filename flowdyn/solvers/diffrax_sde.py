@@ -26,18 +26,18 @@ METHODS = {
     "Heun": ("stratonovich", ("additive", "diagonal", "general")),
     "ItoMilstein": ("ito", ("additive", "diagonal")),
 }
-BLOCK = 32  # members that run together
+MEMBERS_TOGETHER = 32  # members that run together
 MAX_STEPS = 100_000
 
 
-class _Program(NamedTuple):
+class _PathProgram(NamedTuple):
     method: str
     adaptive: bool
     m: int
     max_steps: int
 
 
-def _path(system: SDESystem, program: _Program, numbers: tuple, y0: jax.Array, key: jax.Array) -> tuple:
+def _path(system: SDESystem, program: _PathProgram, numbers: tuple, y0: jax.Array, key: jax.Array) -> tuple:
     import diffrax as dfx
 
     t0, ts, steps, rtol, atol, tol = numbers
@@ -71,7 +71,7 @@ def _path(system: SDESystem, program: _Program, numbers: tuple, y0: jax.Array, k
 
 
 def _paths(
-    system: SDESystem, program: _Program, numbers: tuple, states: jax.Array, seed: jax.Array, members: jax.Array
+    system: SDESystem, program: _PathProgram, numbers: tuple, states: jax.Array, seed: jax.Array, members: jax.Array
 ) -> tuple:
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(members)
     return jax.vmap(lambda y0, key: _path(system, program, numbers, y0, key))(states, keys)
@@ -144,7 +144,7 @@ class DiffraxSDE(Solver):
         steps = self._steps(task.t0, ts)
         span = np.diff(steps if self.dt is not None else ts, prepend=task.t0 if self.dt is None else steps[0] - 1)
         tol = float(span[span > 0].min()) * (0.5 if self.dt is not None else 2.0**-14)
-        program = _Program(
+        program = _PathProgram(
             self.method,
             self.dt is None,
             task.system.noise_dim(task.state0),
@@ -152,11 +152,14 @@ class DiffraxSDE(Solver):
         )
         numbers = (task.t0, ts, steps, self.rtol or 0.0, self.atol or 0.0, tol)
         call = bind(_paths, task.system, program)
-        for first in range(0, task.members, BLOCK):
-            count = min(BLOCK, task.members - first)
-            starts = np.tile(task.state0, (BLOCK, 1)) if task.states0 is None else _padded(task.states0[first:])
+        for first in range(0, task.members, MEMBERS_TOGETHER):
+            count = min(MEMBERS_TOGETHER, task.members - first)
+            starts = (
+                np.tile(task.state0, (MEMBERS_TOGETHER, 1)) if task.states0 is None else _padded(task.states0[first:])
+            )
             rows, exhausted, _ = (
-                np.asarray(part) for part in call(numbers, starts, task.seed, np.arange(first, first + BLOCK))
+                np.asarray(part)
+                for part in call(numbers, starts, task.seed, np.arange(first, first + MEMBERS_TOGETHER))
             )
             yield self._block(task, first, rows[:count], exhausted[:count], starts[:count])
             task.progress((first + count) / task.members)
@@ -186,4 +189,4 @@ class DiffraxSDE(Solver):
 
 
 def _padded(states: np.ndarray) -> np.ndarray:
-    return states[np.minimum(np.arange(BLOCK), len(states) - 1)]
+    return states[np.minimum(np.arange(MEMBERS_TOGETHER), len(states) - 1)]

@@ -58,7 +58,7 @@ def _badness(system: Any, spec: tuple, state: jax.Array, limits: jax.Array) -> j
     return jnp.where(jnp.max(jnp.abs(state)) <= HUGE, -1.0, 1.0)
 
 
-def _advance(
+def _advance_members(
     system: Any,
     program: StepProgram,
     epoch: int,
@@ -152,7 +152,7 @@ class _Drive:
     def calls(self, first: int, program: StepProgram) -> Iterator[tuple[np.ndarray, np.ndarray, tuple]]:
         """Run one block; yield the saves reached, their rows and the carry after each call."""
         members, carry = self.start(first, program.stop)
-        call = bind(_advance, self.task.system, program, self.epoch)
+        call = bind(_advance_members, self.task.system, program, self.epoch)
         segment, step = 0, int(self.segments.first[0])
         while segment < len(self.segments.last) and step <= self.end:
             stretch = next_stretch(self.segments, segment, step, min(self.piece, self.end - step), self.rows)

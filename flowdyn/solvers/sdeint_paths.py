@@ -16,7 +16,7 @@ from flowdyn._tools import randomness
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.randomness import RandomInputs
 from flowdyn.methods.systems import SDESystem
-from flowdyn.problems.base import Vector
+from flowdyn.solvers import kernels
 from flowdyn.solvers.base import STATUSES, Support, Task, failure_status, is_bad
 from flowdyn.solvers.ensembles import MemberBlock
 from flowdyn.solvers.fixed_step import INTEGRATES, FixedStep
@@ -29,14 +29,6 @@ METHODS: dict[str, tuple[str, dict[str, float]]] = {
     "stratHeun": ("stratonovich", {"additive": 1.0, "diagonal": 1.0, "general": 0.5}),
     "stratSRS2": ("stratonovich", {"additive": 1.0, "diagonal": 1.0, "general": 0.5}),
 }
-
-
-def _drift(system: SDESystem, t: jax.Array, state: jax.Array) -> Vector:
-    return system.drift(t, state)
-
-
-def _diffusion(system: SDESystem, t: jax.Array, state: jax.Array) -> Vector:
-    return system.diffusion(t, state)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +129,7 @@ class Sdeint(FixedStep):
         import sdeint
 
         first, last, t, h = segment
-        increments = np.sqrt(h) * _numbers(task.seed, member, first, last, m, refine)
+        increments = np.sqrt(h) * _increments(task.seed, member, first, last, m, refine)
         grid = t + h * np.arange(last - first + 1)
         options: dict[str, Any] = {"dW": increments}
         if self.method != "stratHeun":
@@ -154,7 +146,7 @@ class Sdeint(FixedStep):
 def _functions(system: SDESystem, state0: np.ndarray) -> tuple[Callable, Callable]:
     """Drift and diffusion as sdeint calls them, f(x, t) and G(x, t) of shape (S, m)."""
     if system.is_traceable(state0):
-        drift, diffusion = bind(_drift, system), bind(_diffusion, system)
+        drift, diffusion = bind(kernels.drift, system), bind(kernels.diffusion, system)
     else:
         drift, diffusion = system.drift, system.diffusion
     return (
@@ -171,7 +163,7 @@ def _cells(keys: jax.Array, member: jax.Array, steps: jax.Array, m: int, refine:
 _compiled = jax.jit(_cells, static_argnums=(3, 4))
 
 
-def _numbers(seed: int, member: int, first: int, last: int, m: int, refine: int) -> np.ndarray:
+def _increments(seed: int, member: int, first: int, last: int, m: int, refine: int) -> np.ndarray:
     """Normals (last - first, m) of one member, the same that EulerMaruyama draws."""
     count = last - first
     padded = max(16, 1 << (count - 1).bit_length())

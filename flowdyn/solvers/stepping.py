@@ -7,14 +7,13 @@ for on the dense output), step and time budgets, progress. The Jacobian is exact
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from scipy import integrate
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
-from flowdyn.problems.base import Vector
+from flowdyn.solvers import kernels
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
 
@@ -30,14 +29,6 @@ IMPLICIT = ("LSODA", "Radau", "BDF")
 MAX_STEPS = 200_000
 FOREVER = 1e300  # an open-ended run that comes so far has found its rest
 PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
-
-
-def _drift(system: ODESystem, t: jax.Array, state: jax.Array) -> Vector:
-    return system.drift(t, state)
-
-
-def _jacobian(system: ODESystem, t: jax.Array, state: jax.Array) -> jax.Array:
-    return jax.jacfwd(lambda y: system.drift(t, y))(state)
 
 
 class _GiveUpError(Exception):
@@ -71,7 +62,7 @@ class Drive:
         system, task = self.task.system, self.task
         assert isinstance(system, ODESystem)
         traceable = system.is_traceable(task.state0)
-        compiled = bind(_drift, system) if traceable else system.drift
+        compiled = bind(kernels.drift, system) if traceable else system.drift
 
         def fun(t: float, y: np.ndarray) -> np.ndarray:
             value = np.asarray(compiled(t, y), dtype=float)
@@ -86,7 +77,7 @@ class Drive:
 
         if not traceable or self.options.method not in IMPLICIT:
             return fun, None
-        jacobian = bind(_jacobian, system)
+        jacobian = bind(kernels.jacobian, system)
         return fun, lambda t, y: np.asarray(jacobian(t, y))
 
     def stepper(self) -> integrate.OdeSolver:

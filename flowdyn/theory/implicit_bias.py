@@ -44,7 +44,7 @@ def _check_scale(sizes: np.ndarray, alpha: Any) -> None:
         raise _check.fail("alpha", rule, alpha)
 
 
-def _start(alpha: Any, d: int) -> tuple[np.ndarray, np.ndarray]:
+def _halves(alpha: Any, d: int) -> tuple[np.ndarray, np.ndarray]:
     """Vectors a and b from a scale, or from a pair of vectors."""
     if isinstance(alpha, tuple | list) and len(alpha) == 2:
         a, b = (np.abs(_check.real_array("alpha", part, shape=(d,))) for part in alpha)
@@ -81,7 +81,7 @@ def Q_alpha(theta: ArrayLike, alpha: ArrayLike) -> float:
     0.2451438476
     """
     theta = _check.real_array("theta", theta, ndim=1)
-    a, b = _start(alpha, len(theta))
+    a, b = _halves(alpha, len(theta))
     both, sign = (a > 0) & (b > 0), np.where(a > 0, 1.0, -1.0)
     c, side, size = (a * b)[both], np.maximum(a, b)[~both] ** 2, (sign * theta)[~both]
     if (size < 0).any() or (size[side == 0] != 0).any():
@@ -94,7 +94,7 @@ def Q_alpha(theta: ArrayLike, alpha: ArrayLike) -> float:
 def Q_alpha_gradient(theta: ArrayLike, alpha: ArrayLike) -> np.ndarray:
     """``arcsinh(theta / (2c)) - log(a/b)``, shape (d,); ``log(theta / a^2)`` where b = 0, NaN where theta cannot be."""
     theta = _check.real_array("theta", theta, ndim=1)
-    a, b = _start(alpha, len(theta))
+    a, b = _halves(alpha, len(theta))
     with np.errstate(divide="ignore", invalid="ignore"):
         one = np.where(a > 0, np.log(theta / a**2), -np.log(-theta / b**2))
         return np.where((a > 0) & (b > 0), np.arcsinh(theta / (2 * a * b)) - np.log(a / b), one)
@@ -112,7 +112,7 @@ def kkt_residual(X: ArrayLike, y: ArrayLike, theta: ArrayLike, alpha: ArrayLike)
     """
     X, y = _system(X, y)
     theta = _check.real_array("theta", theta, shape=(X.shape[1],))
-    a, b = _start(alpha, len(theta))
+    a, b = _halves(alpha, len(theta))
     moving = (a > 0) | (b > 0)  # a coordinate whose weights are both 0 stays at 0, whatever the gradient there
     gradient, A = Q_alpha_gradient(theta, alpha)[moving], X[:, moving]
     if not np.isfinite(gradient).all() or theta[~moving].any():
@@ -149,7 +149,7 @@ def q_alpha_minimizer(X: ArrayLike, y: ArrayLike, alpha: ArrayLike) -> QMinimize
     [1.0, 0.001]
     """
     X, y = _system(X, y)
-    a, b = _start(alpha, X.shape[1])
+    a, b = _halves(alpha, X.shape[1])
     c = a * b
     rho = np.log(np.where(c > 0, a, 1.0) / np.where(c > 0, b, 1.0))
 

@@ -48,7 +48,7 @@ def _system(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     return matrix, target
 
 
-def _unit(values: np.ndarray) -> tuple[np.ndarray, float]:
+def _scaled_to_one(values: np.ndarray) -> tuple[np.ndarray, float]:
     """The same numbers with largest size 1, and that size: the tolerances of a linear programme are absolute."""
     size = float(np.abs(values).max()) or 1.0
     return values / size, size
@@ -104,7 +104,7 @@ def basis_pursuit(X: ArrayLike, y: ArrayLike, *, nonnegative: bool = False) -> B
     >>> found.theta.round(12).tolist(), found.is_unique
     ([0.0, 2.0], True)
     """
-    (X, size_X), (y, size_y) = map(_unit, _system(X, y))
+    (X, size_X), (y, size_y) = map(_scaled_to_one, _system(X, y))
     d = X.shape[1]
     A = X if nonnegative else np.hstack([X, -X])
     solved = linprog(np.ones(A.shape[1]), A_eq=A, b_eq=y, bounds=(0, None), method="highs")
@@ -185,4 +185,4 @@ def recovery_exponent(X: ArrayLike, support: ArrayLike) -> float:
         raise _check.fail("support", "must be a proper part of the columns of `X`", support)
     if np.linalg.matrix_rank(X[:, inside]) < inside.sum():
         raise _check.fail("support", "must have independent columns of `X`", support)
-    return _certificate(_unit(X)[0], np.ones(X.shape[1]), inside, True)[1]
+    return _certificate(_scaled_to_one(X)[0], np.ones(X.shape[1]), inside, True)[1]

@@ -16,7 +16,7 @@ from scipy.sparse.linalg import LinearOperator, expm_multiply
 
 from flowdyn import _check
 
-DENSE = 26  # up to this d + 1 the map on matrices is exponentiated as one matrix of size (d + 1)^2
+KRONECKER_UP_TO = 26  # up to this d + 1 the map on matrices is exponentiated as one matrix of size (d + 1)^2
 
 
 class LinearNoise(NamedTuple):
@@ -61,7 +61,7 @@ def _unpack(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, (cov + cov.T) / 2
 
 
-def _start(noise: LinearNoise, x0: Any) -> np.ndarray:
+def _augmented_start(noise: LinearNoise, x0: Any) -> np.ndarray:
     z = np.concatenate([[1.0], _check.real_array("x0", np.atleast_1d(x0), shape=noise.b.shape)])
     return np.outer(z, z)
 
@@ -87,10 +87,10 @@ def linear_sgd_mean_cov(
     """
     maps = _Map(noise, share)
     T = np.eye(len(maps.F)) - eta * maps.F
-    M, now, rows = _start(noise, x0), 0, []
+    M, now, rows = _augmented_start(noise, x0), 0, []
     steps = _check.counts("k", k)
     p = len(maps.F)
-    dense = p <= DENSE and len(steps) and steps[-1] > p * p
+    dense = p <= KRONECKER_UP_TO and len(steps) and steps[-1] > p * p
     if dense:
         basis = np.eye(p * p).reshape(p * p, p, p)
         step = np.stack([(T @ E @ T.T + eta**2 * maps.V(E)).ravel() for E in basis], axis=1)
@@ -121,16 +121,16 @@ def linear_sde_mean_cov(
         N = flat.reshape(p, p)
         return (-(F.T @ N + N @ F) + eta * maps.adjoint_V(N)).ravel()
 
-    if p <= DENSE:
+    if p <= KRONECKER_UP_TO:
         generator = np.stack([forward(e) for e in np.eye(p * p)], axis=1)
     else:
         generator = LinearOperator((p * p, p * p), matvec=forward, rmatvec=backward, dtype=float)
         trace = -2 * p * np.trace(F)  # of M -> F M + M F^T; a good shift, not needed to be exact
-    M, now, rows = _start(noise, x0).ravel(), 0.0, []
+    M, now, rows = _augmented_start(noise, x0).ravel(), 0.0, []
     for when in np.asarray(t, dtype=float):
         if when > now:
             tau = when - now
-            if p <= DENSE:
+            if p <= KRONECKER_UP_TO:
                 M = scipy.linalg.expm(generator * tau) @ M
             else:
                 M = expm_multiply(generator * tau, M, traceA=trace * tau)

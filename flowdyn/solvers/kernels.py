@@ -1,0 +1,21 @@
+"""Right-hand sides as functions of (system, t, state), for :func:`flowdyn._tools.compiled.bind`."""
+
+import jax
+
+from flowdyn.methods.systems import ODESystem, SDESystem
+from flowdyn.problems.base import Vector
+
+
+def drift(system: ODESystem | SDESystem, t: jax.Array, state: jax.Array) -> Vector:
+    """Drift (S,)."""
+    return system.drift(t, state)
+
+
+def diffusion(system: SDESystem, t: jax.Array, state: jax.Array) -> Vector:
+    """Diffusion (S, m)."""
+    return system.diffusion(t, state)
+
+
+def jacobian(system: ODESystem, t: jax.Array, state: jax.Array) -> jax.Array:
+    """Derivative (S, S) of the drift in the state."""
+    return jax.jacfwd(lambda y: system.drift(t, y))(state)
