@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
-from flowdyn._tools.leaves import Scalar, leaf, shown_call
+from flowdyn._tools.leaves import Scalar, is_traced, leaf, shown_call
 
 __all__ = ["Constant", "PiecewiseConstant", "PowerDecay", "Scaled", "Schedule"]
 
@@ -177,7 +177,7 @@ def as_schedule(name: str, value: Any) -> Schedule:
 
 
 def _positive(name: str, value: Any) -> Any:
-    if not isinstance(value, jax.core.Tracer):
+    if not is_traced(value):
         if _check.real(name, value) == 0:
             raise _check.fail(name, "must be positive", value, "eta = 0 is the flow itself: use the method's .limit()")
         _check.real(name, value, positive=True)

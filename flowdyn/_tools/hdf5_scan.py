@@ -7,6 +7,7 @@ import h5py
 # netCDF4 before h5py: they bring two HDF5 libraries, and this order is the tested one
 import netCDF4  # noqa: F401
 import numpy as np
+from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]
 
 from flowdyn import _check
 
@@ -22,14 +23,15 @@ def scan(path: Path, max_bytes: int = MAX_BYTES) -> None:
         if file.read(8) != HDF5_SIGNATURE:
             raise _check.FileError(f"cannot read {path}: it is not a NetCDF-4 file")
     with h5py.File(path, "r", locking=False) as file:
-        groups, seen, total = [file["/"]], set(), 0
+        groups: list[h5py.Group] = [file]
+        seen, total = set(), 0
         while groups:
             group = groups.pop()
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                     raise _check.FileError(f"cannot trust {path}: {name!r} is a soft or external link")
                 item = group[name]
-                address = h5py.h5o.get_info(item.id).addr
+                address = h5o.get_info(item.id).addr
                 if address in seen:  # a cycle of hard links
                     continue
                 seen.add(address)

@@ -7,15 +7,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from flowdyn import _check
 
 Scalar = float | jax.Array  # a number, or the leaf that holds one
 
 
+def is_traced(value: Any) -> bool:
+    """Whether `value` stands for numbers that are not known yet: checks of values do not apply to it."""
+    return isinstance(value, Tracer)
+
+
 def leaf(name: str, value: Any, *, ndim: int, positive: bool = False, limit: float = np.inf) -> jax.Array:
     """Return `value` as a float64 array leaf; values are checked unless they are being traced."""
-    if isinstance(value, jax.core.Tracer):
+    if is_traced(value):
         return jnp.asarray(value)
     array = _check.real_array(name, value, ndim=ndim)
     if positive and (array <= 0).any():
@@ -29,7 +35,7 @@ def cast_tree(name: str, tree: Any) -> Any:
     """Return `tree` with its inexact arrays (and Python floats) as float64 JAX arrays; the rest is left as it is."""
 
     def cast(part: Any) -> Any:
-        if isinstance(part, jax.core.Tracer) or callable(part):
+        if is_traced(part) or callable(part):
             return part
         if not isinstance(part, np.ndarray | jax.Array) and hasattr(part, "__array__"):  # pandas, xarray
             part = np.asarray(part)
@@ -51,7 +57,7 @@ def shown_call(name: str, arguments: Mapping[str, Any], unnamed: int = 0) -> str
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, jax.Array | np.ndarray) and not isinstance(value, jax.core.Tracer):
+    if isinstance(value, jax.Array | np.ndarray) and not is_traced(value):
         return f"{float(value):.12g}" if value.ndim == 0 else f"<{'x'.join(map(str, value.shape))}>"
     if isinstance(value, float):
         return f"{value:.12g}"

@@ -3,7 +3,6 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from flowdyn import _check
 
@@ -11,7 +10,7 @@ Report = Callable[[float], None]
 
 
 @contextlib.contextmanager
-def meter(progress: Any, label: str) -> Iterator[Report]:
+def meter(progress: bool | Report | None, label: str) -> Iterator[Report]:
     """Yield ``report(fraction)``.
 
     `progress` is None (a bar if stderr is a terminal), True, False, or a function of the fraction done.

@@ -58,7 +58,8 @@ class RecursionSystem(System):
     def with_eta(self, eta: float) -> Self:
         """The same method at another step size; shares its compiled program."""
         self.constant_eta("a change of step size")
-        return type(self)(**self.config() | {"eta": eta})
+        cls: Any = type(self)
+        return cls(**self.config() | {"eta": eta})
 
 
 class DiscreteSystem(RecursionSystem):

@@ -1,5 +1,7 @@
 """Largest eigenvalue of the Hessian, lambda_max(grad^2 L(w)): gradient descent is stable for eta < 2 / lambda_max."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from scipy.linalg import eigvalsh
@@ -30,9 +32,15 @@ def largest_curvature(problem: Problem, w: np.ndarray) -> float:
     product = bind(_hvp, problem)
     if not np.isfinite(np.asarray(product(w, w))).all():
         return 0.0
-    operator = LinearOperator((len(w), len(w)), matvec=lambda v: np.asarray(product(w, v.ravel())), dtype=np.float64)
+    shape = (len(w), len(w))
+
+    def times(v: np.ndarray) -> np.ndarray:
+        return np.asarray(product(w, v.ravel()))
+
+    operator = LinearOperator(shape, matvec=times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).standard_normal(len(w))
     try:  # a Ritz value is a lower bound, so the warning it feeds is never a false alarm
-        return float(eigsh(operator, k=1, which="LA", v0=start, tol=1e-6, return_eigenvectors=False)[0])
+        found: Any = eigsh(operator, k=1, which="LA", v0=start, tol=1e-6, return_eigenvectors=False)  # pyright: ignore
+        return float(found[0])
     except ArpackNoConvergence as partial:
         return float(partial.eigenvalues.max(initial=0.0))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.leaves import is_traced
 from flowdyn.methods.systems import ODESystem, OnProblem
 from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.problems.diagonal_network import DiagonalNetwork
@@ -58,7 +59,7 @@ class DualFlow(OnProblem, ODESystem):
         if not isinstance(problem, DiagonalNetwork | SquaredRegression):
             raise _check.fail("problem", "must be a DiagonalNetwork or a SquaredRegression", type(problem).__name__)
         self.problem = problem
-        self.start = jnp.asarray(w0 if isinstance(w0, jax.core.Tracer) else problem.ravel(w0))
+        self.start = jnp.asarray(w0 if is_traced(w0) else problem.ravel(w0))
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import Scalar, leaf
+from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.systems import ODESystem, WithVelocity, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
@@ -104,7 +104,7 @@ class HeavyBall(WithVelocity, DiscreteSystem):
         self.problem = problem
         self.eta = as_schedule("eta", eta)
         self.friction = _friction(friction)
-        one = self.constant_eta("a momentum method") if not isinstance(self._h(), jax.core.Tracer) else 0.0
+        one = self.constant_eta("a momentum method") if not is_traced(self._h()) else 0.0
         if one and float(self.friction) * one**0.5 > 1:
             raise _check.fail("eta", "must keep the momentum 1 - friction*sqrt(eta) >= 0", one, "use a smaller eta")
 
@@ -137,6 +137,6 @@ class HeavyBall(WithVelocity, DiscreteSystem):
 
 
 def _friction(value: Any) -> jax.Array:
-    if not isinstance(value, jax.core.Tracer):
+    if not is_traced(value):
         _check.real("friction", value, nonnegative=True)
     return leaf("friction", value, ndim=0)

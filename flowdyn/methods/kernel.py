@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import is_traced
 from flowdyn.methods.spectral import flow_gain, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem
 from flowdyn.problems.base import Spectrum, Time, Vector
@@ -57,7 +58,7 @@ class KernelFlow(OnProblem, ODESystem):
         if not isinstance(problem, Regression):
             raise _check.fail("problem", "must be a regression", type(problem).__name__)
         self.problem = problem
-        self.w0 = jnp.asarray(w0 if isinstance(w0, jax.core.Tracer) else problem.ravel(w0))
+        self.w0 = jnp.asarray(w0 if is_traced(w0) else problem.ravel(w0))
         self.jacobian, self.residual = problem.jacobian(self.w0), problem.residuals(self.w0)
 
     @classmethod

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import Scalar, leaf
+from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.modified_equation import ModifiedEquation, checked_order
@@ -38,7 +38,7 @@ def checked_regression(problem: Any) -> Regression:
 
 def checked_sigma(sigma: Any) -> jax.Array:
     """Standard deviation of the label noise as an array leaf."""
-    if not isinstance(sigma, jax.core.Tracer):
+    if not is_traced(sigma):
         _check.real("sigma", sigma, nonnegative=True)
     return leaf("sigma", sigma, ndim=0)
 

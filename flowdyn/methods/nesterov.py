@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import is_traced
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.systems import ODESystem, WithVelocity, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
@@ -98,7 +99,7 @@ class Nesterov(WithVelocity, DiscreteSystem):
     def __init__(self, problem: Problem, eta: StepSize):
         self.problem = problem
         self.eta = as_schedule("eta", eta)
-        self.constant_eta("a momentum method") if not isinstance(self._h(), jax.core.Tracer) else None
+        self.constant_eta("a momentum method") if not is_traced(self._h()) else None
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import Scalar, leaf
+from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.sampling import check_batch
@@ -64,7 +64,7 @@ class SVAG(Sampled):
         n = None if self.is_gaussian else problem.sample_count
         self.batch_size, _ = check_batch(batch_size, n, "with")
         self.l = leaf("l", l, ndim=0, positive=True)
-        if not isinstance(self.l, jax.core.Tracer) and float(self.l) < 1:
+        if not is_traced(self.l) and float(self.l) < 1:
             raise _check.fail("l", "must be at least 1", l)
 
     @classmethod

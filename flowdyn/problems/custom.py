@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import is_traced
 from flowdyn.problems.base import Vector
 from flowdyn.problems.examples import generic_start
 from flowdyn.problems.pytree import PytreeProblem
@@ -75,7 +76,7 @@ class CustomProblem(PytreeProblem):
         return {"loss": self.function, **super().numbers}
 
     def _check_mean(self) -> None:
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((self.w0_like, self.data))):
+        if any(is_traced(leaf) for leaf in jax.tree.leaves((self.w0_like, self.data))):
             return
         whole, mean = float(self.loss(self.init())), float(self.sample_losses(self.init()).mean())
         if not np.isclose(whole, mean, rtol=1e-8, atol=1e-12):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.leaves import is_traced
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.examples import generic_start, small_table
 from flowdyn.problems.inputs import Labels
@@ -54,7 +55,7 @@ class LinearClassifier(TableProblem):
     def __init__(self, X: ArrayLike, y: ArrayLike, loss: str = "exponential", labels: Labels | None = None):
         super().__init__(X, y, labels)
         self.kind = _check.choice("loss", loss, LOSSES)
-        if not isinstance(self.y, jax.core.Tracer) and not np.isin(np.asarray(self.y), (-1.0, 1.0)).all():
+        if not is_traced(self.y) and not np.isin(np.asarray(self.y), (-1.0, 1.0)).all():
             raise _check.fail("y", "must hold -1 and +1 only", np.unique(np.asarray(self.y)), "map {0, 1} by 2*y - 1")
 
     @classmethod

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
-from flowdyn._tools.leaves import leaf
+from flowdyn._tools.leaves import is_traced, leaf
 from flowdyn.problems.base import Problem, Spectrum, Variable, Vector
 from flowdyn.problems.examples import generic_start
 from flowdyn.problems.inputs import Labels, axis_labels, same_labels
@@ -58,7 +58,7 @@ class Quadratic(Problem):
             )
             if self.noise.shape != self.A.shape:
                 raise _check.fail("noise", f"must have the shape {self.A.shape} of `A`", f"shape {self.noise.shape}")
-            if not isinstance(self.noise, jax.core.Tracer):
+            if not is_traced(self.noise):
                 values = np.linalg.eigvalsh(np.asarray(self.noise))
                 if values[0] < -1e-12 * max(values[-1], 1e-300):
                     raise _check.fail("noise", "must be positive semi-definite", f"smallest eigenvalue {values[0]:.3g}")
@@ -141,7 +141,7 @@ def _symmetric(name: str, value: Any) -> jax.Array:
     matrix = leaf(name, value if np.ndim(value) else [[value]], ndim=2)
     if matrix.shape[0] != matrix.shape[1] or 0 in matrix.shape:
         raise _check.fail(name, "must be a square matrix", f"shape {matrix.shape}")
-    if not isinstance(matrix, jax.core.Tracer):
+    if not is_traced(matrix):
         numbers = np.asarray(matrix)
         if np.abs(numbers - numbers.T).max() > 1e-12 * np.abs(numbers).max(initial=0.0):
             raise _check.fail(name, "must be symmetric", numbers, f"use ({name} + {name}.T) / 2")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
-from flowdyn._tools.leaves import leaf
+from flowdyn._tools.leaves import is_traced, leaf
 from flowdyn.problems.base import Problem, Variable, Vector, predictor_variable
 from flowdyn.problems.examples import generic_start
 from flowdyn.problems.inputs import Labels, axis_labels
@@ -50,7 +50,7 @@ class SquaredPopulation(Problem):
     def __init__(self, theta_star: ArrayLike, labels: Labels | None = None):
         self.theta_star = leaf("theta_star", theta_star, ndim=1)
         self.labels = labels or axis_labels("theta_star", theta_star, "feature")
-        if not isinstance(self.theta_star, jax.core.Tracer) and (np.asarray(self.theta_star) < 0).any():
+        if not is_traced(self.theta_star) and (np.asarray(self.theta_star) < 0).any():
             raise _check.fail("theta_star", "must not be negative (it is a square)", np.asarray(theta_star))
 
     @classmethod

@@ -94,7 +94,7 @@ def _skeleton(tree: Any) -> Any:
     if type(tree) in (list, tuple):
         return {type(tree).__name__: [_skeleton(part) for part in tree]}
     if hasattr(tree, "__array__") and np.asarray(tree).dtype.kind == "f":
-        return {"zeros": list(np.shape(tree))}
+        return {"zeros": list(np.asarray(tree).shape)}
     return None if tree is None else {"custom": type(tree).__name__}
 
 

@@ -73,7 +73,7 @@ LABEL = "_label"
 
 def _labels_out(ds: xr.Dataset) -> xr.Dataset:
     """Text along a dimension under a name of its own: CF wants coordinate variables to be numbers."""
-    text = [dim for dim in ds.indexes if ds[dim].dtype.kind not in "iuf"]
+    text: Any = [dim for dim in ds.indexes if ds[dim].dtype.kind not in "iuf"]
     return ds.reset_index(text).rename_vars({dim: f"{dim}{LABEL}" for dim in text}) if text else ds
 
 

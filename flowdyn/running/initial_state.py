@@ -59,9 +59,8 @@ def _restart(system: System, piece: Any) -> Start:
     elif len(found) == len(variables):
         states = np.concatenate([np.ravel(found[v.name]) for v in variables])
     else:
-        states = np.array(
-            system.lift(system.ravel({v.name: found[v.name] for v in own} if len(own) > 1 else found[own[0].name]))
-        )
+        named = {v.name: found[v.name] for v in own}
+        states = np.array(system.lift(system.ravel(named if len(named) > 1 else next(iter(named.values())))))
     if t is None:
         return Start(states)
     if not isinstance(system, RecursionSystem):

@@ -154,7 +154,7 @@ def endings_of_members(codes: np.ndarray, t_stop: np.ndarray, task: Task) -> lis
     for code in np.unique(codes[codes > 0]):
         members = np.flatnonzero(codes == code)
         first = members[np.argmin(np.nan_to_num(t_stop[members], nan=np.inf))]
-        shown = Result(np.empty(0), np.empty((0, 0)), STATUSES[code], t_stop=t_stop[first])
+        shown = Result(np.empty(0), np.empty((0, 0)), STATUSES[code], t_stop=float(t_stop[first]))
         who = f"{len(members)} of {task.members} members: " if task.members > 1 else ""
         text = f"{who}{ending(shown, task.system, task.stop).text}" + (" (the first)" if len(members) > 1 else "")
         endings.append(Ending(STATUSES[code], text))

@@ -89,7 +89,8 @@ def _integrate(system: ODESystem, program: _Program, task: tuple, y0: jax.Array)
         throw=False,
         progress_meter=dfx.NoProgressMeter(),
     )
-    (_, t_end), (rows, y_end) = solution.ts, solution.ys
+    saved: Any = solution.ts, solution.ys
+    (_, t_end), (rows, y_end) = saved
     codes = [dfx.RESULTS.successful, dfx.RESULTS.event_occurred, dfx.RESULTS.max_steps_reached]
     flags = jnp.stack([solution.result == code for code in codes])
     return rows, t_end[-1], y_end[-1], flags, solution.stats["num_steps"], solution.stats["num_rejected_steps"]

@@ -51,7 +51,7 @@ class EulerMaruyama(FixedStep):
     calculus: ClassVar[str] = "ito"
     noises: ClassVar[tuple[str, ...]] = ("additive", "diagonal", "general")
     strong: ClassVar[dict[str, float]] = {"additive": 1.0, "diagonal": 0.5, "general": 0.5}
-    order: ClassVar[float] = 1.0
+    drift_order: ClassVar[float | None] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,7 +93,7 @@ class Milstein(FixedStep):
     calculus: ClassVar[str] = "ito"
     noises: ClassVar[tuple[str, ...]] = ("additive", "diagonal")
     strong: ClassVar[dict[str, float]] = {"additive": 1.0, "diagonal": 1.0}
-    order: ClassVar[float] = 1.0
+    drift_order: ClassVar[float | None] = 1.0
 
     @staticmethod
     def step(system: Any, when: Any, extra: Any, state: jax.Array, epoch_state: Any, draw: Any) -> jax.Array:
@@ -131,7 +131,7 @@ class Heun(FixedStep):
     calculus: ClassVar[str] = "stratonovich"
     noises: ClassVar[tuple[str, ...]] = ("additive", "diagonal", "general")
     strong: ClassVar[dict[str, float]] = {"additive": 1.0, "diagonal": 1.0, "general": 0.5}
-    order: ClassVar[float] = 2.0
+    drift_order: ClassVar[float | None] = 2.0
 
     @staticmethod
     def step(system: Any, when: Any, extra: Any, state: jax.Array, epoch_state: Any, draw: Any) -> jax.Array:

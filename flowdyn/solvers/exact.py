@@ -129,7 +129,7 @@ def _until_stop(
         rows = states(x)
         return np.where(is_bad(rows)[:, None], np.nan, stop.rules(rows))
 
-    found = None
+    found, times = None, np.array([origin])
     for times in _search(origin, None if when is None else float(when[-1]), discrete):
         found = first_bracket(margins, times, discrete)
         if found is not None or is_bad(states(times[-1:]))[0]:

@@ -33,6 +33,7 @@ class FixedStep(Solver):
     noises: ClassVar[tuple[str, ...]]
     strong: ClassVar[dict[str, float]]  # strong order for each noise kind
     weak: ClassVar[float] = 1.0
+    drift_order: ClassVar[float | None] = None  # where there is no noise
 
     def __post_init__(self) -> None:
         for name in ("dt", "brownian_dt"):
@@ -58,6 +59,11 @@ class FixedStep(Solver):
     def support(self) -> Support:
         """Equations of its calculus and noise kinds."""
         return Support((SDESystem,), INTEGRATES, calculus=self.calculus, noises=self.noises)
+
+    @property
+    def order(self) -> float | None:
+        """Order where there is no noise."""
+        return self.drift_order
 
     @classmethod
     def example(cls) -> Self:

@@ -19,6 +19,7 @@ from flowdyn.theory.interpolation import _system
 
 MAX_ITERATIONS = 500
 SMALLEST = 1e-75
+SINGULAR = 1e-20  # pivot of R over the largest; H = R^T R has its square, far below any float's relative spacing
 LONGEST = 2.0  # largest change of an exponent in one step
 
 
@@ -233,9 +234,9 @@ def _newton(X: np.ndarray, y: np.ndarray, weights: Callable) -> QMinimizer:
             break
         # H = X W X^T = R^T R by QR of W^{1/2} X^T, which squares no condition number
         R = scipy.linalg.qr(np.sqrt(weight)[:, None] * X.T, mode="r")[0][: len(y)]
-        if not np.abs(np.diag(R)).min() > 1e-14 * np.abs(np.diag(R)).max() * 1e-6:
+        if not np.abs(np.diag(R)).min() > SINGULAR * np.abs(np.diag(R)).max():
             break
-        step = -scipy.linalg.solve_triangular(R, scipy.linalg.solve_triangular(R, gap, trans="T"))
+        step = -scipy.linalg.solve_triangular(R, scipy.linalg.solve_triangular(R, gap, trans="T"))  # pyright: ignore[reportArgumentType]
         if not np.isfinite(step).all():
             break
         # the dual grows like an exponential: its Newton step is trusted over a change of LONGEST in the exponents

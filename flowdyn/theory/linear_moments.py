@@ -90,12 +90,12 @@ def linear_sgd_mean_cov(
     M, now, rows = _augmented_start(noise, x0), 0, []
     steps = _check.counts("k", k)
     p = len(maps.F)
-    dense = p <= KRONECKER_UP_TO and len(steps) and steps[-1] > p * p
-    if dense:
+    step = None
+    if p <= KRONECKER_UP_TO and len(steps) and steps[-1] > p * p:
         basis = np.eye(p * p).reshape(p * p, p, p)
         step = np.stack([(T @ E @ T.T + eta**2 * maps.V(E)).ravel() for E in basis], axis=1)
     for when in steps:
-        if dense:
+        if step is not None:
             M = (np.linalg.matrix_power(step, int(when - now)) @ M.ravel()).reshape(p, p)
         else:
             for _ in range(int(when - now)):
@@ -121,11 +121,12 @@ def linear_sde_mean_cov(
         N = flat.reshape(p, p)
         return (-(F.T @ N + N @ F) + eta * maps.adjoint_V(N)).ravel()
 
+    trace = -2 * p * np.trace(F)  # of M -> F M + M F^T; a good shift, not needed to be exact
     if p <= KRONECKER_UP_TO:
         generator = np.stack([forward(e) for e in np.eye(p * p)], axis=1)
     else:
-        generator = LinearOperator((p * p, p * p), matvec=forward, rmatvec=backward, dtype=float)
-        trace = -2 * p * np.trace(F)  # of M -> F M + M F^T; a good shift, not needed to be exact
+        shape = (p * p, p * p)
+        generator = LinearOperator(shape, matvec=forward, rmatvec=backward, dtype=float)  # pyright: ignore[reportCallIssue]
     M, now, rows = _augmented_start(noise, x0).ravel(), 0.0, []
     for when in np.asarray(t, dtype=float):
         if when > now:
