@@ -24,7 +24,7 @@ def scan(path: Path, max_bytes: int = MAX_BYTES) -> None:
             raise _check.FileError(f"cannot read {path}: it is not a NetCDF-4 file")
     with h5py.File(path, "r", locking=False) as file:
         groups: list[h5py.Group] = [file]
-        seen, total = set(), 0
+        seen, total = {h5o.get_info(file.id).addr}, 0
         while groups:
             group = groups.pop()
             for name in group:
@@ -32,8 +32,8 @@ def scan(path: Path, max_bytes: int = MAX_BYTES) -> None:
                     raise _check.FileError(f"cannot trust {path}: {name!r} is a soft or external link")
                 item = group[name]
                 address = h5o.get_info(item.id).addr
-                if address in seen:  # a cycle of hard links
-                    continue
+                if address in seen:  # netCDF would follow a cycle for ever
+                    raise _check.FileError(f"cannot trust {path}: {name!r} is a second link to the same object")
                 seen.add(address)
                 if len(seen) > MAX_OBJECTS:
                     raise _check.FileError(f"cannot trust {path}: more than {MAX_OBJECTS} objects")

@@ -31,6 +31,11 @@ def leaf(name: str, value: Any, *, ndim: int, positive: bool = False, limit: flo
     return jnp.asarray(array)
 
 
+def own_copy(state: Any) -> Any:
+    """`state` for a user's function: a numpy array is copied, so that a function may write into what it is given."""
+    return state.copy() if isinstance(state, np.ndarray) else state
+
+
 def cast_tree(name: str, tree: Any) -> Any:
     """Return `tree` with its inexact arrays (and Python floats) as float64 JAX arrays; the rest is left as it is."""
 

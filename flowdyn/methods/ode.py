@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import cast_tree
+from flowdyn._tools.leaves import cast_tree, own_copy
 from flowdyn.methods.systems import ODESystem
 from flowdyn.problems.base import Variable
 
@@ -59,7 +59,7 @@ class ODE(ODESystem):
 
     def drift(self, t: Any, state: Any) -> Any:
         """``f(t, y, *args)``; a scalar for a vector would be broadcast without a word, so shapes must agree."""
-        value = self.f(t, state, *self.args)
+        value = self.f(t, own_copy(state), *self.args)
         if np.iscomplexobj(value):
             raise _check.fail("f", "must return real numbers", "complex ones", "split y into real and imaginary part")
         if np.shape(value) != np.shape(state):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import cast_tree
+from flowdyn._tools.leaves import cast_tree, own_copy
 from flowdyn.methods.systems import SDESystem, checked_sde
 from flowdyn.problems.base import Variable
 
@@ -32,7 +32,7 @@ class SDE(SDESystem):
     f : callable
         ``f(t, x, *args)`` returns the drift, shape (S,) of x.
     g : callable
-        ``g(t, x, *args)`` returns the diffusion: shape (S, m); (S,) for diagonal noise.
+        ``g(t, x, *args)`` returns the diffusion: shape (S, m); (S,) for diagonal noise, and where additive noise is.
     calculus : {"ito", "stratonovich"}
         What the integral means.
     noise : {"additive", "diagonal", "general"}
@@ -79,16 +79,18 @@ class SDE(SDESystem):
 
     def drift(self, t: Any, state: Any) -> Any:
         """``f(t, x, *args)``."""
-        value = self.f(t, state, *self.args)
+        value = self.f(t, own_copy(state), *self.args)
         if np.shape(value) != np.shape(state):
             raise _check.fail("f", f"must return the shape {np.shape(state)} of x", f"shape {np.shape(value)}")
         return value
 
     def _g(self, t: Any, state: Any) -> Any:
-        value = self.g(t, state, *self.args)
+        value = self.g(t, own_copy(state), *self.args)
         shape, size = np.shape(value), np.shape(state)[0]
         if self.noise == "diagonal" and shape != (size,):
             raise _check.fail("g", f"must return shape ({size},) for diagonal noise", f"shape {shape}")
+        if self.noise == "additive" and shape == (size,):  # one entry a component here too
+            return value
         if self.noise != "diagonal" and (len(shape) != 2 or shape[0] != size):
             raise _check.fail(
                 "g",
@@ -101,14 +103,14 @@ class SDE(SDESystem):
     def diffusion(self, t: Any, state: Any) -> Any:
         """``g`` as a matrix (S, m)."""
         value = self._g(t, state)
-        if self.noise != "diagonal":
+        if np.ndim(value) == 2:
             return value
         return jnp.diag(value) if isinstance(value, jax.Array) else np.diag(value)
 
     def diffusion_product(self, t: Any, state: Any, increment: Any) -> Any:
         """``g dW``."""
         value = self._g(t, state)
-        return value * increment if self.noise == "diagonal" else value @ increment
+        return value * increment if np.ndim(value) == 1 else value @ increment
 
     def noise_dim(self, state: np.ndarray) -> int:
         """Columns of g."""

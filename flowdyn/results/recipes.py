@@ -10,6 +10,7 @@ the hash of their source, and must be handed in again.
 import hashlib
 import inspect
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -143,7 +144,10 @@ def _build(spec: Any, ds: Any, handed: Mapping[str, Any], name: str = "system") 
             raise _check.FileError(f"variable {spec['array']!r} must be in the file: {name} refers to it")
         return np.asarray(ds[spec["array"]].values)
     if "zeros" in spec:
-        return np.zeros([_check.integer("shape", n, minimum=0) for n in spec["zeros"]])
+        shape = [_check.integer("shape", n, minimum=0) for n in spec["zeros"]]
+        if math.prod(shape) > sum(v.size for v in ds.variables.values()):
+            raise _check.FileError(f"attribute flowdyn_system asks for an array of shape {shape}; the file is damaged")
+        return np.zeros(shape)
     if "dict" in spec:
         return {key: _build(part, ds, handed, key) for key, part in spec["dict"].items()}
     for kind in (list, tuple):

@@ -59,7 +59,14 @@ class Observer:
         # a member's observables are the same bits in an ensemble of any size
         self.map = map_blocks if system.is_random else map_rows
         own = system.observable_variables
-        taken = {v.name for v in (*own, *system.layout(state0.size))} | set(TAKEN)
+        recorded = {v.name for v in own}
+        # an observable of ours that the system records anyhow (margins on the normalised clock) is one and the same
+        self.functions = {
+            name: function
+            for name, function in self.functions.items()
+            if not (isinstance(function, Observable) and name in recorded)
+        }
+        taken = recorded | {v.name for v in system.layout(state0.size)} | set(TAKEN)
         for name, function in self.functions.items():
             if not isinstance(name, str) or not name.isidentifier():
                 raise _check.fail("observe", "must map names (letters, digits, underscore) to functions", name)

@@ -35,6 +35,15 @@ class _GiveUpError(Exception):
     """Raised inside a right-hand side to leave a stepper that would never return."""
 
 
+class _RaisedError(Exception):
+    """Carries what a user's function raised, and when, past the handlers of a stepper."""
+
+    def __init__(self, error: Exception, t: float):
+        super().__init__(str(error))
+        error.add_note(f"raised by the right-hand side at t = {t:.6g}")
+        self.error = error
+
+
 class Options(NamedTuple):
     """What a stepper is options."""
 
@@ -65,7 +74,10 @@ class Drive:
         compiled = bind(kernels.drift, system) if traceable else system.drift
 
         def fun(t: float, y: np.ndarray) -> np.ndarray:
-            value = np.asarray(compiled(t, y), dtype=float)
+            try:
+                value = np.array(compiled(t, y), dtype=float)  # a copy: a function may reuse what it returned
+            except Exception as error:
+                raise _RaisedError(error, t) from error
             if np.isfinite(value).all():
                 self.nonfinite_calls = 0
             else:
@@ -94,7 +106,14 @@ class Drive:
         return METHODS[options.method](fun, task.t0, task.state0, self.end, **more)
 
     def result(self) -> Result:
-        """Drive it."""
+        """Drive it; what a user's function raises is passed on."""
+        try:
+            return self.drive()
+        except _RaisedError as raised:
+            raise raised.error from None
+
+    def drive(self) -> Result:
+        """Step until something ends the run."""
         task = self.task
         if task.stop is not None and task.stop.holds(task.state0):
             return self.finish(None, "stopped", task.t0, task.state0)

@@ -148,8 +148,12 @@ def _certificate(X: np.ndarray, signs: np.ndarray, support: np.ndarray, one_side
         bounds=(None, None),
         method="highs",
     )
-    if solved.status == 3:  # as negative as one likes: any v on the support will do
-        return np.linalg.lstsq(X[:, support].T, signs[support], rcond=None)[0], -np.inf
+    if solved.status == 3:  # as negative as one likes off the support: the smallest v that is not positive there
+        split = [np.hstack([part, -part]) for part in (rows, X[:, support].T)]
+        found = linprog(
+            np.ones(2 * n), split[0], np.zeros(len(rows)), split[1], signs[support], bounds=(0, None), method="highs"
+        )
+        return (found.x[:n] - found.x[n:], -np.inf) if found.status == 0 else (np.full(n, np.nan), np.inf)
     if solved.status != 0:
         return np.full(n, np.nan), np.inf
     return solved.x[:n], float(solved.x[n])

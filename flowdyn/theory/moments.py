@@ -166,21 +166,30 @@ def sgd_mean_cov(
     C, now, means, covs = np.zeros((d, d)), 0, [], []
     for when in steps:
         with np.errstate(over="ignore", invalid="ignore"):
-            phi, Q = _power(np.eye(d) - eta * A, eta**2 * Sigma, int(when - now))
-            m, C, now = phi @ m, phi @ C @ phi.T + Q, when
+            moved, Q = _power(-eta * A, eta**2 * Sigma, int(when - now))
+            m, C, now = m + moved @ m, _pushed(moved, C) + Q, when
         means.append(m)
         covs.append((C + C.T) / 2)
     return _finite(means, covs)
 
 
-def _power(M: np.ndarray, Q: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """``M^count`` and ``sum_{j < count} M^j Q M^jT`` by repeated doubling."""
-    total, added = np.eye(len(M)), np.zeros_like(Q)
+def _power(E: np.ndarray, Q: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """``M^count - I`` and ``sum_{j < count} M^j Q M^jT`` for M = I + E, by repeated doubling.
+
+    Deviations from the identity are kept: I - eta A itself would lose the digits of A as eta -> 0.
+    """
+    total, added = np.zeros_like(E), np.zeros_like(Q)
     while count:
         if count & 1:
-            total, added = M @ total, M @ added @ M.T + Q
-        Q, M, count = M @ Q @ M.T + Q, M @ M, count >> 1
+            total, added = E + total + E @ total, _pushed(E, added) + Q
+        Q, E, count = _pushed(E, Q) + Q, 2 * E + E @ E, count >> 1
     return total, added
+
+
+def _pushed(E: np.ndarray, C: np.ndarray) -> np.ndarray:
+    """``(I + E) C (I + E)^T``."""
+    half = C + E @ C
+    return half + half @ E.T
 
 
 def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: str = "sgd") -> np.ndarray:
@@ -219,10 +228,14 @@ def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: str = "sgd"
         raise _check.fail("A", "must have positive eigenvalues for a stationary law", np.sort(rates.real)[:3])
     if kind == "ou":
         return scipy.linalg.solve_continuous_lyapunov(A, eta * Sigma)
-    M = np.eye(len(A)) - eta * A
-    if (np.abs(np.linalg.eigvals(M)) >= 1).any():
+    if (
+        2 * rates.real <= eta * np.abs(rates) ** 2
+    ).any():  # |1 - eta lam| >= 1, without the digits that 1 - eta lam loses
         raise _check.fail("eta", f"must be below 2/lambda_max = {2 / np.abs(rates).max():g} for a stationary law", eta)
-    return scipy.linalg.solve_discrete_lyapunov(M, eta**2 * Sigma)
+    # with N = I - eta A / 2 the equation is A S N^T + N S A^T = eta Sigma, a continuous one for B = N^{-1} A
+    N = np.eye(len(A)) - eta * A / 2
+    half = np.linalg.solve(N, Sigma)
+    return scipy.linalg.solve_continuous_lyapunov(np.linalg.solve(N, A), eta * np.linalg.solve(N, half.T))
 
 
 def ou_autocovariance(A: ArrayLike, S: ArrayLike, tau: ArrayLike) -> np.ndarray:
