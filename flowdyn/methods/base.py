@@ -35,11 +35,11 @@ class RecursionSystem(System):
 
     @property
     def increments(self) -> Schedule:
-        """Time steps of the clock."""
+        """Time steps of the clock, as a schedule over k."""
         return self.eta
 
     def clock(self, k: Any) -> np.ndarray:
-        """Training time of the step numbers `k`."""
+        """Training time t_k = sum of the first k increments, for the step numbers `k`."""
         return self.increments.clock(np.asarray(k))
 
     def constant_eta(self, why: str) -> float:
@@ -51,14 +51,14 @@ class RecursionSystem(System):
         return float(self.eta.eta)
 
     def with_eta(self, eta: float) -> Self:
-        """The same method at another step size; shares its compiled program."""
+        """The same method at another constant step size; it shares the compiled program."""
         self.constant_eta("a change of step size")
         return type(self)(**self.config() | {"eta": eta})
 
 
 class DiscreteSystem(RecursionSystem):
-    """A deterministic recursion."""
+    """A recursion without noise."""
 
     @abc.abstractmethod
     def step(self, k: jax.Array, state: Vector) -> jax.Array:
-        """Next state, shape (S,)."""
+        """State of shape (S,) after step k from `state`."""

@@ -25,8 +25,13 @@ class KernelFlow(OnProblem, ODESystem):
     ----------
     problem : Regression
         Squared loss on any predictor.
-    w0 : array_like (P,), mapping or pytree
+    w0 : array_like of float, shape (P,), mapping or pytree
         Where the model is linearised.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a regression, or w0 does not fit its layout.
 
     Notes
     -----
@@ -60,7 +65,7 @@ class KernelFlow(OnProblem, ODESystem):
         self.jacobian, self.residual = problem.jacobian(self.w0), problem.residuals(self.w0)
 
     def config(self) -> dict[str, Any]:
-        """Problem and point."""
+        """Problem and point of linearisation."""
         return {"problem": self.problem, "w0": self.w0}
 
     def predict(self, w: Vector) -> jax.Array:

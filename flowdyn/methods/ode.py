@@ -25,9 +25,15 @@ class ODE(ODESystem):
     args : tuple of arrays, optional
         Further arguments; with jax.numpy, new values do not compile anew.
 
+    Raises
+    ------
+    ArgumentError
+        If f does not take ``(t, y, *args)`` or `args` is not a tuple; by :func:`flowdyn.solve`, if f returns complex
+        numbers or another shape than that of y.
+
     Notes
     -----
-    A plain-numpy function runs on the scipy solver alone, without an exact Jacobian.
+    A plain-numpy function runs on the scipy solver alone, without an exact Jacobian. Source: the definition.
 
     Examples
     --------
@@ -58,7 +64,7 @@ class ODE(ODESystem):
         return value
 
     def layout(self, size: int) -> tuple[Variable, ...]:
-        """One vector."""
+        """One vector ``w`` over `param`, as long as the start."""
         return (Variable("w", ("param",), (size,), "state y"),)
 
     def ravel(self, w0: Any) -> np.ndarray:

@@ -40,6 +40,11 @@ class SVAG(Sampled):
     l : float
         Refinement, at least 1; l = 1 is SGD itself (the second gradient has weight 0).
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` has neither samples nor a noise of its own, eta is not positive, or l is below 1.
+
     Notes
     -----
     As l -> infinity it tends to the first-order equation of SGD at fixed eta; the stationary variance on a quadratic is
@@ -68,7 +73,7 @@ class SVAG(Sampled):
 
     @property
     def increments(self) -> Schedule:
-        """``eta / l``."""
+        """Time steps ``eta / l`` of the clock."""
         return Constant(self.eta.eta / self.l) if isinstance(self.eta, Constant) else Scaled(self.eta, 1 / self.l)
 
     @property

@@ -53,6 +53,10 @@ def rebuild(
     FlowdynWarning
         If a function handed in differs in its source from the one that made the run.
 
+    Notes
+    -----
+    Names are looked up in the registries only; nothing in a Dataset is executed. Source: of our own.
+
     Examples
     --------
     >>> import flowdyn as fd

@@ -90,10 +90,16 @@ class DiffraxSDE(Solver):
     dt : float, optional
         Longest step, fixed between saves; then there are no tolerances.
 
+    Raises
+    ------
+    ArgumentError
+        If the method is another, a tolerance is not positive, or `dt` comes with tolerances; by :func:`flowdyn.solve`,
+        if the method does not take the equation's noise.
+
     Notes
     -----
     The Brownian path is refined down to a fraction of the shortest save interval; about 20 times as dear per step as
-    EulerMaruyama.
+    EulerMaruyama. Source: Foster, dos Reis and Strange (2024) for SPaRK and ShARK; Kidger (2021).
 
     Examples
     --------
@@ -129,12 +135,12 @@ class DiffraxSDE(Solver):
 
     @classmethod
     def example(cls) -> "DiffraxSDE":
-        """Fixed steps."""
+        """Fixed steps, for small systems."""
         return cls(dt=0.05)
 
     @classmethod
     def variants(cls) -> tuple["DiffraxSDE", ...]:
-        """One a method."""
+        """One solver a method of the library."""
         return tuple(cls(method) for method in METHODS)
 
     def ensemble(self, task: Task) -> Iterator[MemberBlock]:

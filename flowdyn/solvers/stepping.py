@@ -44,7 +44,7 @@ class _GiveUpError(Exception):
 
 
 class Options(NamedTuple):
-    """What a stepper is options."""
+    """What a stepper of scipy is told."""
 
     method: str
     rtol: float
@@ -102,7 +102,7 @@ class Drive:
         return METHODS[options.method](fun, task.t0, task.state0, self.end, **more)
 
     def result(self) -> Result:
-        """Drive it."""
+        """Drive the stepper until something ends the run."""
         task = self.task
         if task.stop is not None and task.stop.holds(task.state0):
             return self.finish(None, "stopped", task.t0, task.state0)
@@ -118,7 +118,7 @@ class Drive:
                 return ended
 
     def step(self, stepper: integrate.OdeSolver) -> Result | None:
-        """One step; a Result when the run is over."""
+        """Take one step; a Result when the run is over."""
         task, t_old, y_old = self.task, stepper.t, stepper.y.copy()  # LSODA may write over its own
         self.stepping = True
         try:
@@ -175,7 +175,7 @@ class Drive:
         return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
 
     def keep(self, t: float, state: np.ndarray) -> None:
-        """Append a row."""
+        """Append a row of time and state to the record."""
         self.rows_t.append(float(t))
         self.rows.append(np.array(state))
 
