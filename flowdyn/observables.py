@@ -322,7 +322,9 @@ def kernel_distance(problem: Regression, w0: Any) -> dict[str, Observable]:
 
 
 def sharpness(problem: Problem, eta: float | None = None) -> dict[str, Observable]:
-    r"""Sharpness :math:`\lambda_{\max}(\nabla^2 L(w))`, and eta times it: where it nears 2, no flow follows GD.
+    r"""Largest eigenvalue of the Hessian, and eta times it: where that nears 2, no flow follows gradient descent.
+
+    .. math:: \lambda_{\max}(\nabla^2 L(w)), \qquad \eta\, \lambda_{\max}(\nabla^2 L(w))
 
     Parameters
     ----------

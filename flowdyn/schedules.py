@@ -202,7 +202,9 @@ class PowerDecay(Schedule):
 
 
 class Scaled(Schedule):
-    """Another schedule times a constant; its clock is scaled as a whole.
+    r"""Another schedule times a constant; its clock is scaled as a whole.
+
+    .. math:: \eta_k = c\, \eta^{\text{base}}_k, \qquad t_k = c\, t^{\text{base}}_k
 
     Parameters
     ----------

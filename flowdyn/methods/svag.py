@@ -104,7 +104,7 @@ class SVAG(Sampled):
         return 1.0 if error == "weak" else 0.5
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
-        """As SGD of step eta / l whose covariance is l times as large."""
+        """Mean and covariance of SGD at step eta / l whose covariance is l times as large."""
         noise = linear_noise(self.problem)
         if noise is None or not isinstance(self.eta, Constant):
             return None

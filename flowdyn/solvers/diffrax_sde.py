@@ -79,7 +79,9 @@ def _paths(
 
 @dataclasses.dataclass(frozen=True)
 class DiffraxSDE(Solver):
-    """Adaptive (or fixed) steps by diffrax, for Ito and Stratonovich equations alike.
+    r"""Adaptive (or fixed) steps by diffrax, for Ito and Stratonovich equations alike.
+
+    .. math:: dX = f\,dt + g\,dW = \big(f - \tfrac12 \textstyle\sum_j (D g_j) g_j\big)\,dt + g \circ dW
 
     Parameters
     ----------

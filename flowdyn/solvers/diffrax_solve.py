@@ -87,13 +87,15 @@ def _integrate_batch(system: ODESystem, program: _Program, task: tuple, states0:
 
 
 def _stopped_at_once(task: Task) -> Result:
-    """A rule holds at the start."""
+    """Result of a run whose stop rule holds at its start."""
     return Result(t=np.array([task.t0]), states=task.state0[None], status="stopped", t_stop=task.t0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Diffrax(Solver):
-    """Integration by a diffrax solver; a batch of initial conditions is one vmapped program.
+    r"""Integration by a diffrax solver; a batch of initial conditions is one vmapped program.
+
+    .. math:: s' = f(t, s), \qquad |\text{error of a step}| \le \mathrm{atol} + \mathrm{rtol}\,|s|
 
     Parameters
     ----------

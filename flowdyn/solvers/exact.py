@@ -29,7 +29,10 @@ def _sample(system: SDESystem, when: Any, move: tuple, state: jax.Array, epoch_s
 
 @dataclasses.dataclass(frozen=True)
 class Exact(Solver):
-    """Evaluate the exact solution, or sample the exact law, at any time; a run costs the same however long it is.
+    r"""Evaluate the exact solution, or sample the exact law, at any time; a run costs the same however long it is.
+
+    .. math:: w(t) = w_0 + V\big((1 - e^{-\lambda t}) \odot (m - V^\top w_0)\big), \qquad
+              X_{t+\tau} \sim N(\Phi X_t + s,\, Q)
 
     Raises
     ------

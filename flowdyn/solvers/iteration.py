@@ -76,7 +76,9 @@ def _first_bad(system: DiscreteSystem, k: jax.Array, state: jax.Array, end: jax.
 
 @dataclasses.dataclass(frozen=True)
 class Iteration(Solver):
-    """Run a recursion step by step, compiled; a random one with all its members side by side.
+    r"""Run a recursion step by step, compiled; a random one with all its members side by side.
+
+    .. math:: s_{k+1} = \mathrm{step}(k, s_k), \qquad t_k = \mathrm{clock}(k)
 
     Parameters
     ----------

@@ -16,7 +16,9 @@ MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with
 
 @dataclasses.dataclass(frozen=True)
 class Scipy(Solver):
-    """Adaptive integration by one of scipy's steppers, with the exact Jacobian where it is implicit.
+    r"""Adaptive integration by one of scipy's steppers, with the exact Jacobian where it is implicit.
+
+    .. math:: s' = f(t, s), \qquad |\text{error of a step}| \le \mathrm{atol} + \mathrm{rtol}\,|s|
 
     Parameters
     ----------

@@ -40,7 +40,9 @@ def _diffusion(system: SDESystem, t: jax.Array, state: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Sdeint(FixedStep):
-    """Integration by sdeint (GPL-licensed), one path at a time: for functions in plain numpy.
+    r"""Integration by sdeint (GPL-licensed), one path at a time: for functions in plain numpy.
+
+    .. math:: dX = f(t, X)\,dt + g(t, X)\,dW \quad\text{or}\quad g \circ dW, \ \text{as the method's name says}
 
     Parameters
     ----------

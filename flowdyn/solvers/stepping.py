@@ -162,7 +162,7 @@ class Drive:
         return None
 
     def why_stuck(self, y: np.ndarray) -> Status:
-        """A solution that grew runs into a singularity; otherwise the right-hand side is to failure_status."""
+        """Status of a run whose steps vanish: diverged where the state grew, else the right-hand side is to blame."""
         grown = np.abs(y).max() > 1e6 * (1 + np.abs(self.task.state0).max())
         return "diverged" if grown else "nonfinite"
 
