@@ -134,6 +134,11 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
     ArgumentError
         If `problem` is not a regression, eta, sigma or the batch is out of range, or the noise is of another kind.
 
+    Warns
+    -----
+    FlowdynWarning
+        By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start.
+
     Notes
     -----
     Near interpolation it minimises L + (eta sigma^2/(4B)) tr H (for c = 1/2) along the zero-loss manifold, on the time

@@ -90,6 +90,11 @@ class SGD(Sampled):
         If `problem` has neither samples nor a noise of its own, eta is not positive, or a batch without replacement
         exceeds n.
 
+    Warns
+    -----
+    FlowdynWarning
+        By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start.
+
     Notes
     -----
     Noise covariance at w: Sigma(w)/B with replacement, times (n - B)/(n - 1) without. Limits: order 0 the gradient

@@ -45,6 +45,11 @@ class SVAG(Sampled):
     ArgumentError
         If `problem` has neither samples nor a noise of its own, eta is not positive, or l is below 1.
 
+    Warns
+    -----
+    FlowdynWarning
+        By :func:`flowdyn.solve`, if eta / l exceeds 2 / lambda_max of the Hessian at the start.
+
     Notes
     -----
     As l -> infinity it tends to the first-order equation of SGD at fixed eta; the stationary variance on a quadratic is
