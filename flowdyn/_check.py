@@ -16,23 +16,23 @@ LARGE = 1e75  # data beyond it have squares, or sums of products of squares, tha
 
 
 class FlowdynError(Exception):
-    """Base of every error that flowdyn raises on purpose."""
+    """Base of every error that flowdyn raises on purpose; raised as one of its three kinds."""
 
 
 class ArgumentError(FlowdynError, ValueError):
-    """An argument breaks a rule; the message names it."""
+    """Raised when an argument breaks a rule; the message names it and the way out. A ValueError too."""
 
 
 class RunError(FlowdynError, RuntimeError):
-    """A run ended early (diverged, not finite, out of budget); the message says where."""
+    """Raised when a run ends early (diverged, not finite, out of budget); the message says where. A RuntimeError."""
 
 
 class FileError(FlowdynError, OSError):
-    """A file cannot be read, written or trusted; the message says why."""
+    """Raised when a file cannot be read, written or trusted; the message says why. An OSError too."""
 
 
 class FlowdynWarning(UserWarning):
-    """Something is allowed but doubtful, e.g. a step size above the stability threshold."""
+    """Warned where something is allowed but doubtful, e.g. a step size above the stability threshold."""
 
 
 def short(value: Any, limit: int = 80) -> str:

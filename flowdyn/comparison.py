@@ -15,12 +15,36 @@ __all__ = ["error", "strong_error", "sup_error", "weak_error"]
 
 
 def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
-    """Distance of two runs at each of their common times; the times must be the same, to the last bit.
+    r"""Euclidean distance of two runs over all parameters, at each of their common times.
+
+    .. math:: e(t) = \|a(t) - b(t)\|
+
+    Parameters
+    ----------
+    a, b : xarray.Dataset
+        Runs with the same parameters and times, to the last bit.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``error`` of float over t, and over eta, start and realization where the runs have them.
 
     Raises
     ------
     ArgumentError
         If the runs have different parameters or times (subtracting them would drop times without a word).
+
+    Notes
+    -----
+    Source: the definition.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.Quadratic(1.0)
+    >>> a, b = (fd.solve(fd.GradientFlow(p), [w0], t=1.0, saves=3) for w0 in (1.0, 2.0))
+    >>> fd.comparison.error(a, b).values.round(6).tolist()  # exp(-t)
+    [1.0, 0.606531, 0.367879]
     """
     _is_result("a", a)
     _is_result("b", b)
@@ -62,7 +86,28 @@ def _is_result(name: str, ds: Any) -> None:
 
 
 def sup_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
-    """Largest distance over the common times.
+    r"""Largest Euclidean distance of two runs over their common times.
+
+    .. math:: \max_t \|a(t) - b(t)\|
+
+    Parameters
+    ----------
+    a, b : xarray.Dataset
+        Runs with the same parameters and times, to the last bit.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``sup_error`` of float, without the dimension t.
+
+    Raises
+    ------
+    ArgumentError
+        As :func:`error`.
+
+    Notes
+    -----
+    Source: the definition; Hairer, Norsett and Wanner (1993) for the global error.
 
     Examples
     --------
@@ -77,12 +122,29 @@ def sup_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
 
 
 def strong_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
-    """Root-mean-square distance of two ensembles driven by the same Brownian paths, over t.
+    r"""Root-mean-square distance of two ensembles driven by the same Brownian paths, over t.
+
+    .. math:: e(t) = (E \|a(t) - b(t)\|^2)^{1/2}
+
+    Parameters
+    ----------
+    a, b : xarray.Dataset
+        Ensembles of the same members and times.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``strong_error`` of float over t.
 
     Raises
     ------
     ArgumentError
-        If the two do not share their noise: both must be solved with the same seed and ``brownian_dt``.
+        If the two do not share their noise: both must be solved with the same seed and ``brownian_dt``; or as
+        :func:`error`.
+
+    Notes
+    -----
+    Source: Kloeden and Platen (1992), chapter 9, criterion of strong convergence.
 
     Examples
     --------
@@ -117,7 +179,9 @@ def strong_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
 
 
 def weak_error(a: xr.Dataset, b: xr.Dataset, g: str | Callable) -> xr.Dataset:
-    """Difference of the means of g over two ensembles, with its Monte-Carlo standard error, over t.
+    r"""Difference of the means of g over two ensembles, with its Monte-Carlo standard error, over t.
+
+    .. math:: e(t) = E\,g(a(t)) - E\,g(b(t))
 
     Parameters
     ----------
@@ -125,6 +189,21 @@ def weak_error(a: xr.Dataset, b: xr.Dataset, g: str | Callable) -> xr.Dataset:
         Runs at the same times; one of them may be deterministic.
     g : str or callable
         Name of a variable, or a function of the Dataset such as ``lambda ds: ds.w**2``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``error`` (signed) and ``standard_error`` of float over t.
+
+    Raises
+    ------
+    ArgumentError
+        If g names no variable of both or does not return a DataArray, neither run is an ensemble, one has a single
+        member, or their times differ.
+
+    Notes
+    -----
+    Source: Kloeden and Platen (1992), chapter 9, criterion of weak convergence.
 
     Examples
     --------

@@ -1,12 +1,12 @@
-r"""Observables of the theorems, ready for ``observe=`` and ``stop=``.
+"""Observables of the theorems, ready for ``observe=`` and ``stop=``.
 
 signal and noise  w = r e_j + zeta,  M = X^T X / n:   grad L = m ⊙ w,   m = (r^2 - 1) e_j - u + v         (9.45)-(9.53)
                   u = (r^2 - 1)(I - M) e_j,   v = M (zeta ⊙ zeta)
-margins           min_i m_i / ||w||,   -log L / ||w||,   m_i = y_i <w, x_i>                                (9.4)
+margins           min_i m_i / ||w||,   -log L / ||w||,   m_i = y_i <w, x_i>                       (9.140), (9.156)
 invariant         w+ ⊙ w-                                                                                 (9.114)
-span residual     ||(I - X^+ X) theta||                                                                    (Thm 9.3)
+span residual     ||(I - X^+ X) theta||                                                               (Theorem 9.3)
 sharpness         lambda_max(grad^2 L(w)), times eta: gradient descent is stable below 2
-kernel distance   ||K(w) - K(w0)|| / ||K(w0)||,  K = J J^T                                                 (9.107)
+kernel distance   ||K(w) - K(w0)|| / ||K(w0)||,  K = J J^T                                                (9.107)
 
 Each function returns a mapping of names to observables; join several with ``|``.
 """
@@ -35,7 +35,7 @@ WHOLE_HESSIAN_UP_TO = 200  # below this many parameters the whole Hessian is che
 
 
 class Observable:
-    """A labelled function of the flat parameters w (P,).
+    """A labelled function of the flat parameters w (P,), as ``observe=`` and ``stop=`` take it.
 
     Parameters
     ----------
@@ -45,17 +45,34 @@ class Observable:
         What the file says about it.
     dims : tuple of str
         Dimensions of its value; none for a number.
+
+    Raises
+    ------
+    ArgumentError
+        By :func:`flowdyn.solve`, if the value does not have one axis for each of `dims`.
+
+    Notes
+    -----
+    Source: of our own.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> import jax.numpy as jnp
+    >>> norm = fd.observables.Observable(jnp.linalg.norm, "Euclidean norm of w")
+    >>> float(norm(jnp.array([3.0, 4.0])))
+    5.0
     """
 
     def __init__(self, function: Callable[[Vector], Any], long_name: str, dims: tuple[str, ...] = ()):
         self.function, self.long_name, self.dims = function, long_name, tuple(dims)
 
     def __call__(self, w: Vector) -> jax.Array:
-        """Value at flat w."""
+        """Value at flat w, as a float array over `dims`."""
         return jnp.asarray(self.function(w), dtype=float)
 
     def variable(self, name: str, value: np.ndarray) -> Variable:
-        """Layout in a Dataset."""
+        """Layout of a value in a Dataset, refused where its axes are not `dims`."""
         if len(self.dims) != value.ndim:
             raise _check.fail(f"observe[{name!r}]", f"must return an array over {self.dims}", f"shape {value.shape}")
         return Variable(name, self.dims, value.shape, self.long_name)
@@ -81,13 +98,19 @@ def signal_noise(problem: SquaredRegression, coordinate: int = 0) -> dict[str, O
 
     Returns
     -------
-    dict
+    dict of str to Observable
         ``signal`` r, ``noise`` zeta, ``m``, ``u``, ``v`` over the features, and the norms ``noise_max``
         (largest entry), ``noise_norm`` (Euclidean), ``u_max``, ``v_max``.
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` is another one, its targets are not X e_j, or `coordinate` is no feature.
+
     Notes
     -----
-    Their bounds are :func:`flowdyn.theory.recovery_bounds`. Source: (9.45)-(9.57); v is misprinted there.
+    Their bounds are :func:`flowdyn.theory.recovery_bounds`. v is misprinted in the source.
+    Source: section 9.2.4, equations (9.45)-(9.53).
 
     Examples
     --------
@@ -145,6 +168,20 @@ def margins(problem: LinearClassifier) -> dict[str, Observable]:
     problem : LinearClassifier
         With the logistic loss the smooth margin is -log(e^L - 1) / ||w||, for which the theorem's inequality holds.
 
+    Returns
+    -------
+    dict of str to Observable
+        ``norm``, ``margin`` gamma and ``smooth_margin``, one number each.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a LinearClassifier.
+
+    Notes
+    -----
+    Source: section 9.4, equations (9.140) and (9.156); Lyu and Li (2020) for the logistic form.
+
     Examples
     --------
     >>> import flowdyn as fd
@@ -163,7 +200,37 @@ def margins(problem: LinearClassifier) -> dict[str, Observable]:
 
 
 def invariant(problem: DiagonalNetwork) -> dict[str, Observable]:
-    """``w+ ⊙ w-`` of a diagonal network, which its flow conserves (9.114)."""
+    r"""Product ``w+ ⊙ w-`` of a diagonal network, which its flow conserves.
+
+    .. math:: w_+(t) \odot w_-(t) = w_+(0) \odot w_-(0)
+
+    Parameters
+    ----------
+    problem : DiagonalNetwork
+        The network; descent at step eta keeps the product to O(eta) only.
+
+    Returns
+    -------
+    dict of str to Observable
+        ``invariant`` over the features.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a DiagonalNetwork.
+
+    Notes
+    -----
+    Source: section 9.3, equation (9.114): the exponents of the two halves are opposite.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.DiagonalNetwork([[1.0, 0.5]], [1.0])
+    >>> run = fd.solve(fd.GradientFlow(p), p.init(alpha=0.5), t=3.0, observe=fd.observables.invariant(p))
+    >>> run.invariant.isel(t=-1).values.round(6).tolist()
+    [0.25, 0.25]
+    """
     _require(problem, DiagonalNetwork)
 
     def product(w: Vector) -> jax.Array:
@@ -174,7 +241,37 @@ def invariant(problem: DiagonalNetwork) -> dict[str, Observable]:
 
 
 def span_residual(problem: LinearRegression | LinearClassifier) -> dict[str, Observable]:
-    """Norm of the part of w off the span of the rows of X, which no gradient of a linear model changes (Thm 9.3)."""
+    r"""Norm of the part of w off the span of the rows of X, which no gradient of a linear model changes.
+
+    .. math:: \|(I - X^+ X)\, w\|
+
+    Parameters
+    ----------
+    problem : LinearRegression or LinearClassifier
+        Data X (n, d).
+
+    Returns
+    -------
+    dict of str to Observable
+        ``span_residual``, one number.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is another one.
+
+    Notes
+    -----
+    Source: section 9.1, the proof of Theorem 9.3.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.LinearRegression([[1.0, 0.0]], [2.0])
+    >>> run = fd.solve(fd.GradientFlow(p), [0.0, 3.0], t=5.0, observe=fd.observables.span_residual(p))
+    >>> run.span_residual.values[[0, -1]].tolist()
+    [3.0, 3.0]
+    """
     if not isinstance(problem, LinearRegression | LinearClassifier):
         raise _check.fail("problem", "must be a LinearRegression or a LinearClassifier", type(problem).__name__)
     X = np.asarray(problem.X)
@@ -185,7 +282,40 @@ def span_residual(problem: LinearRegression | LinearClassifier) -> dict[str, Obs
 
 
 def kernel_distance(problem: Regression, w0: Any) -> dict[str, Observable]:
-    """Relative distance of the tangent kernel from the one at w0: 0 in the kernel regime (Remark 9.21)."""
+    r"""Relative distance of the tangent kernel from the one at w0: 0 in the kernel regime.
+
+    .. math:: \|K(w) - K(w_0)\|_F / \|K(w_0)\|_F, \qquad K = J J^\top
+
+    Parameters
+    ----------
+    problem : Regression
+        Squared loss on any predictor.
+    w0 : array_like of float, shape (P,), mapping or pytree
+        Where the kernel is compared with.
+
+    Returns
+    -------
+    dict of str to Observable
+        ``kernel_distance``, one number.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a regression, or its kernel vanishes at w0.
+
+    Notes
+    -----
+    Source: section 9.3, equation (9.107) and Remark 9.21; Jacot, Gabriel and Hongler (2018).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.DiagonalNetwork([[1.0, 0.5]], [1.0])
+    >>> w0 = p.init(alpha=10.0)
+    >>> run = fd.solve(fd.GradientFlow(p), w0, t=1.0, observe=fd.observables.kernel_distance(p, w0))
+    >>> bool(run.kernel_distance[-1] < 1e-4)
+    True
+    """
     start = jnp.asarray(_require(problem, Regression).ravel(w0))
     if not float(jnp.linalg.norm(problem.tangent_kernel(start))) > 0:
         raise _check.fail("w0", "must have a tangent kernel that is not zero", w0, "distances are relative to it")
@@ -194,18 +324,31 @@ def kernel_distance(problem: Regression, w0: Any) -> dict[str, Observable]:
 
 
 def sharpness(problem: Problem, eta: float | None = None) -> dict[str, Observable]:
-    r"""Sharpness :math:`\lambda_{\max}(\nabla^2 L(w))`, and eta times it: where it nears 2, no flow follows GD.
+    r"""Largest eigenvalue of the Hessian, and eta times it: where that nears 2, no flow follows gradient descent.
+
+    .. math:: \lambda_{\max}(\nabla^2 L(w)), \qquad \eta\, \lambda_{\max}(\nabla^2 L(w))
 
     Parameters
     ----------
     problem : Problem
         Any loss.
     eta : float, optional
-        Step size; adds ``sharpness_eta``.
+        Step size, positive; adds ``sharpness_eta``.
+
+    Returns
+    -------
+    dict of str to Observable
+        ``sharpness`` and, where eta is given, ``sharpness_eta``, one number each.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a problem of flowdyn, or eta is not positive.
 
     Notes
     -----
     Above 200 parameters by LOBPCG; NaN where it has not converged (a top eigenvalue lost beside large negative ones).
+    Source: Cohen, Kaur, Li, Kolter and Talwalkar (2021); Knyazev (2001) for LOBPCG.
 
     Examples
     --------

@@ -16,11 +16,32 @@ __all__ = ["Constant", "PiecewiseConstant", "PowerDecay", "Scaled", "Schedule"]
 
 
 class Schedule(eqx.Module):
-    """A step size for every step. Subclasses define ``__call__``; the clock is its sum."""
+    r"""A step size for every step; subclasses define ``__call__``, and the clock is its sum.
+
+    .. math:: t_k = \sum_{j<k} \eta_j
+
+    Raises
+    ------
+    ArgumentError
+        By :meth:`RecursionSystem.constant_eta`, where a method or a limit needs one step size.
+
+    Notes
+    -----
+    Source: the definition; section 9.3.1, equation (9.88), for a constant step.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> class Harmonic(fd.schedules.Schedule):
+    ...     def __call__(self, k):
+    ...         return 1 / (k + 1)
+    >>> float(Harmonic().clock(3))  # 1 + 1/2 + 1/3
+    1.8333333333333333
+    """
 
     @abc.abstractmethod
     def __call__(self, k: jax.Array) -> jax.Array:
-        """Step size eta_k of step k = 0, 1, 2, ..."""
+        """Step size eta_k of step k = 0, 1, 2, ..., traced by JAX."""
 
     def __repr__(self) -> str:
         return shown_call(type(self).__name__, vars(self), unnamed=1)
@@ -50,7 +71,30 @@ class Schedule(eqx.Module):
 
 
 class Constant(Schedule):
-    """The same eta at every step; the clock is ``eta * k``, not a sum of rounded terms."""
+    r"""The same eta at every step; the clock is ``eta * k``, not a sum of rounded terms.
+
+    .. math:: \eta_k = \eta, \qquad t_k = \eta k
+
+    Parameters
+    ----------
+    eta : float
+        Step size, positive, in the units of training time.
+
+    Raises
+    ------
+    ArgumentError
+        If eta is not positive.
+
+    Notes
+    -----
+    Source: section 9.3.1, equation (9.88).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> float(fd.schedules.Constant(0.1).clock(30))
+    3.0
+    """
 
     eta: jax.Array
 
@@ -58,11 +102,11 @@ class Constant(Schedule):
         self.eta = leaf("eta", eta, ndim=0, positive=True)
 
     def __call__(self, k: jax.Array) -> jax.Array:
-        """``eta``."""
+        """The one eta, whatever k."""
         return self.eta
 
     def clock(self, k: np.ndarray) -> np.ndarray:
-        """``eta * k``."""
+        """Training time ``eta * k`` at step numbers `k`."""
         return float(self.eta) * np.asarray(k)
 
     def steps_until(self, t: float, limit: int) -> int:
@@ -71,19 +115,37 @@ class Constant(Schedule):
         return int(min(np.floor(count * (1 + 1e-14) + 1e-9), limit))
 
     def nearest(self, t: np.ndarray) -> np.ndarray:
-        """``rint(t / eta)``."""
+        """Step numbers ``rint(t / eta)`` of the times `t`."""
         return np.rint(t / float(self.eta)).astype(np.int64)
 
 
 class PiecewiseConstant(Schedule):
-    """``values[i]`` from step ``boundaries[i-1]`` on (a learning rate that is cut at given steps).
+    r"""A learning rate that is cut at given steps.
+
+    .. math:: \eta_k = v_i \quad \text{for}\ b_i \le k < b_{i+1}, \qquad b_0 = 0
 
     Parameters
     ----------
-    values : array_like, shape (m,)
-        Step sizes, positive.
+    values : array_like of float, shape (m,)
+        Step sizes v, positive.
     boundaries : array_like of int, shape (m - 1,)
-        Increasing step numbers at which the next value starts.
+        Increasing step numbers b_1, b_2, ... at which the next value starts.
+
+    Raises
+    ------
+    ArgumentError
+        If a value is not positive, or the boundaries are not m - 1 increasing whole numbers.
+
+    Notes
+    -----
+    Source: the definition; HaoChen, Wei, Lee and Ma (2021) cut theirs by 10 twice.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> cut = fd.schedules.PiecewiseConstant([0.1, 0.01], [2])
+    >>> [round(float(cut(k)), 12) for k in range(4)]
+    [0.1, 0.1, 0.01, 0.01]
     """
 
     values: jax.Array
@@ -102,16 +164,33 @@ class PiecewiseConstant(Schedule):
 
 
 class PowerDecay(Schedule):
-    """``eta0 * (1 + k / offset) ** -power``, the Robbins-Monro family.
+    r"""A step size that decays like a power of k, the Robbins-Monro family.
+
+    .. math:: \eta_k = \eta_0 (1 + k / k_0)^{-p}
 
     Parameters
     ----------
     eta0 : float
         First step size, positive.
     offset : float
-        Steps after which the decay sets in, positive.
+        k_0, the number of steps after which the decay sets in, positive.
     power : float
-        Exponent, positive.
+        Exponent p, positive; 1/2 < p <= 1 for the convergence of SGD.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is not positive.
+
+    Notes
+    -----
+    Source: Robbins and Monro (1951).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> float(fd.schedules.PowerDecay(0.1, offset=10.0)(10))
+    0.05
     """
 
     eta0: jax.Array
@@ -124,19 +203,37 @@ class PowerDecay(Schedule):
         self.power = leaf("power", power, ndim=0, positive=True)
 
     def __call__(self, k: jax.Array) -> jax.Array:
-        """Step size of step k."""
+        """Step size ``eta0 (1 + k/offset)^-power`` of step k."""
         return self.eta0 * (1 + k / self.offset) ** -self.power
 
 
 class Scaled(Schedule):
-    """Another schedule times a constant; its clock is scaled as a whole.
+    r"""Another schedule times a constant; its clock is scaled as a whole.
+
+    .. math:: \eta_k = c\, \eta^{\text{base}}_k, \qquad t_k = c\, t^{\text{base}}_k
 
     Parameters
     ----------
     base : Schedule
         What is scaled.
     factor : float
-        Positive.
+        Positive constant, 1/l for SVAG.
+
+    Raises
+    ------
+    ArgumentError
+        If `base` is not a schedule, or the factor is not positive.
+
+    Notes
+    -----
+    Source: the definition; Li, Malladi and Arora (2021) for SVAG's factor 1/l.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> half = fd.schedules.Scaled(fd.schedules.Constant(0.1), 0.5)
+    >>> float(half.clock(20))
+    1.0
     """
 
     base: Schedule
@@ -148,19 +245,19 @@ class Scaled(Schedule):
         self.base, self.factor = base, leaf("factor", factor, ndim=0, positive=True)
 
     def __call__(self, k: jax.Array) -> jax.Array:
-        """``factor * eta_k``."""
+        """Step size ``factor * eta_k`` of step k."""
         return self.factor * self.base(k)
 
     def clock(self, k: np.ndarray) -> np.ndarray:
-        """``factor`` times the clock of the base."""
+        """Training time: ``factor`` times the clock of the base."""
         return float(self.factor) * self.base.clock(k)
 
     def steps_until(self, t: float, limit: int) -> int:
-        """As the base, in its own time."""
+        """Steps of the base until t / factor, at most `limit`."""
         return self.base.steps_until(t / float(self.factor), limit)
 
     def nearest(self, t: np.ndarray) -> np.ndarray:
-        """As the base, in its own time."""
+        """Steps of the base nearest to t / factor."""
         return self.base.nearest(t / float(self.factor))
 
 
@@ -168,7 +265,35 @@ StepSize = float | jax.Array | Schedule
 
 
 def as_schedule(name: str, value: Any) -> Schedule:
-    """Return `value` if it is a Schedule, else the Constant schedule of that step size."""
+    """Return `value` if it is a Schedule, else the Constant schedule of that step size.
+
+    Parameters
+    ----------
+    name : str
+        What an error calls the argument.
+    value : float or Schedule
+        A positive number, or a schedule.
+
+    Returns
+    -------
+    Schedule
+        What the methods keep as their eta.
+
+    Raises
+    ------
+    ArgumentError
+        If `value` is a function or not a positive number (eta = 0 is the flow itself).
+
+    Notes
+    -----
+    Source: of our own; section 9.3.1 takes eta -> 0 to the flow.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> float(fd.schedules.as_schedule("eta", 0.1).eta)
+    0.1
+    """
     if isinstance(value, Schedule):
         return value
     if callable(value):

@@ -133,6 +133,7 @@ def test_diagonal_network_keeps_its_invariant(diagonal, solver):
 
 @pytest.mark.parametrize("solver", ["Scipy", "Diffrax"])
 def test_nesterov_flow_is_a_bessel_function(solver):
+    """Su, Boyd and Candes (2016), equation (3)."""
     run = fd.solve(fd.NesterovFlow(fd.problems.Quadratic(1.0)), [1.0], t=5.0, solver=SOLVERS[solver]())
     t = run.t.values[1:]
     assert run.w[-1].item() == pytest.approx(-0.1310317, abs=1e-7)
@@ -140,6 +141,7 @@ def test_nesterov_flow_is_a_bessel_function(solver):
 
 
 def test_nesterov_is_its_textbook_form():
+    """Su, Boyd and Candes (2016), equation (1)."""
     A = np.diag([1.0, 4.0])
     run = fd.solve(fd.Nesterov(fd.problems.Quadratic(A), eta=0.01), [1.0, -1.0], steps=50, saves=51)
     old = new = np.array([1.0, -1.0])

@@ -122,9 +122,17 @@ def functions_of(path):
             yield node, node.end_lineno - node.lineno + 1 - skipped, len(arguments)
 
 
+def lines_of(path):
+    """Lines of a file, docstrings left out: a public name may say all that it has to."""
+    text = path.read_text()
+    documented = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    docs = [node.body[0] for node in documented if ast.get_docstring(node)]
+    return len(text.splitlines()) - sum(doc.end_lineno - doc.lineno + 1 for doc in docs)
+
+
 @pytest.mark.parametrize("path", FILES, ids=ids)
 def test_files_and_functions_are_short(path):
-    assert len(path.read_text().splitlines()) <= 260
+    assert lines_of(path) <= 230 and len(path.read_text().splitlines()) <= 400
     assert [(node.name, lines) for node, lines, _ in functions_of(path) if lines > 60] == []
     assert [(node.name, count) for node, _, count in functions_of(path) if count > 8] == []
 

@@ -47,6 +47,7 @@ def test_decomposition_is_that_of_the_chapter(j):
 
 
 def test_bounds_of_u_and_v_hold_at_any_state():
+    """(9.54)-(9.57), with delta_2 for the chapter's 4 delta."""
     X = rng.standard_normal((30, 12))
     delta = theory.rip_constant(X, 2)
     assert delta.is_exact
@@ -62,6 +63,7 @@ def test_bounds_of_u_and_v_hold_at_any_state():
 
 
 def test_lemmas_hold_in_their_window_and_say_nothing_outside():
+    """Lemmas 9.16 and 9.17, where delta_2 is known in closed form."""
     n, alpha = 60, 0.02
     X = simplex(n)
     assert theory.rip_constant(X, 2).delta == pytest.approx(1 / n, rel=1e-9)
@@ -83,6 +85,7 @@ def test_lemmas_hold_in_their_window_and_say_nothing_outside():
 
 
 def test_lemma_9_11_and_corollary_9_12_in_their_true_form():
+    """(9.18)-(9.21), with the constant of the joint support."""
     X = rng.standard_normal((9, 6))
     for size in (1, 2, 3):
         for S in itertools.combinations(range(6), size):

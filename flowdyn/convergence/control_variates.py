@@ -31,11 +31,11 @@ class _Inner(RandomRecursionSystem):
         return (Variable("w", ("param",), (size,), "state"),)
 
     def ravel(self, w0: Any) -> np.ndarray:
-        """Flat already."""
+        """The flat state as it is: these systems are started by code."""
         return np.asarray(w0)
 
     def limit(self, order: int = 0) -> System:
-        """They have none of their own."""
+        """Not defined: a wrapper is compared with nothing."""
         raise NotImplementedError
 
 
@@ -51,7 +51,7 @@ class EulerScheme(_Inner):
 
     @property
     def problem(self) -> Any:
-        """Of the equation."""
+        """The problem of the equation, which the observables need."""
         return self.equation.problem  # type: ignore[attr-defined]
 
     @property
@@ -65,7 +65,7 @@ class EulerScheme(_Inner):
         return self.mean_step(k, state) + self.equation.diffusion_product(h * k, state, jnp.sqrt(h) * draw.numbers)
 
     def mean_step(self, k: jax.Array, state: Vector) -> Vector:
-        """``X + f h``."""
+        """``X + f h``, the step without its noise."""
         h = self.eta(k)
         return state + h * self.equation.drift_as("ito", h * k, state)
 
@@ -81,26 +81,26 @@ class Controlled(_Inner):
 
     @property
     def problem(self) -> Any:
-        """Of the path."""
+        """The problem of the path, which the observables need."""
         return self.inner.problem  # type: ignore[attr-defined]
 
     @property
     def random_inputs(self) -> RandomInputs:
-        """As the path."""
+        """What the path draws; its linearisation uses the same numbers."""
         return self.inner.random_inputs
 
     @property
     def epoch(self) -> int:
-        """As the path."""
+        """Steps of the path that share one epoch state."""
         return self.inner.epoch
 
     @property
     def epoch_bits(self) -> int:
-        """As the path."""
+        """Random bits of the path's epoch state."""
         return self.inner.epoch_bits
 
     def start_epoch(self, words: jax.Array) -> Any:
-        """As the path."""
+        """The path's epoch state, shared by its linearisation."""
         return self.inner.start_epoch(words)
 
     def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
@@ -116,7 +116,7 @@ class Controlled(_Inner):
 
 
 def controlled_start(w0: np.ndarray) -> np.ndarray:
-    """State [w0, w0, 0]."""
+    """Start [w0, w0, 0] of path, mean recursion and linearised deviation."""
     return np.concatenate([w0, w0, np.zeros_like(w0)])
 
 

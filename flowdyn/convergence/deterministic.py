@@ -21,7 +21,7 @@ RUNS = 0.7  # share of the progress that the recursions take; the rest is the li
 
 
 def sup_ladder(ladder: Ladder, solver: Solver | None, progress: Any) -> xr.Dataset:
-    """Dataset of the ladder."""
+    """Dataset of a deterministic ladder: every rung, its limit, their distance and the fitted order."""
     with meter(progress, "eta_limit") as report:
         runs = [_run_of_rung(ladder, i, report) for i in range(len(ladder.rungs))]
         limits, solver_error, gaps, used_solver = _solved_limits(ladder, runs, solver)

@@ -48,11 +48,11 @@ def eta_limit(
     ----------
     method : RecursionSystem
         The recursion; its own eta heads the default ladder.
-    w0 : array_like (P,), mapping or pytree
+    w0 : array_like of float, shape (P,), mapping or pytree
         Start.
     t : float
         End time on the clock; rounded down to a common multiple of all time steps.
-    etas : array_like (m,), optional
+    etas : array_like of float, shape (m,), optional
         Step sizes, at least 3; the method's eta and five halvings of its time step (three for random methods)
         unless given.
     order : int, optional
@@ -98,6 +98,18 @@ def eta_limit(
         exist.
     RunError
         If a rung diverges.
+
+    Warns
+    -----
+    FlowdynWarning
+        If the largest step size is above the stability threshold at the start.
+    DeprecationWarning
+        If `resolution` is given.
+
+    Notes
+    -----
+    Source: section 9.3.1, equations (9.88) and (9.90), for the limit; Hairer, Lubich and Wanner (2006), section IX.1,
+    for order p; Li, Tai and E (2017) for weak errors.
 
     Examples
     --------

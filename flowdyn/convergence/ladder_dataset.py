@@ -34,7 +34,7 @@ class LadderFindings:
 
 
 def label_ladder(ladder: Ladder, found: LadderFindings) -> xr.Dataset:
-    """Assemble the Dataset."""
+    """Assemble the Dataset of a ladder from what was found."""
     method, p = ladder.method, ladder.order
     problem = method.problem  # type: ignore[attr-defined]
     spec, inputs = describe(method)

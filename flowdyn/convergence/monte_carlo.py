@@ -50,11 +50,11 @@ class RunningMean:
 
     @classmethod
     def empty(cls, size: int) -> "RunningMean":
-        """Of no rows yet."""
+        """Sums over no rows yet, of `size` columns."""
         return cls(0, np.zeros(size), np.zeros(size))
 
     def including(self, rows: np.ndarray) -> "RunningMean":
-        """With one more chunk (N, F)."""
+        """The same sums with one more chunk (N, F) of rows."""
         count, mean = len(rows), rows.mean(axis=0)
         squares = ((rows - mean) ** 2).sum(axis=0)
         if self.count == 0:
@@ -65,7 +65,7 @@ class RunningMean:
 
     @property
     def standard_error(self) -> np.ndarray:
-        """Of the mean."""
+        """Standard error of each mean, from the sample variance of the rows."""
         return np.sqrt(self.squares / max(self.count - 1, 1) / self.count)
 
 

@@ -31,20 +31,14 @@ def fast_forward(
     ----------
     method : DiscreteSystem
         Gradient descent with a constant eta.
-    w0 : array_like (P,), mapping or pytree
+    w0 : array_like of float, shape (P,), mapping or pytree
         Start.
-    t : float or array_like (T,)
+    t : float or array_like of float, shape (T,)
         Training time(s) eta * k.
     order : int
         Order p >= 1 of the modified flow.
     solver : Solver, optional
         Exact where a closed form is known, else LSODA near the tightest tolerance.
-
-    Warns
-    -----
-    FlowdynWarning
-        If eta times the largest curvature, at the start or at a time of `t`, is 1 or more, where the series does not
-        converge.
 
     Returns
     -------
@@ -52,6 +46,24 @@ def fast_forward(
         The modified flow at `t`, with ``error_estimate(t)``: the distance from order p - 1 plus solver error and
         rounding. It overestimates the gap where eta is small enough for the series to converge, and is NaN where it
         cannot.
+
+    Raises
+    ------
+    ArgumentError
+        If `method` is random or has no modified flow, its eta changes, the order is below 1, or the times do not
+        increase.
+    RunError
+        If the modified flow diverges.
+
+    Warns
+    -----
+    FlowdynWarning
+        If eta times the largest curvature, at the start or at a time of `t`, is 1 or more, where the series does not
+        converge.
+
+    Notes
+    -----
+    Source: Hairer, Lubich and Wanner (2006), section IX.1: backward error analysis read forward.
 
     Examples
     --------

@@ -74,7 +74,7 @@ class WeakGaps:
         self.quadratic = _quadratic_parts(self.functions, len(ladder.start))
 
     def gap(self, index: int, report: Report) -> Gap:
-        """Of one rung: exact where it can be, else sampled."""
+        """Gap of means on one rung: exact where it can be, else sampled."""
         rung, limit = self.ladder.rungs[index], self.ladder.limits[index]
         assert isinstance(rung, RandomRecursionSystem)
         steps = int(self.ladder.steps[index][-1])

@@ -40,11 +40,11 @@ class RecursionSystem(System):
 
     @property
     def increments(self) -> Schedule:
-        """Time steps of the clock."""
+        """Time steps of the clock, as a schedule over k."""
         return self.eta
 
     def clock(self, k: Any) -> np.ndarray:
-        """Training time of the step numbers `k`."""
+        """Training time t_k = sum of the first k increments, for the step numbers `k`."""
         return self.increments.clock(np.asarray(k))
 
     def constant_eta(self, why: str) -> float:
@@ -56,15 +56,15 @@ class RecursionSystem(System):
         return float(self.eta.eta)
 
     def with_eta(self, eta: float) -> Self:
-        """The same method at another step size; shares its compiled program."""
+        """The same method at another constant step size; it shares the compiled program."""
         self.constant_eta("a change of step size")
         cls: Any = type(self)
         return cls(**self.config() | {"eta": eta})
 
 
 class DiscreteSystem(RecursionSystem):
-    """A deterministic recursion."""
+    """A recursion without noise."""
 
     @abc.abstractmethod
     def step(self, k: jax.Array, state: Vector) -> Vector:
-        """Next state, shape (S,)."""
+        """State of shape (S,) after step k from `state`."""

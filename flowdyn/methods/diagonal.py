@@ -33,8 +33,13 @@ class DualFlow(OnProblem, ODESystem):
     ----------
     problem : DiagonalNetwork or SquaredRegression
         Data X (n, d), y (n,).
-    w0 : array_like (P,) or mapping
+    w0 : array_like of float, shape (P,), or mapping
         Start of the weights; ``solve`` is given the same start.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is another one; by :func:`flowdyn.solve`, if its start is not on the flow from w0.
 
     Notes
     -----
@@ -68,26 +73,26 @@ class DualFlow(OnProblem, ODESystem):
         return cls(DiagonalNetwork([[2.0]], [1.0]), w0), w0
 
     def config(self) -> dict[str, Any]:
-        """Problem and start."""
+        """Problem and start: they build the system again."""
         return {"problem": self.problem, "w0": self.start}
 
     def drift(self, t: Time, state: Vector) -> Vector:
-        """Residual of the weights."""
+        """Residual r = A (w ⊙ w) - y at the weights of nu."""
         return self.problem.residuals(self.project(state))
 
     def layout(self, size: int) -> tuple[Variable, ...]:
-        """``nu`` over the samples."""
+        """One vector ``nu`` over the samples."""
         n = self.problem.X.shape[0]
         return (Variable("nu", ("sample",), (n,), "integral of the residual over t"),)
 
     def project(self, state: Vector) -> Vector:
-        """Weights of nu."""
+        """Weights w(0) ⊙ exp(-4 c A^T nu) (9.114)."""
         exponent = -4 * self.problem.scale * (state @ self.problem.X)
         both = isinstance(self.problem, DiagonalNetwork)  # A = [X, -X]
         return self.start * jnp.exp(jnp.concatenate([exponent, -exponent]) if both else exponent)
 
     def lift(self, w0: Vector) -> Any:
-        """Nu of weights that the flow can reach from its start."""
+        """The nu of weights that the flow can reach from its start; others are refused."""
         w0 = np.asarray(w0)
         start = np.asarray(self.start)
         n, d = self.problem.X.shape
@@ -108,7 +113,7 @@ class DualFlow(OnProblem, ODESystem):
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
-        """The problem's, and the weights."""
+        """Those of the problem, then the weights."""
         return (*super().observable_variables, *self.problem.variables)
 
     def observables(self, state: Vector) -> dict[str, Vector]:

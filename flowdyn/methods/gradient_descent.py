@@ -38,6 +38,15 @@ class GradientFlow(OnProblem, ODESystem):
     problem : Problem
         What is minimised.
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a problem of flowdyn.
+
+    Notes
+    -----
+    Exact on quadratic losses and where the problem knows its flow. Source: section 9.3.1, equation (9.90).
+
     Examples
     --------
     >>> import flowdyn as fd
@@ -56,7 +65,7 @@ class GradientFlow(OnProblem, ODESystem):
         return cls(problem), w0
 
     def drift(self, t: Time, state: Vector) -> Vector:
-        """``-grad L``."""
+        """``-grad L(w)``, the force that is followed."""
         return -self.problem.grad(state)
 
     def closed_form(self) -> ClosedForm | None:
@@ -77,6 +86,11 @@ class ModifiedFlow(OnProblem, ODESystem):
         Step size of the recursion that is followed, positive.
     order : int
         p >= 0; p = 0 is the gradient flow. The right-hand side costs p + 1 gradients.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a problem of flowdyn, eta is not positive, or order is negative.
 
     Notes
     -----
@@ -143,12 +157,21 @@ class GradientDescent(OnProblem, DiscreteSystem):
     problem : Problem
         What is minimised.
     eta : float or Schedule
-        Step size, positive.
+        Step size, positive, in the units of training time.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a problem of flowdyn, or eta is not positive.
 
     Warns
     -----
     FlowdynWarning
         By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start.
+
+    Notes
+    -----
+    Limits: order 0 the gradient flow, order p the modified flow. Source: section 9.3.1, equations (9.87) and (9.88).
 
     Examples
     --------
@@ -177,7 +200,7 @@ class GradientDescent(OnProblem, DiscreteSystem):
         return state - self.eta(k) * self.problem.grad(state)
 
     def limit(self, order: int = 0) -> ODESystem:
-        """Gradient flow for order 0, else the modified flow of that order."""
+        """Gradient flow (9.90) for order 0, else the modified flow of that order, which needs a constant eta."""
         if _check.integer("order", order, minimum=0) == 0:
             return GradientFlow(self.problem)
         return ModifiedFlow(self.problem, self.constant_eta(f"its limit of order {order}"), order)

@@ -36,6 +36,15 @@ class HeavyBallFlow(WithVelocity, ODESystem):
     friction : float
         gamma, not negative.
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a problem of flowdyn, or the friction is negative.
+
+    Notes
+    -----
+    The state holds w and its velocity, at rest at the start. Source: Polyak (1964).
+
     Examples
     --------
     >>> import flowdyn as fd
@@ -82,7 +91,11 @@ class HeavyBall(WithVelocity, DiscreteSystem):
     Raises
     ------
     ArgumentError
-        If eta is a changing schedule, or gamma sqrt(eta) > 1 (negative momentum).
+        If eta is not positive or a changing schedule, friction is negative, or gamma sqrt(eta) > 1 (negative momentum).
+
+    Notes
+    -----
+    The state's velocity is (w_k - w_{k-1}) / sqrt(eta). Source: Polyak (1964).
 
     Examples
     --------
@@ -119,7 +132,7 @@ class HeavyBall(WithVelocity, DiscreteSystem):
 
     @property
     def increments(self) -> Schedule:
-        """``sqrt(eta)``."""
+        """Time steps ``sqrt(eta)``, the h of the equation of motion."""
         return Constant(self._h())
 
     def step(self, k: jax.Array, state: Vector) -> Vector:
@@ -130,7 +143,7 @@ class HeavyBall(WithVelocity, DiscreteSystem):
         return jnp.concatenate([w + h * v, v])
 
     def limit(self, order: int = 0) -> ODESystem:
-        """Motion with friction."""
+        """:class:`HeavyBallFlow` of the same friction; order 0 alone is known."""
         if order != 0:
             raise _check.fail("order", "must be 0 for HeavyBall (no modified flow is implemented)", order)
         return HeavyBallFlow(self.problem, self.friction)

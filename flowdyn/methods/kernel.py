@@ -27,8 +27,13 @@ class KernelFlow(OnProblem, ODESystem):
     ----------
     problem : Regression
         Squared loss on any predictor.
-    w0 : array_like (P,), mapping or pytree
+    w0 : array_like of float, shape (P,), mapping or pytree
         Where the model is linearised.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a regression, or w0 does not fit its layout.
 
     Notes
     -----
@@ -67,7 +72,7 @@ class KernelFlow(OnProblem, ODESystem):
         return cls(DiagonalNetwork([[2.0]], [1.0]), [1.2, -0.5]), np.array([1.0, -0.5])
 
     def config(self) -> dict[str, Any]:
-        """Problem and point."""
+        """Problem and point of linearisation."""
         return {"problem": self.problem, "w0": self.w0}
 
     def predict(self, w: Vector) -> jax.Array:

@@ -59,6 +59,16 @@ class LabelNoiseEquation(ModifiedEquation):
     order : {1, 2}
         2 adds ``-(eta/4) grad ||grad L||^2`` to the drift.
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a regression, eta or sigma is out of range, or the order is neither 1 nor 2.
+
+    Notes
+    -----
+    The sampling noise G vanishes at interpolation, the label noise does not. Source: section 9.5, item 3; Li, Tai and
+    E (2017) for the form of the equation.
+
     Examples
     --------
     >>> import flowdyn as fd
@@ -91,7 +101,7 @@ class LabelNoiseEquation(ModifiedEquation):
         return 2 * p.sample_scale * self.sigma / np.sqrt(p.sample_count)
 
     def diffusion(self, t: Time, state: Vector) -> Vector:
-        """Columns of the samples, then of the labels."""
+        """``sqrt(eta/B) [G, 2 c sigma J^T / sqrt(n)]`` of shape (P, 2n)."""
         p: Any = self.problem
         labels = self.label_strength * p.jacobian(state).T
         return self.strength * jnp.concatenate([p.noise_factor(state), labels], axis=1)
@@ -104,7 +114,7 @@ class LabelNoiseEquation(ModifiedEquation):
         return self.strength * (p.noise_product(state, samples) + self.label_strength * drawn)
 
     def noise_dim(self, state: np.ndarray) -> int:
-        """2n."""
+        """Two Brownian motions a sample, one of them for its label: 2n."""
         return 2 * int(self.problem.sample_count or 0)
 
 
@@ -125,6 +135,16 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
         B, drawn with replacement; one noise value a draw.
     noise : {"gaussian", "sign"}
         N(0, sigma^2), or +-sigma.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a regression, eta, sigma or the batch is out of range, or the noise is of another kind.
+
+    Warns
+    -----
+    FlowdynWarning
+        By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start.
 
     Notes
     -----
@@ -178,7 +198,7 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
         return state - self.eta(k) * jax.grad(loss)(jnp.asarray(state))
 
     def mean_step(self, k: jax.Array, state: Vector) -> Vector:
-        """Gradient descent."""
+        """Step of gradient descent: label noise has mean 0."""
         return state - self.eta(k) * self.problem.grad(state)
 
     def limit(self, order: int = 0) -> System:
@@ -189,7 +209,7 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
         return LabelNoiseEquation(self.problem, eta, self.sigma, self.batch_size, order)
 
     def expected_order(self, order: int = 0, error: str = "weak") -> float:
-        """As SGD."""
+        """Weak order max(p, 1) and strong order 1/2, those of SGD."""
         return float(max(order, 1)) if error == "weak" else 0.5
 
     def warn_before(self, w0: np.ndarray) -> str | None:

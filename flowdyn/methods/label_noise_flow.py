@@ -40,7 +40,8 @@ class LabelNoiseFlow(OnProblem, ODESystem):
     Raises
     ------
     ArgumentError
-        By :func:`flowdyn.solve`, if the start does not interpolate: take the end of ``GradientFlow``.
+        If `problem` is not a regression or sigma is negative; by :func:`flowdyn.solve`, if the start does not
+        interpolate: take the end of ``GradientFlow``.
 
     Notes
     -----
@@ -88,11 +89,11 @@ class LabelNoiseFlow(OnProblem, ODESystem):
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
-        """The problem's, and the trace that is minimised."""
+        """Those of the problem, then the trace that is minimised."""
         return (*super().observable_variables, Variable("trace_hessian", (), (), "trace of the Gauss-Newton Hessian"))
 
     def observables(self, state: Vector) -> dict[str, Vector]:
-        """The problem's, and the trace."""
+        """Those of the problem, and the trace of the Gauss-Newton Hessian."""
         return super().observables(state) | {"trace_hessian": self.trace_hessian(state)}
 
     def check_start(self, state0: np.ndarray) -> None:

@@ -39,7 +39,7 @@ class ModifiedEquation(OnProblem, SDESystem):
 
     @property
     def strength(self) -> jax.Array:
-        """``sqrt(eta s)``."""
+        """``sqrt(eta s)``, the factor in front of G."""
         return jnp.sqrt(self.eta / self.batch_size)
 
     def drift(self, t: Time, state: Vector) -> Vector:
@@ -83,6 +83,12 @@ class StochasticModifiedEquation(ModifiedEquation):
         Weak order p.
     sampling : {"with", "without"}
         How SGD draws: s = 1/B, or (n - B)/(B (n - 1)).
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` has neither samples nor a noise of its own, eta is not positive, the order is neither 1 nor 2, or
+        the sampling is "reshuffle", whose steps are not independent.
 
     Notes
     -----
@@ -153,7 +159,7 @@ class StochasticModifiedEquation(ModifiedEquation):
 
 
 def checked_order(order: Any) -> int:
-    """1 or 2."""
+    """Return the order if it is 1 or 2, else refuse it."""
     if _check.integer("order", order, minimum=1) > 2:
         raise _check.fail("order", "must be 1 or 2", order, "no stochastic equation of higher order is known here")
     return int(order)

@@ -34,6 +34,11 @@ class NesterovFlow(WithVelocity, ODESystem):
     problem : Problem
         What is minimised.
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a problem of flowdyn.
+
     Notes
     -----
     At t = 0 the friction term tends to 3 w''(0), so that w''(0) = -grad L / 4. Source: Su, Boyd and Candes (2016),
@@ -78,6 +83,11 @@ class Nesterov(WithVelocity, DiscreteSystem):
     eta : float
         Step size in front of the gradient, positive.
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a problem of flowdyn, or eta is not positive or a changing schedule.
+
     Notes
     -----
     The state's velocity is (w_k - w_{k-1}) / sqrt(eta). Source: Su, Boyd and Candes (2016), equation (1).
@@ -112,7 +122,7 @@ class Nesterov(WithVelocity, DiscreteSystem):
 
     @property
     def increments(self) -> Schedule:
-        """``sqrt(eta)``."""
+        """Time steps ``sqrt(eta)``, the h of the equation of motion."""
         return Constant(self._h())
 
     def step(self, k: jax.Array, state: Vector) -> Vector:
@@ -125,7 +135,7 @@ class Nesterov(WithVelocity, DiscreteSystem):
         return jnp.concatenate([new, (new - w) / h])
 
     def limit(self, order: int = 0) -> ODESystem:
-        """Nesterov's ODE."""
+        """:class:`NesterovFlow`; order 0 alone is known."""
         if order != 0:
             raise _check.fail("order", "must be 0 for Nesterov (no modified flow is implemented)", order)
         return NesterovFlow(self.problem)

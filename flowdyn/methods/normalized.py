@@ -54,11 +54,11 @@ class _OnLogTime(OnProblem):
         return (*self.problem.variables, Variable("u", (), (), "u = log(1 + t), t the time of the gradient flow"))
 
     def lift(self, w0: Vector) -> Vector:
-        """At t = 0."""
+        """The weights with u = 0, that is t = 0."""
         return jnp.append(jnp.asarray(w0), 0.0)
 
     def project(self, state: Vector) -> Vector:
-        """The weights."""
+        """The weights without u."""
         return state[:-1]
 
     @property
@@ -95,6 +95,11 @@ class NormalizedFlow(_OnLogTime, ODESystem):
     ----------
     problem : LinearClassifier
         Exponential loss, or logistic with G = sum sigmoid(-m_i) in place of L.
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a LinearClassifier; by :func:`flowdyn.solve`, if the loss at the start is beyond exp(+-600).
 
     Notes
     -----
@@ -148,6 +153,16 @@ class NormalizedGradientDescent(_OnLogTime, DiscreteSystem):
     eta : float or Schedule
         Step in s, positive.
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` is not a LinearClassifier, or eta is not positive.
+
+    Notes
+    -----
+    It divides by L, not by ||grad L||: the Euler map of :class:`NormalizedFlow`. Source: section 9.4, Theorem 9.25;
+    Lyu and Li (2020) for the clock.
+
     Examples
     --------
     >>> import flowdyn as fd
@@ -170,14 +185,14 @@ class NormalizedGradientDescent(_OnLogTime, DiscreteSystem):
         return cls(LinearClassifier([[2.0, 0.3], [0.2, 1.0]], [1, 1]), eta=0.01), np.array([0.4, 0.35])
 
     def step(self, k: jax.Array, state: Vector) -> Vector:
-        """One step of w and of u."""
+        """Euler step of w in s, and the time that the flow needs for it added to u."""
         direction, log_rate = self.direction(state[:-1])
         eta, u = self.eta(k), state[-1]
         later = u + jax.nn.softplus(jnp.log(eta) - log_rate - u)
         return jnp.append(state[:-1] + eta * direction, later)
 
     def limit(self, order: int = 0) -> NormalizedFlow:
-        """The flow on the same clock."""
+        """:class:`NormalizedFlow` on the same clock; order 0 alone is known."""
         if _check.integer("order", order, minimum=0) > 0:
             raise _check.fail("order", "must be 0 for NormalizedGradientDescent", order)
         return NormalizedFlow(self.problem)

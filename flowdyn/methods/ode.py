@@ -29,9 +29,15 @@ class ODE(ODESystem):
     args : tuple of arrays, optional
         Further arguments; with jax.numpy, new values do not compile anew.
 
+    Raises
+    ------
+    ArgumentError
+        If f does not take ``(t, y, *args)`` or `args` is not a tuple; by :func:`flowdyn.solve`, if f returns complex
+        numbers or another shape than that of y.
+
     Notes
     -----
-    A plain-numpy function runs on the scipy solver alone, without an exact Jacobian.
+    A plain-numpy function runs on the scipy solver alone, without an exact Jacobian. Source: the definition.
 
     Examples
     --------
@@ -54,7 +60,7 @@ class ODE(ODESystem):
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:
-        """Decay."""
+        """Exponential decay of two entries."""
         return cls(_decay), np.array([0.3, 0.4])
 
     def drift(self, t: Any, state: Any) -> Any:
@@ -67,7 +73,7 @@ class ODE(ODESystem):
         return value
 
     def layout(self, size: int) -> tuple[Variable, ...]:
-        """One vector."""
+        """One vector ``w`` over `param`, as long as the start."""
         return (Variable("w", ("param",), (size,), "state y"),)
 
     def ravel(self, w0: Any) -> np.ndarray:

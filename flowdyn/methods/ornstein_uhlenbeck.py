@@ -25,16 +25,21 @@ class OrnsteinUhlenbeck(SDESystem):
 
     Parameters
     ----------
-    A : array_like, shape (d, d) or scalar
+    A : array_like of float, shape (d, d) or scalar
         Drift matrix; directions in which it vanishes diffuse.
-    D : array_like, shape (d, d) or scalar
+    D : array_like of float, shape (d, d) or scalar
         Covariance of the noise per unit time, positive semi-definite (eta Sigma / B for SGD).
-    center, force : array_like, shape (d,), optional
+    center, force : array_like of float, shape (d,), optional
         c and b, else 0.
+
+    Raises
+    ------
+    ArgumentError
+        If A is not square, D not a covariance of its size, or a vector of another length.
 
     Notes
     -----
-    ``solve`` samples the exact law on any grid. Source: section 9.5, items 1 and 2.
+    ``solve`` samples the exact law on any grid. Source: section 9.5, items 1 and 2; Uhlenbeck and Ornstein (1930).
 
     Examples
     --------
@@ -71,15 +76,15 @@ class OrnsteinUhlenbeck(SDESystem):
         return cls([[2.0, 0.5], [0.5, 1.0]], 0.1 * np.eye(2)), np.array([0.4, 0.35])
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Arguments that build the process again."""
         return {"A": self.A, "D": self.D, "center": self.center, "force": self.force}
 
     def layout(self, size: int) -> tuple[Variable, ...]:
-        """One vector."""
+        """One vector ``w`` over `param`."""
         return (Variable("w", ("param",), (self.A.shape[0],), "state X"),)
 
     def ravel(self, w0: Any) -> np.ndarray:
-        """Flat state."""
+        """Flat state (d,); a number where d = 1."""
         return _check.real_array("w0", np.atleast_1d(w0), shape=(self.A.shape[0],))
 
     def drift(self, t: Time, state: Vector) -> Vector:
@@ -87,19 +92,19 @@ class OrnsteinUhlenbeck(SDESystem):
         return self.force - matvec(self.A, jnp.asarray(state) - self.center)
 
     def diffusion(self, t: Time, state: Vector) -> Vector:
-        """Symmetric root of D."""
+        """Symmetric root of D, shape (d, d)."""
         return self.factor
 
     def diffusion_product(self, t: Time, state: Vector, increment: Vector) -> Vector:
-        """``D^{1/2} dW``."""
+        """``D^{1/2} dW`` of shape (d,)."""
         return matvec(self.factor, increment)
 
     def noise_dim(self, state: np.ndarray) -> int:
-        """D."""
+        """As many Brownian motions as parameters, d."""
         return self.A.shape[0]
 
     def linear_law(self) -> LinearGaussianLaw:
-        """Everything is known."""
+        """The law of the process itself, with force b + A c."""
         A = np.asarray(self.A)
         return LinearGaussianLaw(A, np.asarray(self.D), np.asarray(self.force) + A @ np.asarray(self.center))
 
@@ -126,14 +131,27 @@ def linearize(method: RecursionSystem, at: Any) -> OrnsteinUhlenbeck:
     ----------
     method : RecursionSystem
         SGD, SVAG or LabelNoiseSGD with a constant eta.
-    at : array_like (P,), mapping or pytree
+    at : array_like of float, shape (P,), mapping or pytree
         The point w; usually a minimum.
+
+    Returns
+    -------
+    OrnsteinUhlenbeck
+        A = H(w), D the covariance of the noise of the method's first-order equation at w, force -grad L(w).
+
+    Raises
+    ------
+    ArgumentError
+        If `method` is not a random recursion on a problem, or its eta is a changing schedule.
+
+    Notes
+    -----
+    Source: section 9.5, items 1 and 2, for the quadratic part of the loss; Mandt, Hoffman and Blei (2017).
 
     Examples
     --------
     >>> import flowdyn as fd
     >>> import numpy as np
-    from numpy.typing import ArrayLike
     >>> p = fd.problems.CustomRegression(lambda w: w**2, [1.0], np.ones(1))  # a minimum at w = 1 with Hessian 4
     >>> ou = fd.linearize(fd.LabelNoiseSGD(p, eta=0.1, sigma=1.0), at=[1.0])
     >>> float(ou.A[0, 0]), round(float(ou.stationary_cov()[0, 0]), 12)  # eta sigma^2 / 2 on the range of H

@@ -43,7 +43,13 @@ class SDE(SDESystem):
     Raises
     ------
     ArgumentError
-        By :func:`flowdyn.solve`, if shapes are wrong or g is not of the stated noise kind.
+        If f or g does not take ``(t, x, *args)`` or a choice is another; by :func:`flowdyn.solve`, if shapes are wrong
+        or g is not of the stated noise kind.
+
+    Notes
+    -----
+    A plain-numpy g runs on :class:`flowdyn.solvers.Sdeint` alone. Source: the definition; Kloeden and Platen (1992) for
+    the kinds of noise.
 
     Examples
     --------
@@ -78,7 +84,7 @@ class SDE(SDESystem):
         return cls(_decay, _proportional, noise="diagonal"), np.array([0.3, 0.4])
 
     def drift(self, t: Any, state: Any) -> Any:
-        """``f(t, x, *args)``."""
+        """``f(t, x, *args)``, whose shape must be that of x."""
         value = self.f(t, own_copy(state), *self.args)
         if np.shape(value) != np.shape(state):
             raise _check.fail("f", f"must return the shape {np.shape(state)} of x", f"shape {np.shape(value)}")
@@ -108,16 +114,16 @@ class SDE(SDESystem):
         return jnp.diag(value) if isinstance(value, jax.Array) else np.diag(value)
 
     def diffusion_product(self, t: Any, state: Any, increment: Any) -> Any:
-        """``g dW``."""
+        """``g dW`` without forming a matrix for diagonal noise."""
         value = self._g(t, state)
         return value * increment if np.ndim(value) == 1 else value @ increment
 
     def noise_dim(self, state: np.ndarray) -> int:
-        """Columns of g."""
+        """Number m of Brownian motions, the columns of g."""
         return int(np.shape(self.diffusion(0.0, np.asarray(state)))[1])
 
     def layout(self, size: int) -> tuple[Variable, ...]:
-        """One vector."""
+        """One vector ``w`` over `param`, as long as the start."""
         return (Variable("w", ("param",), (size,), "state X"),)
 
     def ravel(self, w0: Any) -> np.ndarray:

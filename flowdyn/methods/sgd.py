@@ -85,6 +85,17 @@ class SGD(Sampled):
         Draw each batch with replacement, as a random subset, or along a new random order of the data each epoch (of
         floor(n / B) steps; what is left over is not used that epoch).
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` has neither samples nor a noise of its own, eta is not positive, or a batch without replacement
+        exceeds n.
+
+    Warns
+    -----
+    FlowdynWarning
+        By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start.
+
     Notes
     -----
     Noise covariance at w: Sigma(w)/B with replacement, times (n - B)/(n - 1) without. Limits: order 0 the gradient
@@ -139,7 +150,7 @@ class SGD(Sampled):
 
     @property
     def epoch_bits(self) -> int:
-        """64 bits a sample."""
+        """64 random bits a sample: the keys that an order of the data is sorted by."""
         return 64 * (self.problem.sample_count or 0) if self.epoch else 0
 
     def start_epoch(self, words: jax.Array) -> Any:
@@ -162,7 +173,7 @@ class SGD(Sampled):
         return state - self.eta(k) * self.gradient(state, self.batch(k, draw.words, epoch_state), draw.numbers)
 
     def mean_step(self, k: jax.Array, state: Vector) -> Vector:
-        """Gradient descent."""
+        """Step of gradient descent: the estimate of the gradient is unbiased."""
         return state - self.eta(k) * self.problem.grad(state)
 
     def limit(self, order: int = 0) -> System:

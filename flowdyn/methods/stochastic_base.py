@@ -26,11 +26,11 @@ class RandomRecursionSystem(RandomSystem, RecursionSystem):
     @property
     @abc.abstractmethod
     def random_inputs(self) -> RandomInputs:
-        """What a step draws."""
+        """How many words and numbers a step draws, and of which kind."""
 
     @abc.abstractmethod
     def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
-        """Next state, shape (S,)."""
+        """State of shape (S,) after step k, given what the step has drawn."""
 
     @abc.abstractmethod
     def mean_step(self, k: jax.Array, state: Vector) -> Vector:

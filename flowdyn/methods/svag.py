@@ -41,6 +41,16 @@ class SVAG(Sampled):
     l : float
         Refinement, at least 1; l = 1 is SGD itself (the second gradient has weight 0).
 
+    Raises
+    ------
+    ArgumentError
+        If `problem` has neither samples nor a noise of its own, eta is not positive, or l is below 1.
+
+    Warns
+    -----
+    FlowdynWarning
+        By :func:`flowdyn.solve`, if eta / l exceeds 2 / lambda_max of the Hessian at the start.
+
     Notes
     -----
     As l -> infinity it tends to the first-order equation of SGD at fixed eta; the stationary variance on a quadratic is
@@ -75,7 +85,7 @@ class SVAG(Sampled):
 
     @property
     def increments(self) -> Schedule:
-        """``eta / l``."""
+        """Time steps ``eta / l`` of the clock."""
         return Constant(self.eta.eta / self.l) if isinstance(self.eta, Constant) else Scaled(self.eta, 1 / self.l)
 
     @property
@@ -106,7 +116,7 @@ class SVAG(Sampled):
         return 1.0 if error == "weak" else 0.5
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
-        """As SGD of step eta / l whose covariance is l times as large."""
+        """Mean and covariance of SGD at step eta / l whose covariance is l times as large."""
         noise = linear_noise(self.problem)
         if noise is None or not isinstance(self.eta, Constant):
             return None

@@ -65,7 +65,7 @@ class System(eqx.Module):
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
-        """Layout of :meth:`observables`."""
+        """Layout of :meth:`observables`, in the same order."""
         return ()
 
     @property
@@ -86,7 +86,7 @@ class System(eqx.Module):
         return w0
 
     def project(self, state: Vector) -> Vector:
-        """Parameters of a state."""
+        """Parameters of a state: the state itself unless it holds more."""
         return state
 
     def is_traceable(self, state: np.ndarray) -> bool:
@@ -113,7 +113,7 @@ class ODESystem(System):
 
     @abc.abstractmethod
     def drift(self, t: Time, state: Vector) -> Vector:
-        """Right-hand side, shape (S,)."""
+        """Right-hand side of shape (S,) at time t."""
 
     @property
     def explicit_until(self) -> float:
@@ -159,7 +159,7 @@ class SDESystem(RandomSystem):
 
     @abc.abstractmethod
     def diffusion(self, t: Time, state: Vector) -> Vector:
-        """Diffusion, shape (S, m)."""
+        """Diffusion g(t, X) of shape (S, m), for m Brownian motions."""
 
     @abc.abstractmethod
     def noise_dim(self, state: np.ndarray) -> int:
@@ -199,7 +199,7 @@ class OnProblem(System):
     problem: eqx.AbstractVar[Problem]
 
     def layout(self, size: int) -> tuple[Variable, ...]:
-        """Variables of the problem."""
+        """Named pieces of w, as the problem has them."""
         return self.problem.variables
 
     def ravel(self, w0: Any) -> np.ndarray:
@@ -208,12 +208,12 @@ class OnProblem(System):
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
-        """Observables of the problem."""
+        """Layout of the problem's observables."""
         return self.problem.observable_variables
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
-        """Labels of the problem."""
+        """Labels along the problem's dimensions."""
         return self.problem.coords
 
     def observables(self, state: Vector) -> dict[str, Vector]:
@@ -236,11 +236,11 @@ class WithVelocity(OnProblem):
         return (*own, *speed)
 
     def lift(self, w0: Vector) -> Vector:
-        """At rest."""
+        """The parameters at rest, velocity 0."""
         return jnp.concatenate([w0, jnp.zeros_like(w0)])
 
     def project(self, state: Vector) -> Vector:
-        """First half of the state."""
+        """The parameters: the first half of the state."""
         return state[: self.problem.size]
 
 

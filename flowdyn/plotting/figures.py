@@ -36,6 +36,20 @@ def plot(ds: xr.Dataset, ax: "Axes | None" = None, *, kind: str | None = None) -
     kind : {"fan", "histogram", "ellipse"}, optional
         Panels of an ensemble; a choice of its own unless given.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new one, or that of `ax`.
+
+    Raises
+    ------
+    ArgumentError
+        If `ds` is no result of flowdyn or has lost its dimension t, or `kind` asks for what it does not hold.
+
+    Notes
+    -----
+    Source: of our own; the colours are those of Okabe and Ito (2008), told apart by all common kinds of colour vision.
+
     Examples
     --------
     >>> import flowdyn as fd

@@ -31,7 +31,7 @@ class Variable(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Number of entries."""
+        """Number of entries, the product of the shape."""
         return int(np.prod(self.shape, dtype=int))
 
 
@@ -60,7 +60,7 @@ class Problem(eqx.Module):
     @property
     @abc.abstractmethod
     def variables(self) -> tuple[Variable, ...]:
-        """Layout of w: its named pieces in order."""
+        """Layout of w: its named pieces in order, with dims and shapes."""
 
     def sample_losses(self, w: Vector) -> jax.Array:
         """Losses l_i(w) of shape (n,), one a sample, whose mean is L(w)."""
@@ -117,13 +117,13 @@ class Problem(eqx.Module):
         return factor @ factor.T
 
     def observables(self, w: Vector) -> dict[str, Vector]:
-        """Quantities kept beside w in every Dataset."""
+        """Quantities kept beside w in every Dataset: the loss and the norm of its gradient."""
         value, grad = jax.value_and_grad(self.loss)(w)
         return {"loss": value, "grad_norm": jnp.linalg.norm(grad)}
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
-        """Layout of :meth:`observables`."""
+        """Layout of :meth:`observables`, in the same order."""
         return (Variable("loss", (), (), "loss L(w)"), Variable("grad_norm", (), (), "Euclidean norm of the gradient"))
 
     @classmethod
@@ -141,7 +141,7 @@ class Problem(eqx.Module):
 
     @property
     def size(self) -> int:
-        """Number of parameters P."""
+        """Number P of parameters, the length of flat w."""
         return sum(v.size for v in self.variables)
 
     @property
@@ -161,7 +161,7 @@ class Problem(eqx.Module):
 
     @property
     def citation(self) -> str:
-        """Where the loss comes from."""
+        """Where the loss comes from, as a file's references say it."""
         return ""
 
     def config(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def _quartic(w: dict[str, jax.Array]) -> jax.Array:
 
 
 class CustomProblem(PytreeProblem):
-    r"""A user's own loss.
+    r"""Any scalar loss that JAX can differentiate, of any pytree of parameters.
 
     .. math:: L(w) = \mathrm{loss}(w) \quad\text{or}\quad \mathrm{loss}(w, \mathrm{data})
 
@@ -27,7 +27,7 @@ class CustomProblem(PytreeProblem):
     ----------
     loss : callable
         ``loss(w)`` or, where `data` are given, ``loss(w, data)``; returns a real scalar; written with jax.numpy.
-    w0_like : pytree
+    w0_like : pytree of float arrays
         An example of the parameters; its inexact arrays are the parameters, cast to float64.
     data : pytree of arrays, optional
         Handed to every call; new data of the same shape do not compile anew.
@@ -38,6 +38,10 @@ class CustomProblem(PytreeProblem):
     ------
     ArgumentError
         If the loss is not a real scalar, cannot be traced, or is not the mean of `sample_losses`.
+
+    Notes
+    -----
+    Gradients are those of automatic differentiation. Source: of our own; the pytrees are JAX's (Bradbury et al., 2018).
 
     Examples
     --------
@@ -94,6 +98,6 @@ class CustomProblem(PytreeProblem):
         return super().sample_losses(w) if self.samples is None else self._call(self.samples, w)
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Arguments that build it again, the functions among them: these do not travel in a file."""
         names = {"loss": self.function, "w0_like": self.w0_like, "data": self.data}
         return names | ({} if self.samples is None else {"sample_losses": self.samples})

@@ -22,7 +22,7 @@ def _unit(w: dict[str, jax.Array], x: jax.Array) -> jax.Array:
 
 
 class CustomRegression(Regression, PytreeProblem):
-    r"""A user's own predictor (a network, say) under squared loss.
+    r"""Least squares on any predictor that JAX can differentiate (a network, say).
 
     .. math:: L(w) = \mathrm{scale} \sum_i (f_i(w) - y_i)^2
 
@@ -30,14 +30,24 @@ class CustomRegression(Regression, PytreeProblem):
     ----------
     predict : callable
         ``predict(w)`` or, where `data` are given, ``predict(w, data)``; returns predictions of shape (n,).
-    targets : array_like, shape (n,)
+    targets : array_like of float, shape (n,)
         Targets y.
-    w0_like : pytree
+    w0_like : pytree of float arrays
         An example of the parameters; its inexact arrays are the parameters, cast to float64.
     data : pytree of arrays, optional
-        Handed to every call.
+        Handed to every call; new data of the same shape do not compile anew.
     scale : float, optional
-        Constant in front of the sum, 1/(2n) unless given.
+        Constant in front of the sum, positive; 1/(2n) unless given.
+
+    Raises
+    ------
+    ArgumentError
+        If `predict` cannot be traced or does not return one value per target, or `w0_like` holds no real number.
+
+    Notes
+    -----
+    Label noise, tangent kernel and Gauss-Newton matrix come from `predict`. Source: section 9.5, item 3, for the scale
+    1/(2n); Jacot, Gabriel and Hongler (2018) for the kernel.
 
     Examples
     --------
@@ -81,12 +91,12 @@ class CustomRegression(Regression, PytreeProblem):
 
     @property
     def targets(self) -> jax.Array:
-        """Targets y."""
+        """Targets y of shape (n,), as given."""
         return self.values
 
     @property
     def scale(self) -> jax.Array:
-        """Constant in front of the sum."""
+        """Constant in front of the sum of squares, 1/(2n) unless given."""
         return self.factor
 
     def predict(self, w: Vector) -> jax.Array:
@@ -94,7 +104,7 @@ class CustomRegression(Regression, PytreeProblem):
         return self._call(self.function, w)
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Arguments that build it again, `predict` among them: it does not travel in a file."""
         return {
             "predict": self.function,
             "targets": self.targets,
@@ -105,5 +115,5 @@ class CustomRegression(Regression, PytreeProblem):
 
     @property
     def arrays(self) -> dict[str, tuple[tuple[str, ...], str]]:
-        """Targets."""
+        """The targets travel in the file; `data` are handed in again."""
         return {"targets": (("sample",), "targets")}

@@ -23,10 +23,17 @@ class DiagonalNetwork(TableRegression):
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
-        Data matrix, one row per sample.
-    y : array_like, shape (n,)
+    X : array_like of float, shape (n, d)
+        Data matrix, one row per sample, dimensionless. Labels of pandas and xarray objects are kept.
+    y : array_like of float, shape (n,)
         Targets.
+    labels : Labels, optional
+        Names along the dimensions; read off X and y unless given.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes or labels disagree, or an entry is masked, not finite or beyond 1e75.
 
     Notes
     -----
@@ -52,7 +59,7 @@ class DiagonalNetwork(TableRegression):
 
     @property
     def citation(self) -> str:
-        """Section of the source."""
+        """Section of the chapter, for the references of a file."""
         return "diagonal linear network, section 9.3, equations (9.91)-(9.92)"
 
     def theta(self, w: Vector) -> jax.Array:
@@ -61,7 +68,7 @@ class DiagonalNetwork(TableRegression):
         return w_plus * w_plus - w_minus * w_minus
 
     def predict(self, w: Vector) -> jax.Array:
-        """``X theta``."""
+        """``X theta`` of shape (n,)."""
         return self.X @ self.theta(w)
 
     def observables(self, w: Vector) -> dict[str, Vector]:
@@ -79,9 +86,9 @@ class DiagonalNetwork(TableRegression):
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
-        """Adds theta."""
+        """Loss and gradient norm, then theta over the features."""
         return (*super().observable_variables, predictor_variable(self.X.shape[1]))
 
     def init(self, alpha: float) -> np.ndarray:
-        """``alpha * 1``: theta = 0 at every scale alpha."""
+        """``alpha * 1`` of shape (2d,), alpha > 0: theta = 0 at every scale (9.93)."""
         return np.full(2 * self.X.shape[1], _check.real("alpha", alpha, positive=True))

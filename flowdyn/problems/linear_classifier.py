@@ -31,12 +31,19 @@ class LinearClassifier(TableProblem):
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
-        Data matrix, one row per sample.
-    y : array_like, shape (n,)
+    X : array_like of float, shape (n, d)
+        Data matrix, one row per sample, dimensionless. Labels of pandas and xarray objects are kept.
+    y : array_like of int, shape (n,)
         Classes, -1 or +1.
     loss : {"exponential", "logistic"}
         ``exp(-m)``, for which the inequalities of section 9.4 hold, or ``log(1 + exp(-m))``.
+    labels : Labels, optional
+        Names along the dimensions; read off X and y unless given.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes or labels disagree, an entry is not finite, a class is neither -1 nor +1, or the loss is another.
 
     Notes
     -----
@@ -74,7 +81,7 @@ class LinearClassifier(TableProblem):
         return self.y * (self.X @ jnp.asarray(w))
 
     def margin(self, w: Vector) -> jax.Array:
-        """``min_i m_i / ||w||``, 0 at the origin."""
+        """Normalised margin ``min_i m_i / ||w||`` (9.140); 0 at the origin."""
         return jnp.min(self.margins(w)) * _inverse_norm(w)
 
     def log_loss(self, w: Vector) -> jax.Array:
@@ -114,14 +121,14 @@ class LinearClassifier(TableProblem):
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """W over the features."""
+        """One vector w over the features."""
         return (Variable("w", ("feature",), (self.X.shape[1],), "weights w"),)
 
     @property
     def citation(self) -> str:
-        """Section of the source."""
+        """Section of the chapter, for the references of a file."""
         return f"linear classification with the {self.kind} loss, section 9.4"
 
     def init(self) -> np.ndarray:
-        """Origin."""
+        """Origin of shape (d,), from which the margin bounds have no constant of the start."""
         return np.zeros(self.X.shape[1])

@@ -16,25 +16,28 @@ from flowdyn.problems.regression import TableRegression
 
 
 class LinearRegression(TableRegression):
-    r"""Least squares on a linear model.
+    r"""Least squares on a linear model, whose flow and recursion are known exactly.
 
     .. math:: L(w) = \tfrac12 \|y - X w\|^2
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix, one row per sample, dimensionless. Labels of pandas and xarray objects are kept.
-    y : array_like, shape (n,)
+    y : array_like of float, shape (n,)
         Targets.
+    labels : Labels, optional
+        Names along the dimensions; read off X and y unless given.
 
     Raises
     ------
     ArgumentError
-        If shapes disagree or an entry is not finite.
+        If shapes or labels disagree, or an entry is masked, not finite or beyond 1e75.
 
     Notes
     -----
     Started in the row span of X, flow and recursion end at the minimum-norm least-squares solution X^+ y (Theorem 9.3).
+    Source: section 9.1.
 
     Examples
     --------
@@ -55,20 +58,20 @@ class LinearRegression(TableRegression):
 
     @property
     def citation(self) -> str:
-        """Section of the source."""
+        """Section of the chapter, for the references of a file."""
         return "linear regression, section 9.1"
 
     def predict(self, w: Vector) -> jax.Array:
-        """``X w``."""
+        """``X w`` of shape (n,)."""
         return self.X @ w
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """W over the features."""
+        """One vector w over the features."""
         return (Variable("w", ("feature",), (self.X.shape[1],), "weights w"),)
 
     def init(self) -> np.ndarray:
-        """Origin, the start of Theorem 9.3."""
+        """Origin of shape (d,), the start of Theorem 9.3."""
         return np.zeros(self.X.shape[1])
 
     def spectrum(self) -> Spectrum:
@@ -78,5 +81,5 @@ class LinearRegression(TableRegression):
         return Spectrum(s[kept] ** 2, Vt[kept].T, (U[:, kept].T @ np.asarray(self.y)) / s[kept])
 
     def minimum_norm(self) -> jax.Array:
-        """X^+ y, the least-squares solution of minimum norm (Corollary 9.2)."""
+        """``X^+ y`` of shape (d,), the least-squares solution of minimum norm (Corollary 9.2)."""
         return jnp.linalg.pinv(self.X) @ self.y

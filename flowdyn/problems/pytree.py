@@ -61,7 +61,7 @@ class PytreeProblem(Problem):
             raise _check.fail(name, f"must return {kind}", out)
 
     def init(self) -> np.ndarray:
-        """Flat `w0_like`."""
+        """The example `w0_like` as one flat vector (P,)."""
         return self.ravel(self.w0_like)
 
     def unravel(self, w: Vector) -> Any:

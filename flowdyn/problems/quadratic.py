@@ -20,18 +20,25 @@ from flowdyn.theory.moments import root
 class Quadratic(Problem):
     r"""Quadratic form, and the covariance of the noise that its stochastic gradients carry.
 
-    .. math:: L(w) = \tfrac12 w^\top A w
+    .. math:: L(w) = \tfrac12 w^\top A w, \qquad \mathrm{Cov}(\text{gradient noise}) = \Sigma
 
     Parameters
     ----------
-    A : array_like, shape (d, d) or scalar
+    A : array_like of float, shape (d, d) or scalar
         Symmetric matrix; it may be indefinite or singular.
-    noise : array_like, shape (d, d) or scalar, optional
-        Covariance Sigma of the gradient noise, positive semi-definite.
+    noise : array_like of float, shape (d, d) or scalar, optional
+        Covariance Sigma of the gradient noise, positive semi-definite. Random methods need it.
+    labels : Labels, optional
+        Names of the parameters; read off A unless given.
+
+    Raises
+    ------
+    ArgumentError
+        If a matrix is not square and symmetric, the noise is not positive semi-definite, or shapes or labels disagree.
 
     Notes
     -----
-    Flow and recursion are exact. Source: section 9.5.
+    Flow and recursion are exact. Source: section 9.5, items 1 and 2.
 
     Examples
     --------
@@ -84,7 +91,7 @@ class Quadratic(Problem):
         return 0.5 * jnp.sum(w * matvec(self.A, w))
 
     def noise_cov(self, w: Vector) -> jax.Array:
-        """Sigma, whatever w."""
+        """Sigma (d, d), whatever w; refused where the Quadratic was built without noise."""
         if self.noise is None:
             raise _check.ArgumentError("`noise` is not set on this Quadratic; build it as Quadratic(A, noise=Sigma)")
         return self.noise
@@ -104,17 +111,17 @@ class Quadratic(Problem):
 
     @property
     def gaussian_factor(self) -> jax.Array | None:
-        """Root of Sigma."""
+        """Symmetric root of Sigma (d, d), None without noise."""
         return None if self.noise is None else self._root()
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """W over the features."""
+        """One vector w over the parameters."""
         return (Variable("w", ("param",), (self.A.shape[0],), "parameters w"),)
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
-        """Parameter labels."""
+        """Parameter labels, where A carried some."""
         return self.labels.coords
 
     @property
@@ -127,7 +134,7 @@ class Quadratic(Problem):
 
     @property
     def citation(self) -> str:
-        """Section of the source."""
+        """Section of the chapter, for the references of a file."""
         return "quadratic loss, section 9.5"
 
     def spectrum(self) -> Spectrum:

@@ -32,16 +32,16 @@ class Regression(Problem):
     @property
     @abc.abstractmethod
     def targets(self) -> jax.Array:
-        """Targets y of shape (n,)."""
+        """Targets y of shape (n,), one a sample."""
 
     @property
     @abc.abstractmethod
     def scale(self) -> Any:
-        """Constant in front of the sum of squares."""
+        """Constant in front of the sum of squares; it differs between the sections of the chapter."""
 
     @abc.abstractmethod
     def predict(self, w: Vector) -> jax.Array:
-        """Predictions f(w) of shape (n,)."""
+        """Predictions f(w) of shape (n,), one a target."""
 
     @property
     def sample_count(self) -> int:
@@ -88,7 +88,7 @@ class Regression(Problem):
         return jnp.linalg.norm(self.tangent_kernel(w) - K0) / jnp.linalg.norm(K0)
 
     def tangent_kernel(self, w: Vector) -> jax.Array:
-        """``J J^T`` of shape (n, n)."""
+        """``J J^T`` of shape (n, n), the neural tangent kernel on the data."""
         J = self.jacobian(w)
         return J @ J.T
 
@@ -105,7 +105,7 @@ class TableProblem(Problem):
 
     @classmethod
     def from_dataset(cls, ds: "xr.Dataset", X: str = "X", y: str = "y", **options: Any) -> Self:
-        """Build the problem from variables `X` (sample, feature) and `y` (sample) of an xarray Dataset."""
+        """Build the problem from the variables `X` (sample, feature) and `y` (sample) of an xarray Dataset."""
         return cls(*from_dataset(ds, X, y), **options)
 
     @classmethod
@@ -134,12 +134,12 @@ class TableProblem(Problem):
 
     @property
     def sample_count(self) -> int:
-        """Number n of samples."""
+        """Number n of samples, the rows of X."""
         return self.X.shape[0]
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
-        """Feature and sample labels."""
+        """Labels along feature and sample, where the table had some."""
         return self.labels.coords
 
     @property
@@ -149,7 +149,7 @@ class TableProblem(Problem):
 
     @property
     def arrays(self) -> dict[str, tuple[tuple[str, ...], str]]:
-        """X and y."""
+        """X and y travel in the file."""
         name = self.target_name
         return {
             "X": (("sample", "feature"), "data matrix, one row per sample"),
@@ -158,14 +158,14 @@ class TableProblem(Problem):
 
 
 class TableRegression(Regression, TableProblem):
-    """Squared loss on a table."""
+    """Squared loss on a table: predictions from X, targets y."""
 
     def __init__(self, X: ArrayLike, y: ArrayLike, labels: Labels | None = None):
         TableProblem.__init__(self, X, y, labels)
 
     @property
     def targets(self) -> jax.Array:
-        """Targets y."""
+        """Targets y of shape (n,), the column of the table."""
         return self.y
 
     def batch_residuals(self, w: Vector, index: jax.Array) -> jax.Array:

@@ -28,8 +28,15 @@ class SquaredPopulation(Problem):
 
     Parameters
     ----------
-    theta_star : array_like, shape (d,)
+    theta_star : array_like of float, shape (d,)
         True predictor, nonnegative (it is b* ⊙ b* in the source).
+    labels : Labels, optional
+        Names of the features; read off theta_star unless given.
+
+    Raises
+    ------
+    ArgumentError
+        If an entry of theta_star is negative, masked or not finite.
 
     Notes
     -----
@@ -60,7 +67,7 @@ class SquaredPopulation(Problem):
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """Features."""
+        """Number of features d."""
         return {"d": self.theta_star.shape[0]}
 
     def loss(self, w: Vector) -> jax.Array:
@@ -74,35 +81,35 @@ class SquaredPopulation(Problem):
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """W over the features."""
+        """One vector w over the features."""
         return (Variable("w", ("feature",), self.theta_star.shape, "weights w, theta = w*w"),)
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
-        """Adds theta."""
+        """Loss and gradient norm, then theta over the features."""
         return (*super().observable_variables, predictor_variable(self.theta_star.shape[0]))
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
-        """Feature labels."""
+        """Feature labels, where theta_star carried some."""
         return self.labels.coords
 
     @property
     def arrays(self) -> dict[str, tuple[tuple[str, ...], str]]:
-        """theta_star."""
+        """The true predictor travels in the file."""
         return {"theta_star": (("feature",), "true predictor theta*")}
 
     @property
     def citation(self) -> str:
-        """Section of the source."""
+        """Section of the chapter, for the references of a file."""
         return "population loss of the squared parametrisation, section 9.2, equation (9.15)"
 
     def init(self, alpha: float) -> np.ndarray:
-        """``alpha * 1``."""
+        """``alpha * 1`` of shape (d,), alpha > 0: the origin is a critical point."""
         return np.full(self.theta_star.shape, _check.real("alpha", alpha, positive=True))
 
     def exact_flow(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """The decoupled logistic flow."""
+        """The logistic flow, which decouples over the features."""
         return self._logistic
 
     def _logistic(self, w0: np.ndarray, t: np.ndarray) -> np.ndarray:

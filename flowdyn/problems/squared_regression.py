@@ -23,10 +23,17 @@ class SquaredRegression(TableRegression):
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
-        Data matrix, one row per sample.
-    y : array_like, shape (n,)
+    X : array_like of float, shape (n, d)
+        Data matrix, one row per sample, dimensionless. Labels of pandas and xarray objects are kept.
+    y : array_like of float, shape (n,)
         Targets.
+    labels : Labels, optional
+        Names along the dimensions; read off X and y unless given.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes or labels disagree, or an entry is masked, not finite or beyond 1e75.
 
     Notes
     -----
@@ -57,11 +64,11 @@ class SquaredRegression(TableRegression):
 
     @property
     def citation(self) -> str:
-        """Section of the source."""
+        """Section of the chapter, for the references of a file."""
         return "squared parametrisation, section 9.2, equation (9.7)"
 
     def predict(self, w: Vector) -> jax.Array:
-        """``X (w ⊙ w)``."""
+        """``X (w ⊙ w)`` of shape (n,)."""
         return self.X @ (w * w)
 
     def observables(self, w: Vector) -> dict[str, Vector]:
@@ -70,14 +77,14 @@ class SquaredRegression(TableRegression):
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """W over the features."""
+        """One vector w over the features."""
         return (Variable("w", ("feature",), (self.X.shape[1],), "weights w, theta = w*w"),)
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
-        """Adds theta."""
+        """Loss and gradient norm, then theta over the features."""
         return (*super().observable_variables, predictor_variable(self.X.shape[1]))
 
     def init(self, alpha: float) -> np.ndarray:
-        """``alpha * 1``."""
+        """``alpha * 1`` of shape (d,), alpha > 0: the origin is a critical point."""
         return np.full(self.X.shape[1], _check.real("alpha", alpha, positive=True))

@@ -24,14 +24,26 @@ def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) ->
     ds : xarray.Dataset or xarray.DataTree
         A run or a ladder, or a tree of them.
     path : path-like
-        Ends in .nc.
+        Where it is written; ends in .nc.
     overwrite : bool
         Replace an existing file.
 
+    Returns
+    -------
+    pathlib.Path
+        The absolute path of the file.
+
     Raises
     ------
+    ArgumentError
+        If `ds` is no Dataset or DataTree, or the path does not end in .nc.
     FileError
         If the file exists, the folder does not, the disk is full, or what was read back differs.
+
+    Notes
+    -----
+    The file is written beside its target, read back, synced and moved into place. Source: of our own; the format is
+    NetCDF-4 by the conventions CF-1.11 (2023).
 
     Examples
     --------
@@ -125,6 +137,18 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Saved:
     ------
     FileError
         If the file is missing, damaged, foreign, hostile, or written by a newer schema.
+
+    Notes
+    -----
+    Source: of our own; what a file may hold is told in :mod:`flowdyn._tools.hdf5_scan`.
+
+    Examples
+    --------
+    >>> import flowdyn as fd, tempfile, pathlib
+    >>> run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+    >>> path = fd.save(run, pathlib.Path(tempfile.mkdtemp()) / "run.nc")
+    >>> round(float(fd.load(path).w[-1, 0]), 6)  # exp(-1)
+    0.367879
     """
     ds = open_netcdf(path, max_bytes)
     schema = ds.attrs.get("flowdyn_schema")

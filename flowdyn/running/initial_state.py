@@ -26,7 +26,7 @@ class Start(NamedTuple):
 
 
 def start_from(system: System, w0: Any) -> Start:
-    """State(s) to start from."""
+    """State to start from, or one for each member, with its clock."""
     piece = slice_of(w0)
     if piece is not None:
         return _restart(system, piece)

@@ -46,12 +46,13 @@ def solve(
     ----------
     system : System
         A method (``GradientDescent(problem, eta)``), a flow (``GradientFlow(problem)``) or ``ODE(f)``.
-    w0 : array_like (P,), mapping, pytree or Dataset
+    w0 : array_like of float, shape (P,), mapping, pytree or Dataset
         Start: flat parameters, named ones, a pytree like the problem's, or one time of an earlier Dataset (a restart:
         the clock goes on from there). Shape (B, P) runs B starts and adds the dimension ``start``.
-    t : float or array_like (T,)
-        End time, or increasing save times, on the system's clock (eta * k for gradient descent). For a recursion an
-        end is rounded down to a step, and save times must lie on the clock to 1e-9 relative. ``inf`` needs `stop`.
+    t : float or array_like of float, shape (T,)
+        End time, or increasing save times, on the system's clock (eta * k for gradient descent), dimensionless. For a
+        recursion an end is rounded down to a step, and save times must lie on the clock to 1e-9 relative. ``inf`` needs
+        `stop`.
     steps : int, optional
         Number of steps of a recursion, in place of `t`.
     saves : int
@@ -64,7 +65,7 @@ def solve(
         Members of an ensemble of a random system: adds the dimension ``realization``. Member i is the same whatever
         their number.
     seed : int
-        Seed of random systems; kept in the file.
+        Seed of random systems, 0 to 2**63 - 1; kept in the file.
     observe : mapping of str to callable, optional
         Functionals ``fn(w)`` to record, written with jax.numpy.
     observe_only : bool
@@ -73,8 +74,8 @@ def solve(
         What to do with a run that diverges or runs out of budget: raise, or keep the good part (NaN afterwards).
     progress : bool or callable, optional
         A bar on a terminal unless False; or a function of the fraction done.
-    max_steps, max_seconds, max_bytes : optional
-        Budgets: steps of the solver, wall time, bytes of the result.
+    max_steps, max_seconds, max_bytes : int, float, int, optional
+        Budgets: steps of the solver, wall time in seconds, bytes of the result.
 
     Returns
     -------
@@ -84,9 +85,18 @@ def solve(
     Raises
     ------
     ArgumentError
-        If an argument breaks a rule.
+        If an argument breaks a rule, or the solver cannot run the system.
     RunError
-        If the run diverges or exceeds a budget, unless ``on_divergence="keep"``.
+        If the run diverges or exceeds a budget, unless ``on_divergence="keep"``; if `stop` is never met.
+
+    Warns
+    -----
+    FlowdynWarning
+        If the system doubts its step size, or JAX computes in float32.
+
+    Notes
+    -----
+    Source: section 9.3.1, equations (9.87)-(9.90): descent at step eta beside its flow, on the common clock t = eta k.
 
     Examples
     --------

@@ -42,7 +42,7 @@ class Outcome:
     def from_results(
         cls, results: list[Result], times: SaveTimes, observer: Observer, task: Task, observe_only: bool
     ) -> "Outcome":
-        """Of deterministic runs."""
+        """Outcome of deterministic runs, one a start."""
         t, k, states = times.align(results, task.state0.size)
         values = observables(observer, states)
         codes = np.array([STATUSES.index(result.status) for result in results], dtype=np.int8)
@@ -59,7 +59,7 @@ class Outcome:
     def from_blocks(
         cls, blocks: Iterable[MemberBlock], times: SaveTimes, observer: Observer, task: Task, observe_only: bool
     ) -> "Outcome":
-        """Of members of a random system; a block of states at a time is held where observables alone are kept."""
+        """Outcome of a random system; a block of states at a time is held where observables alone are kept."""
         assert times.t is not None
         count, size, saves = task.members, task.state0.size, len(times.t)
         states = np.full((count, min(saves, 2) if observe_only else saves, size), np.nan)

@@ -36,7 +36,7 @@ def rebuild(
     -------
     system : System
         The method or flow.
-    w0 : numpy.ndarray (P,) or (B, P), or xarray.Dataset
+    w0 : numpy.ndarray of float, shape (P,) or (B, P), or xarray.Dataset
         The start; a Dataset at one time where the run was itself a restart.
     options : dict
         Keyword arguments of :func:`flowdyn.solve`, the solver among them.
@@ -52,6 +52,10 @@ def rebuild(
     -----
     FlowdynWarning
         If a function handed in differs in its source from the one that made the run.
+
+    Notes
+    -----
+    Names are looked up in the registries only; nothing in a Dataset is executed. Source: of our own.
 
     Examples
     --------

@@ -18,7 +18,7 @@ LAW_ENTRIES = 200_000  # of the exact covariance over time, above which it is le
 
 
 def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
-    """Assemble the Dataset."""
+    """Assemble the Dataset of a run from its outcome."""
     system, start, dim = run.system, run.start, run.member_dim
     variables = system.layout(run.first.size)
     lead = (dim,) if dim else ()

@@ -105,7 +105,7 @@ class Solver(abc.ABC):
     @property
     @abc.abstractmethod
     def support(self) -> Support:
-        """What it takes."""
+        """What the back end takes, as every refusal reads it."""
 
     @classmethod
     def example(cls) -> Self:
@@ -151,7 +151,7 @@ class Solver(abc.ABC):
         return None
 
     def run(self, task: Task) -> Result:
-        """Run a deterministic system."""
+        """Run a deterministic system from one start."""
         raise NotImplementedError(f"{type(self).__name__} runs no deterministic systems")
 
     def run_batch(self, task: Task, states0: np.ndarray) -> list[Result]:

@@ -79,7 +79,9 @@ def _paths(
 
 @dataclasses.dataclass(frozen=True)
 class DiffraxSDE(Solver):
-    """Adaptive (or fixed) steps by diffrax, for Ito and Stratonovich equations alike.
+    r"""Adaptive (or fixed) steps by diffrax, for Ito and Stratonovich equations alike.
+
+    .. math:: dX = f\,dt + g\,dW = \big(f - \tfrac12 \textstyle\sum_j (D g_j) g_j\big)\,dt + g \circ dW
 
     Parameters
     ----------
@@ -90,10 +92,16 @@ class DiffraxSDE(Solver):
     dt : float, optional
         Longest step, fixed between saves; then there are no tolerances.
 
+    Raises
+    ------
+    ArgumentError
+        If the method is another, a tolerance is not positive, or `dt` comes with tolerances; by :func:`flowdyn.solve`,
+        if the method does not take the equation's noise.
+
     Notes
     -----
     The Brownian path is refined down to a fraction of the shortest save interval; about 20 times as dear per step as
-    EulerMaruyama.
+    EulerMaruyama. Source: Foster, dos Reis and Strange (2024) for SPaRK and ShARK; Kidger (2021).
 
     Examples
     --------
@@ -129,12 +137,12 @@ class DiffraxSDE(Solver):
 
     @classmethod
     def example(cls) -> "DiffraxSDE":
-        """Fixed steps."""
+        """Fixed steps, for small systems."""
         return cls(dt=0.05)
 
     @classmethod
     def variants(cls) -> tuple["DiffraxSDE", ...]:
-        """One a method."""
+        """One solver a method of the library."""
         return tuple(cls(method) for method in METHODS)
 
     def ensemble(self, task: Task) -> Iterator[MemberBlock]:

@@ -101,13 +101,15 @@ def _integrate_batch(system: ODESystem, program: _Program, task: tuple, states0:
 
 
 def _stopped_at_once(task: Task) -> Result:
-    """A rule holds at the start."""
+    """Result of a run whose stop rule holds at its start."""
     return Result(t=np.array([task.t0]), states=task.state0[None], status="stopped", t_stop=task.t0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Diffrax(Solver):
-    """Integration by a diffrax solver; a batch of initial conditions is one vmapped program.
+    r"""Integration by a diffrax solver; a batch of initial conditions is one vmapped program.
+
+    .. math:: s' = f(t, s), \qquad |\text{error of a step}| \le \mathrm{atol} + \mathrm{rtol}\,|s|
 
     Parameters
     ----------
@@ -118,10 +120,17 @@ class Diffrax(Solver):
     dt : float, optional
         Fixed step; then there are no tolerances.
 
+    Raises
+    ------
+    ArgumentError
+        If the method is another, a tolerance is out of range, `dt` comes with tolerances, or Euler comes without `dt`.
+    RunError
+        By :func:`flowdyn.solve`, if a state diverges or is not finite, or the budget ends.
+
     Notes
     -----
     Stop rules are looked at where steps end: one that holds for less than a step may be passed over. Scipy and Exact
-    look inside.
+    look inside. Source: Kidger (2021); Tsitouras (2011) for Tsit5; Kvaerno (2004).
 
     Examples
     --------
@@ -176,29 +185,29 @@ class Diffrax(Solver):
 
     @property
     def order(self) -> float:
-        """Order of the method."""
+        """Order of the method on smooth equations."""
         return METHODS[self.method].order
 
     @classmethod
     def example(cls) -> "Diffrax":
-        """At a tight tolerance."""
+        """At a tight tolerance, so that errors are those of the test."""
         return cls(rtol=1e-10)
 
     @classmethod
     def variants(cls) -> tuple["Diffrax", ...]:
-        """One a method."""
+        """One solver a method of the library."""
         return tuple(cls(method, dt=None if how.adapts else 0.01) for method, how in METHODS.items())
 
     def with_step(self, h: float) -> "Diffrax":
-        """At dt = h."""
+        """At fixed steps dt = h."""
         return Diffrax(self.method, dt=h)
 
     def at_tolerance(self, rtol: float, explicit: bool) -> "Diffrax":
-        """Dopri8 or Kvaerno5."""
+        """Dopri8 where it may be explicit, else Kvaerno5."""
         return Diffrax("Dopri8" if explicit else "Kvaerno5", rtol=rtol)
 
     def run(self, task: Task) -> Result:
-        """Run one initial condition."""
+        """Run one initial condition as one compiled call."""
         if task.stop is not None and task.stop.holds(task.state0):
             return _stopped_at_once(task)
         program, numbers = self._program(task)

@@ -1,7 +1,7 @@
 """Stochastic schemes of fixed step (Kloeden and Platen 1992).
 
-    X+ = X + f h + g dW                                        EulerMaruyama (10.2), Ito
-    X+ = X + f h + g dW + 1/2 g g' (dW^2 - h)                  Milstein (10.3), Ito, diagonal noise
+    X+ = X + f h + g dW                                        EulerMaruyama (section 10.2), Ito
+    X+ = X + f h + g dW + 1/2 g g' (dW^2 - h)                  Milstein (section 10.3), Ito, diagonal noise
     X+ = X + 1/2 (f + f^) h + 1/2 (g + g^) dW                  Heun, Stratonovich;  ^ at the Euler step
 
 In the weak sense dW may be any increments with the right moments (section 14.1): +-sqrt(h), or three points.
@@ -22,7 +22,9 @@ INCREMENTS = {"gaussian": "float64", "rademacher": "rademacher", "three-point": 
 
 @dataclasses.dataclass(frozen=True)
 class EulerMaruyama(FixedStep):
-    """Euler-Maruyama for Ito equations: a fused loop over all members.
+    r"""Euler-Maruyama for Ito equations: a fused loop over all members.
+
+    .. math:: X_{k+1} = X_k + f h + g\,\Delta W_k
 
     Parameters
     ----------
@@ -36,6 +38,16 @@ class EulerMaruyama(FixedStep):
         right to 1e-7; the state is float64 always.
     brownian_dt : float, optional
         Cell of the Brownian path: runs with the same seed and cell share it whatever their dt, a multiple of it.
+
+    Raises
+    ------
+    ArgumentError
+        If a step is not positive, `dt` is no multiple of `brownian_dt`, a choice is another, or a path is to be shared
+        by increments that are not Gaussian.
+
+    Notes
+    -----
+    Strong order 1/2 (1 for additive noise), weak order 1. Source: Kloeden and Platen (1992), sections 10.2 and 14.1.
 
     Examples
     --------
@@ -74,12 +86,24 @@ class EulerMaruyama(FixedStep):
 
 @dataclasses.dataclass(frozen=True)
 class Milstein(FixedStep):
-    """Milstein's scheme: strong order 1 for Ito equations with diagonal noise.
+    r"""Milstein's scheme: strong order 1 for Ito equations with diagonal noise.
+
+    .. math:: X_{k+1} = X_k + f h + g\,\Delta W_k + \tfrac12 g g' (\Delta W_k^2 - h)
 
     Parameters
     ----------
     dt, brownian_dt : float, optional
         As for EulerMaruyama.
+
+    Raises
+    ------
+    ArgumentError
+        If a step is not positive or `dt` is no multiple of `brownian_dt`; by :func:`flowdyn.solve`, if the noise is not
+        diagonal.
+
+    Notes
+    -----
+    Source: Milstein (1975); Kloeden and Platen (1992), section 10.3.
 
     Examples
     --------
@@ -112,12 +136,25 @@ class Milstein(FixedStep):
 
 @dataclasses.dataclass(frozen=True)
 class Heun(FixedStep):
-    """Heun's scheme for Stratonovich equations: strong order 1 for diagonal noise, weak order 1.
+    r"""Heun's scheme for Stratonovich equations: strong order 1 for diagonal noise, weak order 1.
+
+    .. math:: X_{k+1} = X_k + \tfrac12 (f + \hat f) h + \tfrac12 (g + \hat g)\,\Delta W_k,
+              \qquad \hat X = X_k + f h + g\,\Delta W_k
 
     Parameters
     ----------
     dt, brownian_dt : float, optional
         As for EulerMaruyama.
+
+    Raises
+    ------
+    ArgumentError
+        If a step is not positive or `dt` is no multiple of `brownian_dt`; by :func:`flowdyn.solve`, if the equation is
+        an Ito one with noise that is not additive.
+
+    Notes
+    -----
+    Source: Rümelin (1982); Kloeden and Platen (1992), chapter 14.
 
     Examples
     --------

@@ -29,7 +29,20 @@ def _sample(system: SDESystem, when: Any, move: tuple, state: jax.Array, epoch_s
 
 @dataclasses.dataclass(frozen=True)
 class Exact(Solver):
-    """Evaluate the exact solution, or sample the exact law, at any time; a run costs the same however long it is.
+    r"""Evaluate the exact solution, or sample the exact law, at any time; a run costs the same however long it is.
+
+    .. math:: w(t) = w_0 + V\big((1 - e^{-\lambda t}) \odot (m - V^\top w_0)\big), \qquad
+              X_{t+\tau} \sim N(\Phi X_t + s,\, Q)
+
+    Raises
+    ------
+    ArgumentError
+        By :func:`flowdyn.solve`, if the system has no closed form.
+
+    Notes
+    -----
+    Quadratic losses mode by mode, the decoupled flow of section 9.2.3, linearised models, Ornstein-Uhlenbeck laws.
+    Source: sections 9.1 and 9.5 with the exponential of a matrix; Van Loan (1978) for the covariance.
 
     Examples
     --------
@@ -51,7 +64,7 @@ class Exact(Solver):
         return None if known else "it has no closed form here"
 
     def at_tolerance(self, rtol: float, explicit: bool) -> "Exact":
-        """Exact at any."""
+        """The same: a closed form is exact at any tolerance."""
         return self
 
     def ensemble(self, task: Task) -> Iterator[MemberBlock]:
@@ -72,7 +85,7 @@ class Exact(Solver):
         return run_ensemble(task, StepProgram(_sample, RandomInputs(numbers=task.state0.size)), segments)
 
     def noise_steps(self, task: Task) -> np.ndarray | None:
-        """One draw a save."""
+        """One draw a save, counted on from the step number of the start."""
         return None if task.t is None else task.k0 + 1 + np.arange(len(task.t))
 
     def run(self, task: Task) -> Result:

@@ -71,11 +71,11 @@ class FixedStep(Solver):
         return cls(dt=0.01)
 
     def with_step(self, h: float) -> Self:
-        """At dt = h."""
+        """The same scheme at steps dt = h."""
         return dataclasses.replace(self, dt=h)
 
     def on_path(self, cell: float, dt: float | None) -> Self | None:
-        """At dt on the cells."""
+        """At steps dt on a path of the given cells."""
         return None if dt is None else dataclasses.replace(self, dt=dt, brownian_dt=cell)
 
     def with_defaults(self, system: System, span: float) -> "FixedStep":
@@ -97,7 +97,7 @@ class FixedStep(Solver):
         return Segments(last - count, last, before, span / np.maximum(count, 1))
 
     def ensemble(self, task: Task) -> Iterator[MemberBlock]:
-        """Run all members."""
+        """Run all members in one fused loop over the steps."""
         assert isinstance(task.system, SDESystem) and self.dt is not None
         refine = 1 if self.brownian_dt is None else round(self.dt / self.brownian_dt)
         program = StepProgram(type(self).step, self.random_inputs(task.system.noise_dim(task.state0)), refine)

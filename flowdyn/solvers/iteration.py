@@ -76,13 +76,25 @@ def _first_bad(system: DiscreteSystem, k: jax.Array, state: jax.Array, end: jax.
 
 @dataclasses.dataclass(frozen=True)
 class Iteration(Solver):
-    """Run a recursion step by step, compiled; a random one with all its members side by side.
+    r"""Run a recursion step by step, compiled; a random one with all its members side by side.
+
+    .. math:: s_{k+1} = \mathrm{step}(k, s_k), \qquad t_k = \mathrm{clock}(k)
 
     Parameters
     ----------
     brownian_dt : float, optional
         For recursions with Gaussian noise and a constant eta: cell of the Brownian path that their noise is the
         increments of, so that they share it with an equation solved by ``EulerMaruyama(dt, brownian_dt)``.
+
+    Raises
+    ------
+    ArgumentError
+        If the system is not a recursion or needs more than 10^9 steps; if `brownian_dt` does not divide eta, or the
+        noise is not Gaussian.
+
+    Notes
+    -----
+    Source: section 9.3.1, equations (9.87) and (9.88): step k ends at time eta (k + 1).
 
     Examples
     --------
@@ -97,11 +109,11 @@ class Iteration(Solver):
 
     @property
     def support(self) -> Support:
-        """Recursions."""
+        """Recursions, with or without noise, to a fixed or an open end."""
         return Support((RecursionSystem,), "runs recursions", open_end=True)
 
     def on_path(self, cell: float, dt: float | None) -> "Iteration | None":
-        """A recursion has its own step."""
+        """Recursions with Gaussian noise, whose step is their own eta."""
         return Iteration(cell) if dt is None else None
 
     def refuses_system(self, system: System) -> str | None:
@@ -128,7 +140,7 @@ class Iteration(Solver):
         return run_ensemble(task, program, segments, system.epoch, system.epoch_bits)
 
     def brownian_id(self, task: Task) -> dict[str, Any] | None:
-        """As EulerMaruyama's."""
+        """What EulerMaruyama must agree with: cell, dimension and seed."""
         if self.brownian_dt is None:
             return None
         assert isinstance(task.system, RandomRecursionSystem)
@@ -236,7 +248,7 @@ class _Run:
         return self.finish(ks, rows, failure_status(np.asarray(bad), np.asarray(before)), int(k))
 
     def finish(self, ks: list[int], rows: list[np.ndarray], status, k_stop: int | None = None) -> Result:
-        """Collect the rows."""
+        """Collect the rows into a Result with the clock's times."""
         k = np.array(ks, dtype=np.int64)
         return Result(
             t=self.system.clock(k) if len(k) else np.empty(0),

@@ -16,11 +16,13 @@ MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with
 
 @dataclasses.dataclass(frozen=True)
 class Scipy(Solver):
-    """Adaptive integration by LSODA, RK45, DOP853, RK23, Radau or BDF.
+    r"""Adaptive integration by one of scipy's steppers, with the exact Jacobian where it is implicit.
+
+    .. math:: s' = f(t, s), \qquad |\text{error of a step}| \le \mathrm{atol} + \mathrm{rtol}\,|s|
 
     Parameters
     ----------
-    method : str
+    method : {"LSODA", "RK45", "DOP853", "RK23", "Radau", "BDF"}
         LSODA switches between Adams and BDF by itself; DOP853 is best for tight tolerances on smooth problems; Radau
         and BDF are for stiff ones.
     rtol : float
@@ -28,7 +30,18 @@ class Scipy(Solver):
     atol : float, optional
         Absolute tolerance; ``1e-4 * rtol`` unless given, so that coordinates as small as 1e-4 keep their digits.
     max_step : float, optional
-        Longest step.
+        Longest step, in the units of t.
+
+    Raises
+    ------
+    ArgumentError
+        If the method is another, a tolerance is out of range, or `max_step` is not positive.
+    RunError
+        By :func:`flowdyn.solve`, if a state diverges or is not finite, or the budget ends.
+
+    Notes
+    -----
+    Source: Hairer, Norsett and Wanner (1993) and Hairer and Wanner (1996); Petzold (1983) for LSODA.
 
     Examples
     --------
@@ -77,12 +90,12 @@ class Scipy(Solver):
 
     @classmethod
     def example(cls) -> "Scipy":
-        """At a tight tolerance."""
+        """At a tight tolerance, so that errors are those of the test."""
         return cls(rtol=1e-10)
 
     @classmethod
     def variants(cls) -> tuple["Scipy", ...]:
-        """One a method."""
+        """One solver a method of scipy."""
         return tuple(cls(method) for method in METHODS)
 
     def with_step(self, h: float) -> "Scipy":
@@ -90,7 +103,7 @@ class Scipy(Solver):
         return Scipy(self.method, rtol=0.9, atol=10.0, max_step=h)
 
     def at_tolerance(self, rtol: float, explicit: bool) -> "Scipy":
-        """DOP853 or LSODA."""
+        """DOP853 where it may be explicit, else LSODA."""
         return Scipy("DOP853" if explicit else "LSODA", rtol=rtol)
 
     def run(self, task: Task) -> Result:

@@ -33,15 +33,29 @@ METHODS: dict[str, tuple[str, dict[str, float]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Sdeint(FixedStep):
-    """Integration by sdeint (GPL-licensed): itoEuler, itoSRI2, stratHeun or stratSRS2.
+    r"""Integration by sdeint (GPL-licensed), one path at a time: for functions in plain numpy.
+
+    .. math:: dX = f(t, X)\,dt + g(t, X)\,dW \quad\text{or}\quad g \circ dW, \ \text{as the method's name says}
 
     Parameters
     ----------
-    method : str
+    method : {"itoEuler", "itoSRI2", "stratHeun", "stratSRS2"}
         itoSRI2 and stratSRS2 have strong order 1 for noise that commutes; their cost grows with the square of its
         dimension.
     dt, brownian_dt : float, optional
         As for EulerMaruyama; dt is a thousandth of the time span unless given.
+
+    Raises
+    ------
+    ArgumentError
+        If the method is another, a step is not positive, or `dt` is no multiple of `brownian_dt`.
+    RunError
+        By :func:`flowdyn.solve`, if sdeint refuses the equation.
+
+    Notes
+    -----
+    Iterated integrals are drawn from a stream of their own. Source: Rössler (2010) for itoSRI2 and stratSRS2; Kloeden
+    and Platen (1992) for the others.
 
     Examples
     --------
@@ -66,12 +80,12 @@ class Sdeint(FixedStep):
 
     @property
     def calculus(self) -> str:  # type: ignore[override]
-        """Of the method."""
+        """Calculus of the method, which its name begins with."""
         return METHODS[self.method][0]
 
     @property
     def strong(self) -> dict[str, float]:  # type: ignore[override]
-        """Strong orders of the method."""
+        """Strong order of the method for each noise kind."""
         return METHODS[self.method][1]
 
     @property
@@ -86,11 +100,11 @@ class Sdeint(FixedStep):
 
     @classmethod
     def variants(cls) -> tuple["Sdeint", ...]:
-        """One a method."""
+        """One solver a method of the library."""
         return tuple(cls(method) for method in METHODS)
 
     def on_path(self, cell: float, dt: float | None) -> None:
-        """Too slow to be chosen."""
+        """None: it is too slow to be chosen by a ladder."""
         return
 
     def ensemble(self, task: Task) -> Iterator[MemberBlock]:

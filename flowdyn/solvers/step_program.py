@@ -46,7 +46,7 @@ def recursion_step(system: Any, when: StepTime, extra: Any, state: Any, epoch_st
 
 
 def block_size(task: Task, program: StepProgram, segments: Segments, epoch: int, epoch_bits: int) -> int:
-    """Members that run together."""
+    """Number of members that run together: fixed where a step holds sums of products, whose last bits depend on it."""
     system, inputs = task.system, program.random_inputs
     width = max(task.state0.size, inputs.words, inputs.numbers, epoch_bits // 64, 1)
     arrays, structure = split(system)

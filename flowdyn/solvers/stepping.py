@@ -45,7 +45,7 @@ class _RaisedError(Exception):
 
 
 class Options(NamedTuple):
-    """What a stepper is options."""
+    """What a stepper of scipy is told."""
 
     method: str
     rtol: float
@@ -106,7 +106,7 @@ class Drive:
         return METHODS[options.method](fun, task.t0, task.state0, self.end, **more)
 
     def result(self) -> Result:
-        """Drive it; what a user's function raises is passed on."""
+        """Drive the stepper until something ends the run; what a user's function raises is passed on."""
         try:
             return self.drive()
         except _RaisedError as raised:
@@ -129,7 +129,7 @@ class Drive:
                 return ended
 
     def step(self, stepper: integrate.OdeSolver) -> Result | None:
-        """One step; a Result when the run is over."""
+        """Take one step; a Result when the run is over."""
         task, t_old, y_old = self.task, stepper.t, stepper.y.copy()  # LSODA may write over its own
         self.stepping = True
         try:
@@ -173,7 +173,7 @@ class Drive:
         return None
 
     def why_stuck(self, y: np.ndarray) -> Status:
-        """A solution that grew runs into a singularity; otherwise the right-hand side is to failure_status."""
+        """Status of a run whose steps vanish: diverged where the state grew, else the right-hand side is to blame."""
         grown = np.abs(y).max() > 1e6 * (1 + np.abs(self.task.state0).max())
         return "diverged" if grown else "nonfinite"
 
@@ -186,7 +186,7 @@ class Drive:
         return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
 
     def keep(self, t: float, state: np.ndarray) -> None:
-        """Append a row."""
+        """Append a row of time and state to the record."""
         self.rows_t.append(float(t))
         self.rows.append(np.array(state))
 

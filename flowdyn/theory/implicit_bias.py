@@ -60,20 +60,36 @@ def _halves(alpha: Any, d: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def q(z: ArrayLike) -> np.ndarray:
-    """``2 - sqrt(4 + z^2) + z arcsinh(z/2)``, without cancellation for small z."""
+    """``2 - sqrt(4 + z^2) + z arcsinh(z/2)`` (9.100), without cancellation for small z."""
     z = np.asarray(z, dtype=float)
     return z * np.arcsinh(z / 2) - z * (z / (2 + np.hypot(2, z)))
 
 
 def Q_alpha(theta: ArrayLike, alpha: ArrayLike) -> float:
-    r"""Value of the implicit regulariser, :math:`\sum_i c_i q(\theta_i/c_i) - \theta_i \rho_i` (9.99).
+    r"""Implicit regulariser of the diagonal network: between the l2 norm (large alpha) and the l1 norm (small alpha).
+
+    .. math:: Q_\alpha(\theta) = \sum_{i=1}^d c_i\, q(\theta_i / c_i) - \theta_i \log|a_i/b_i|, \qquad c = |a \odot b|
 
     Parameters
     ----------
-    theta : array_like, shape (d,)
+    theta : array_like of float, shape (d,)
         Linear predictor.
-    alpha : float or pair of array_like (d,)
-        Scale of the initialisation alpha * 1, or its two halves (a, b).
+    alpha : float or pair of array_like of float, shape (d,)
+        Scale of the initialisation alpha * 1, or its two halves (a, b); signs do not matter.
+
+    Returns
+    -------
+    float
+        The value; inf for a theta of a sign that the start does not allow.
+
+    Raises
+    ------
+    ArgumentError
+        If alpha is not positive, too far from 1 to be squared exactly, or a pair of zeros or of the wrong shape.
+
+    Notes
+    -----
+    The sum runs over the d features; the scan writes n. Source: section 9.3, equations (9.99) and (9.100).
 
     Examples
     --------
@@ -93,7 +109,37 @@ def Q_alpha(theta: ArrayLike, alpha: ArrayLike) -> float:
 
 
 def Q_alpha_gradient(theta: ArrayLike, alpha: ArrayLike) -> np.ndarray:
-    """``arcsinh(theta / (2c)) - log(a/b)``, shape (d,); ``log(theta / a^2)`` where b = 0, NaN where theta cannot be."""
+    r"""Gradient of Q_alpha, whose part off the row span of X vanishes where the flow ends.
+
+    .. math:: \nabla Q_i = \operatorname{arcsinh}(\theta_i / (2 c_i)) - \log|a_i/b_i|
+
+    Parameters
+    ----------
+    theta : array_like of float, shape (d,)
+        Linear predictor.
+    alpha : float or pair of array_like of float, shape (d,)
+        Scale of the initialisation alpha * 1, or its two halves (a, b).
+
+    Returns
+    -------
+    ndarray of float, shape (d,)
+        The gradient; ``log(theta / a^2)`` where b = 0, its mirror image where a = 0, NaN where theta cannot be.
+
+    Raises
+    ------
+    ArgumentError
+        As :func:`Q_alpha`.
+
+    Notes
+    -----
+    Source: section 9.3, equation (9.138); the general start is of our own.
+
+    Examples
+    --------
+    >>> from flowdyn import theory
+    >>> theory.Q_alpha_gradient([1.0, 0.0], 1.0).round(6).tolist()  # arcsinh(1/2)
+    [0.481212, 0.0]
+    """
     theta = _check.real_array("theta", theta, ndim=1)
     a, b = _halves(alpha, len(theta))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -102,7 +148,35 @@ def Q_alpha_gradient(theta: ArrayLike, alpha: ArrayLike) -> np.ndarray:
 
 
 def kkt_residual(X: ArrayLike, y: ArrayLike, theta: ArrayLike, alpha: ArrayLike) -> KKT:
-    """Residuals of the optimality conditions (9.129) at any theta.
+    r"""How far any theta is from the two optimality conditions of the implicit regulariser.
+
+    .. math:: X\theta = y, \qquad \nabla Q_\alpha(\theta) = X^\top v \ \text{for some}\ v
+
+    Parameters
+    ----------
+    X : array_like of float, shape (n, d)
+        Data matrix.
+    y : array_like of float, shape (n,)
+        Targets.
+    theta : array_like of float, shape (d,)
+        The predictor that is judged.
+    alpha : float or pair of array_like of float, shape (d,)
+        Scale of the initialisation alpha * 1, or its two halves (a, b).
+
+    Returns
+    -------
+    KKT
+        `feasibility` ||X theta - y||, and `stationarity`, the relative part of grad Q off the row span (inf where theta
+        has a sign that the start does not allow).
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, an entry is not finite, or as :func:`Q_alpha` for alpha.
+
+    Notes
+    -----
+    Source: section 9.3, equation (9.129).
 
     Examples
     --------
@@ -130,18 +204,30 @@ def q_alpha_minimizer(X: ArrayLike, y: ArrayLike, alpha: ArrayLike) -> QMinimize
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix.
-    y : array_like, shape (n,)
+    y : array_like of float, shape (n,)
         Targets.
-    alpha : float or pair of array_like (d,)
+    alpha : float or pair of array_like of float, shape (d,)
         Scale of the initialisation alpha * 1, or its two halves (a, b); signs do not matter. Where b_i = 0, theta_i
         is positive, where a_i = 0 negative, and where both are it stays 0.
 
+    Returns
+    -------
+    QMinimizer
+        `theta` (d,), multiplier `dual` (n,) with grad Q = X^T v, `residual` ||X theta - y||, Newton `iterations`.
+
     Raises
     ------
+    ArgumentError
+        If shapes disagree, alpha is refused by :func:`Q_alpha`, or rows of X that depend have no common interpolant.
     RunError
         If Newton's method does not converge (no interpolant of the signs that the start allows).
+
+    Notes
+    -----
+    Newton's method on the convex dual, without any flow. Source: section 9.3, Theorem 9.18; Woodworth et al. (2020),
+    Theorem 1.
 
     Examples
     --------
@@ -173,17 +259,29 @@ def entropy_minimizer(X: ArrayLike, y: ArrayLike, alpha: ArrayLike) -> QMinimize
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix.
-    y : array_like, shape (n,)
+    y : array_like of float, shape (n,)
         Targets that a positive theta meets.
-    alpha : float or array_like (d,)
+    alpha : float or array_like of float, shape (d,)
         Start of the weights, not zero; signs do not matter.
+
+    Returns
+    -------
+    QMinimizer
+        As :func:`q_alpha_minimizer`, at the start (alpha, 0).
 
     Raises
     ------
+    ArgumentError
+        If shapes disagree, an entry of alpha is zero, or rows of X that depend have no common interpolant.
     RunError
         If Newton's method does not converge (no positive interpolant).
+
+    Notes
+    -----
+    The flow keeps theta = alpha^2 exp(-(2/n) X^T int r), which is the stationarity of this entropy. Source: of our own,
+    for the model of section 9.2, by the argument of Theorem 9.18.
 
     Examples
     --------

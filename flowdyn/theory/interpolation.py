@@ -55,14 +55,30 @@ def _scaled_to_one(values: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def minimum_norm(X: ArrayLike, y: ArrayLike) -> MinimumNorm:
-    r"""Least-squares solution of minimum Euclidean norm, :math:`X^+ y` (Corollary 9.2).
+    r"""Least-squares solution of minimum Euclidean norm: where least squares ends from the origin.
+
+    .. math:: X^+ y = \arg\min \|\theta\|_2 \ \text{over the minimisers of}\ \|X\theta - y\|_2
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix; any rank.
-    y : array_like, shape (n,)
+    y : array_like of float, shape (n,)
         Targets.
+
+    Returns
+    -------
+    MinimumNorm
+        `theta` (d,), its `residual` ||X theta - y||, its part `off_span` of the rows of X, the numerical `rank` of X.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, or an entry is not finite or beyond 1e75.
+
+    Notes
+    -----
+    Source: section 9.1, Corollary 9.2 and Theorem 9.3.
 
     Examples
     --------
@@ -79,23 +95,36 @@ def minimum_norm(X: ArrayLike, y: ArrayLike) -> MinimumNorm:
 
 
 def basis_pursuit(X: ArrayLike, y: ArrayLike, *, nonnegative: bool = False) -> BasisPursuit:
-    r"""Interpolant of minimum l1 norm, by a linear programme.
+    r"""Interpolant of minimum l1 norm, by a linear programme, with a certificate.
 
     .. math:: \min \|\theta\|_1 \ \text{s.t.}\ X\theta = y \ (\theta \ge 0)
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix.
-    y : array_like, shape (n,)
+    y : array_like of float, shape (n,)
         Targets, in the range of X.
     nonnegative : bool
         Whether theta must be nonnegative (the squared parametrisation of section 9.2).
 
+    Returns
+    -------
+    BasisPursuit
+        `theta` (d,), its `value`, a `dual` certificate (n,), the duality `gap`, the `margin` of the certificate off the
+        support, and whether the solution `is_unique`.
+
     Raises
     ------
     ArgumentError
-        If no (nonnegative) interpolant exists.
+        If shapes disagree, an entry is not finite, or no (nonnegative) interpolant exists.
+    RunError
+        If the linear programme fails or loses digits.
+
+    Notes
+    -----
+    The limit of Theorem 9.18 as alpha -> 0 (nonnegative: of section 9.2). Source: section 9.2, equation (9.11); Chen,
+    Donoho and Saunders (1998).
 
     Examples
     --------
@@ -166,10 +195,25 @@ def recovery_exponent(X: ArrayLike, support: ArrayLike) -> float:
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix.
-    support : array_like of int
+    support : array_like of int, shape (r,)
         S, the positions of the nonzero entries of the truth.
+
+    Returns
+    -------
+    float
+        m, by a linear programme; below 1 the truth is the limit, -inf where the columns off S bound nothing.
+
+    Raises
+    ------
+    ArgumentError
+        If `support` is not a proper part of the columns of X, or its columns are dependent.
+
+    Notes
+    -----
+    Theorem 9.4 gives a bound, O(alpha sqrt(d)), where this is the rate. Source: of our own, from the stationarity of
+    :func:`entropy_minimizer`.
 
     Examples
     --------

@@ -27,16 +27,27 @@ def rip_constant(X: ArrayLike, r: int, *, samples: int = 20_000, seed: int = 0) 
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix.
     r : int
         Sparsity, 1 <= r <= d.
     samples, seed : int
         Random supports tried where there are more than 200,000.
 
+    Returns
+    -------
+    Isometry
+        `delta`, whether it `is_exact` (else a lower bound), and the worst `support` found.
+
+    Raises
+    ------
+    ArgumentError
+        If r exceeds d, a count is not positive, or X is not a finite matrix.
+
     Notes
     -----
     Lemma 9.11 holds in the form |<Mv, w> - <v, w>| <= delta_{2r} ||v|| ||w||; as printed it fails for r = 1.
+    Source: section 9.2, equation (9.16); Candes and Tao (2005).
 
     Examples
     --------

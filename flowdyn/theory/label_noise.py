@@ -17,10 +17,10 @@ def label_noise_penalty(
 
     Parameters
     ----------
-    H : array_like, shape (d, d)
+    H : array_like of float, shape (d, d)
         Hessian of the loss at interpolation, symmetric.
     eta, sigma : float
-        Step size, and standard deviation of the label noise.
+        Step size, positive, and standard deviation of the label noise, in the units of the targets.
     batch_size : int
         Batch B, drawn with replacement, with fresh noise for every draw.
     scale : float
@@ -32,6 +32,15 @@ def label_noise_penalty(
     -------
     float
         eta sigma^2/(4B) tr H for c = 1/2; both forms agree to O(eta^2).
+
+    Raises
+    ------
+    ArgumentError
+        If H is not symmetric, a number is out of range, or eta lambda_max >= 2 for the log-det form.
+
+    Notes
+    -----
+    Source: section 9.5, item 3; Damian, Ma and Lee (2021) for the log-det form.
 
     Examples
     --------

@@ -20,7 +20,35 @@ KRONECKER_UP_TO = 26  # up to this d + 1 the map on matrices is exponentiated as
 
 
 class LinearNoise(NamedTuple):
-    """Sample gradients A_i w - b_i, as deviations from their mean A w - b, and additive noise of the gradient."""
+    r"""Sample gradients A_i w - b_i, as deviations from their mean A w - b, and additive noise of the gradient.
+
+    .. math:: \nabla \ell_i(w) = A_i w - b_i, \qquad A = \tfrac1n \sum_i A_i, \quad b = \tfrac1n \sum_i b_i
+
+    Parameters
+    ----------
+    A : ndarray of float, shape (d, d)
+        Mean matrix, the Hessian of the loss.
+    b : ndarray of float, shape (d,)
+        Mean vector.
+    matrices : ndarray of float, shape (n, d, d)
+        A_i - A; n = 0 where there are no samples.
+    vectors : ndarray of float, shape (n, d)
+        b_i - b.
+    additive : ndarray of float, shape (d, d)
+        Covariance of a noise that does not depend on w.
+
+    Notes
+    -----
+    Source: the definition of a quadratic loss with samples; of our own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flowdyn import theory
+    >>> noise = theory.LinearNoise(np.eye(1), np.zeros(1), np.zeros((0, 1, 1)), np.zeros((0, 1)), np.eye(1))
+    >>> noise.additive.tolist()
+    [[1.0]]
+    """
 
     A: np.ndarray  # (d, d)
     b: np.ndarray  # (d,)
@@ -70,7 +98,9 @@ def _augmented_start(noise: LinearNoise, x0: Any) -> np.ndarray:
 def linear_sgd_mean_cov(
     noise: LinearNoise, eta: float, share: float, x0: ArrayLike, k: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (T, d) and covariance (T, d, d) of SGD after the increasing step numbers k.
+    r"""Exact mean and covariance of SGD after the increasing step numbers k, where sample gradients are linear in w.
+
+    .. math:: M_{k+1} = T M_k T^\top + \eta^2 s\, V(M_k), \qquad M = E\, z z^\top, \ z = (1, w), \ T = 1 - \eta F
 
     Parameters
     ----------
@@ -79,11 +109,35 @@ def linear_sgd_mean_cov(
     eta : float
         Step size.
     share : float
-        Share of one sample's covariance that a batch has: 1/B, or (n - B)/(B (n - 1)) without replacement.
-    x0 : array_like, shape (d,)
+        s, the share of one sample's covariance that a batch has: 1/B, or (n - B)/(B (n - 1)) without replacement.
+    x0 : array_like of float, shape (d,)
         Start.
     k : array_like of int, shape (T,)
         Step numbers.
+
+    Returns
+    -------
+    mean, cov : ndarray of float
+        Shapes (T, d) and (T, d, d); inf or NaN where an unstable mode has overflowed.
+
+    Raises
+    ------
+    ArgumentError
+        If x0 has another shape than b, or k does not hold increasing whole numbers.
+
+    Notes
+    -----
+    F is the mean of z -> A_i w - b_i and V(M) the mean of (F_i - F) M (F_i - F)^T. Source: section 9.5, items 1 and 2,
+    taken to multiplicative noise; of our own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flowdyn import theory
+    >>> noise = theory.LinearNoise(np.eye(1), np.zeros(1), np.zeros((0, 1, 1)), np.zeros((0, 1)), np.eye(1))
+    >>> mean, cov = theory.linear_sgd_mean_cov(noise, 0.1, 1.0, [1.0], [2])
+    >>> round(float(mean[0, 0]), 12), round(float(cov[0, 0, 0]), 12)  # 0.9^2, 0.01 (1 + 0.9^2)
+    (0.81, 0.0181)
     """
     maps = _Map(noise, share)
     T = np.eye(len(maps.F)) - eta * maps.F
@@ -108,7 +162,48 @@ def linear_sgd_mean_cov(
 def linear_sde_mean_cov(
     noise: LinearNoise, eta: float, share: float, order: int, x0: ArrayLike, t: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (T, d) and covariance (T, d, d) of the modified equation of order 1 or 2 at the increasing times t."""
+    r"""Exact mean and covariance of SGD's modified equation of order 1 or 2, where sample gradients are linear in w.
+
+    .. math:: \dot M = -(F M + M F^\top) + \eta s\, V(M), \qquad F \to F + \tfrac{\eta}{2} F^2 \ \text{for order 2}
+
+    Parameters
+    ----------
+    noise : LinearNoise
+        Sample gradients.
+    eta : float
+        Step size of SGD.
+    share : float
+        s, the share of one sample's covariance that a batch has: 1/B, or (n - B)/(B (n - 1)) without replacement.
+    order : {1, 2}
+        Order of the equation.
+    x0 : array_like of float, shape (d,)
+        Start.
+    t : array_like of float, shape (T,)
+        Increasing times eta * k, not negative.
+
+    Returns
+    -------
+    mean, cov : ndarray of float
+        Shapes (T, d) and (T, d, d).
+
+    Raises
+    ------
+    ArgumentError
+        If x0 has another shape than b.
+
+    Notes
+    -----
+    Source: Li, Tai and E (2017), equations of orders 1 and 2, on a quadratic loss; the matrix form is of our own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flowdyn import theory
+    >>> noise = theory.LinearNoise(np.eye(1), np.zeros(1), np.zeros((0, 1, 1)), np.zeros((0, 1)), np.eye(1))
+    >>> mean, cov = theory.linear_sde_mean_cov(noise, 0.1, 1.0, 1, [1.0], [1.0])
+    >>> round(float(mean[0, 0]), 6), round(float(cov[0, 0, 0]), 6)  # exp(-1), 0.05 (1 - exp(-2))
+    (0.367879, 0.043233)
+    """
     maps = _Map(noise, share)
     p = len(maps.F)
     F = maps.F + (eta / 2 * maps.F @ maps.F if order == 2 else 0.0)

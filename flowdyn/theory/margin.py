@@ -29,15 +29,28 @@ def max_margin(X: ArrayLike, y: ArrayLike) -> MaxMargin:
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix.
-    y : array_like, shape (n,)
+    y : array_like of int, shape (n,)
         Classes, -1 or +1.
+
+    Returns
+    -------
+    MaxMargin
+        `margin`, unit `direction` (d,), `dual` weights mu (n,), the positions of the `support` vectors, and the `gap`
+        between dual and primal margin.
 
     Raises
     ------
     ArgumentError
-        If the data are not linearly separable through the origin (decided by a linear programme).
+        If the data are not linearly separable through the origin (decided by a linear programme), or a class is neither
+        -1 nor +1.
+    RunError
+        If the linear programme of separability fails.
+
+    Notes
+    -----
+    Source: section 9.4, equation (9.141) and Theorem 9.25; Lawson and Hanson (1974), chapter 23, for the algorithm.
 
     Examples
     --------
@@ -101,12 +114,27 @@ def margin_bound(norm: ArrayLike, n: int, loss: str = "exponential") -> np.ndarr
 
     Parameters
     ----------
-    norm : array_like
+    norm : array_like of float, shape (...)
         ||w||, positive.
     n : int
         Samples.
     loss : {"exponential", "logistic"}
         Loss of the classifier; the logistic smooth margin is -log(e^L - 1) / ||w||.
+
+    Returns
+    -------
+    ndarray of float
+        The bound, of the shape of `norm`.
+
+    Raises
+    ------
+    ArgumentError
+        If a norm is not positive, n is below 1, or the loss is another.
+
+    Notes
+    -----
+    From (9.174) at w(0) = 0, where L = n (logistic: n log 2). Source: section 9.4, Theorem 9.25; Lyu and Li (2020) for
+    the logistic form.
 
     Examples
     --------

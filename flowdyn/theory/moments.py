@@ -83,23 +83,34 @@ def ou_mean_cov(
 
     Parameters
     ----------
-    A : array_like, shape (d, d) or scalar
+    A : array_like of float, shape (d, d) or scalar
         Drift matrix; it may be singular or not symmetric.
-    D : array_like, shape (d, d) or scalar
+    D : array_like of float, shape (d, d) or scalar
         Covariance of the noise per unit time, positive semi-definite.
-    x0 : array_like, shape (d,) or scalar
+    x0 : array_like of float, shape (d,) or scalar
         Mean at t = 0.
-    t : array_like, shape (T,)
+    t : array_like of float, shape (T,)
         Increasing times, not negative.
-    cov0 : array_like, shape (d, d), optional
+    cov0 : array_like of float, shape (d, d), optional
         Covariance at t = 0, else 0.
-    center, force : array_like, shape (d,), optional
+    center, force : array_like of float, shape (d,), optional
         c and b, else 0.
 
     Returns
     -------
-    mean, cov : ndarray
+    mean, cov : ndarray of float
         Shapes (T, d) and (T, d, d).
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, a covariance is not symmetric positive semi-definite, or a time is negative.
+    RunError
+        If an unstable mode grows beyond the range of float64.
+
+    Notes
+    -----
+    Source: section 9.5, items 1 and 2; Van Loan (1978) for the integral.
 
     Examples
     --------
@@ -141,14 +152,30 @@ def sgd_mean_cov(
 
     Parameters
     ----------
-    A, Sigma : array_like, shape (d, d) or scalar
+    A, Sigma : array_like of float, shape (d, d) or scalar
         Hessian, and covariance of the gradient noise (batch included).
     eta : float
         Step size, positive.
-    x0 : array_like, shape (d,) or scalar
+    x0 : array_like of float, shape (d,) or scalar
         Start.
     k : array_like of int, shape (T,)
         Increasing step numbers; the cost grows with log k.
+
+    Returns
+    -------
+    mean, cov : ndarray of float
+        Shapes (T, d) and (T, d, d).
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, Sigma is not symmetric positive semi-definite, or k does not hold increasing whole numbers.
+    RunError
+        If an unstable mode grows beyond the range of float64.
+
+    Notes
+    -----
+    Source: section 9.5, items 1 and 2: the contraction part and the stochastic part of the iterate.
 
     Examples
     --------
@@ -200,17 +227,26 @@ def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: str = "sgd"
 
     Parameters
     ----------
-    A, Sigma : array_like, shape (d, d) or scalar
+    A, Sigma : array_like of float, shape (d, d) or scalar
         Hessian, all of whose modes decay, and covariance of the gradient noise.
     eta : float
         Step size, positive.
     kind : {"sgd", "ou"}
         The recursion or its limit.
 
+    Returns
+    -------
+    ndarray of float, shape (d, d)
+        S. In one dimension eta sigma^2 / (lam (2 - eta lam)) for "sgd", eta sigma^2 / (2 lam) for "ou".
+
     Raises
     ------
     ArgumentError
-        If a mode does not decay: there is no stationary law then (lam = 0 diffuses, variance eta s^2 t).
+        If a mode does not decay (lam = 0 diffuses, variance eta s^2 t), or eta >= 2/lambda_max for "sgd".
+
+    Notes
+    -----
+    Source: section 9.5, items 1 and 2; the equations are those of Lyapunov (1892).
 
     Examples
     --------
@@ -239,7 +275,32 @@ def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: str = "sgd"
 
 
 def ou_autocovariance(A: ArrayLike, S: ArrayLike, tau: ArrayLike) -> np.ndarray:
-    r"""Autocovariance of the stationary process, :math:`\mathrm{Cov}(X_{t+\tau}, X_t) = e^{-A\tau} S`, shape (T, d, d).
+    r"""Autocovariance of a stationary Ornstein-Uhlenbeck process.
+
+    .. math:: \mathrm{Cov}(X_{t+\tau}, X_t) = e^{-A\tau} S
+
+    Parameters
+    ----------
+    A : array_like of float, shape (d, d) or scalar
+        Drift matrix.
+    S : array_like of float, shape (d, d) or scalar
+        Stationary covariance.
+    tau : array_like of float, shape (T,) or scalar
+        Lags, in the units of time; a negative lag gives the transpose.
+
+    Returns
+    -------
+    ndarray of float, shape (T, d, d)
+        One matrix a lag.
+
+    Raises
+    ------
+    ArgumentError
+        If A is not square, or S not a covariance of its size.
+
+    Notes
+    -----
+    Source: section 9.5, item 1; Uhlenbeck and Ornstein (1930).
 
     Examples
     --------

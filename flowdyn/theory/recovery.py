@@ -49,12 +49,23 @@ def lemma_window(delta: float, alpha: float, d: int) -> float:
     alpha : float
         Scale of the start alpha * 1, positive.
     d : int
-        Features.
+        Number of features.
+
+    Returns
+    -------
+    float
+        Training time at which the window ends; 0 where a hypothesis fails.
+
+    Raises
+    ------
+    ArgumentError
+        If delta is negative, alpha is not positive, or d is below 1.
 
     Notes
     -----
     With these constants the proof of Lemma 9.16 closes: the growth rate of the noise is at most 3.5 delta, below the
     8 delta of (9.69). delta is delta_2 here: for r = 1 the chapter's delta_1 bounds no cross term.
+    Source: section 9.2.4, Lemmas 9.16 and 9.17; the constants are of our own.
 
     Examples
     --------
@@ -74,6 +85,8 @@ def recovery_bounds(
 ) -> RecoveryBounds:
     r"""Bounds on the decomposition of section 9.2.4 along a path of the flow, or of descent at a small step.
 
+    .. math:: \|u\|_\infty \le \delta |r^2 - 1|, \qquad \|v\|_\infty \le \|\zeta\|_\infty^2 + \delta \|\zeta\|_2^2
+
     Parameters
     ----------
     delta : float
@@ -81,15 +94,26 @@ def recovery_bounds(
     alpha : float
         Scale of the start alpha * 1.
     d : int
-        Features.
-    t : array_like, shape (T,)
+        Number of features.
+    t : array_like of float, shape (T,)
         Training times.
-    signal, zeta_max, zeta_norm : array_like, shape (T,)
+    signal, zeta_max, zeta_norm : array_like of float, shape (T,)
         r, the largest entry and the Euclidean norm of the noise at these times.
 
     Returns
     -------
     RecoveryBounds
+        Arrays (T,): `u` and `v` at any state; `noise_max`, `noise_norm` and `drift` in the window only, else NaN;
+        `applies`; and the `window`'s end.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, a time is negative, or as :func:`lemma_window`.
+
+    Notes
+    -----
+    Source: section 9.2.4, equations (9.54)-(9.57), Lemmas 9.16 and 9.17, with delta_2 for the chapter's 4 delta.
 
     Examples
     --------
@@ -130,14 +154,25 @@ def inner_product_distortion(X: ArrayLike, v: ArrayLike, w: ArrayLike) -> Distor
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix.
-    v, w : array_like, shape (d,)
+    v, w : array_like of float, shape (d,)
         Vectors; their supports S_v and S_w together have at most 2r entries.
+
+    Returns
+    -------
+    Distortion
+        The left side `value`, its `bound`, and whether the bound `is_exact` (proved by enumeration).
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree or an entry is not finite.
 
     Notes
     -----
     As printed, with delta_r, the lemma is false for r = 1: two equal columns have delta_1 = 0 and a cross term of 1.
+    Source: section 9.2.2, Lemma 9.11, equations (9.18) and (9.19).
 
     Examples
     --------
@@ -159,10 +194,24 @@ def sup_distortion(X: ArrayLike, v: ArrayLike) -> Distortion:
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like of float, shape (n, d)
         Data matrix.
-    v : array_like, shape (d,)
+    v : array_like of float, shape (d,)
         Vector with r nonzero entries.
+
+    Returns
+    -------
+    Distortion
+        The left side `value`, its `bound`, and whether the bound `is_exact` (proved by enumeration).
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree or an entry is not finite.
+
+    Notes
+    -----
+    Source: section 9.2.2, Corollary 9.12, equations (9.20) and (9.21).
 
     Examples
     --------
