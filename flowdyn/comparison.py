@@ -118,7 +118,12 @@ def sup_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     >>> round(float(fd.comparison.sup_error(gd, flow)), 6)  # exp(-1) - 0.9^10 = 0.019201
     0.019201
     """
-    return error(a, b).max("t").rename("sup_error").assign_attrs(long_name="largest distance over t", units="1")
+    distance = error(a, b)
+    if "t" not in distance.dims:
+        raise _check.fail(
+            "a", "and `b` must have the dimension t", dict(a.sizes), "keep all their times, or use error(a, b)"
+        )
+    return distance.max("t").rename("sup_error").assign_attrs(long_name="largest distance over t", units="1")
 
 
 def strong_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:

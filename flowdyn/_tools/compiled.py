@@ -8,12 +8,15 @@ The cache is bounded: a program whose problem is no longer used is dropped with 
 """
 
 import functools
+import os
 from collections.abc import Callable, Hashable
 from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+
+from flowdyn._check import RunError
 
 CACHE_SIZE = 32  # programs kept; each holds its executables and the user's loss function alive
 
@@ -83,8 +86,27 @@ def _program(kernel: Callable, structure: tuple, statics: tuple) -> Callable:
     return jax.jit(run)
 
 
+_has_run = False
+_is_forked = False
+
+
+def _mark_fork() -> None:
+    global _is_forked
+    _is_forked = _has_run
+
+
+os.register_at_fork(after_in_child=_mark_fork)
+
+
 def bind(kernel: Callable, module: Any, *statics: Hashable) -> Callable:
     """Return `call(*args)` that runs the compiled `kernel(module, *statics, *args)`; leaves are flattened once."""
+    global _has_run
+    if _is_forked:
+        raise RunError(
+            "this process was forked after JAX had run, and its first computation would hang; start it by spawning: "
+            "multiprocessing.get_context('spawn')"
+        )
+    _has_run = True
     arrays, structure = split(module)
     return functools.partial(_program(kernel, structure, statics), arrays)
 

@@ -1,5 +1,6 @@
 """What an HDF5 file may hold before xarray is let near it: no links, no data elsewhere, no size that is not stored."""
 
+from os import PathLike
 from pathlib import Path
 
 import h5py
@@ -47,6 +48,12 @@ def scan(path: Path, max_bytes: int = MAX_BYTES) -> None:
             raise _check.FileError(
                 f"cannot load {path}: it declares {total:,} bytes, more than max_bytes = {max_bytes:,}"
             )
+
+
+def group_names(path: str | PathLike[str]) -> list[str]:
+    """Names of the groups below the root of a file that has been scanned."""
+    with h5py.File(path, "r", locking=False) as file:
+        return [name for name in file if isinstance(file[name], h5py.Group)]
 
 
 def _declared_bytes(path: Path, item: h5py.Dataset) -> int:

@@ -66,7 +66,9 @@ class RunningMean:
     @property
     def standard_error(self) -> np.ndarray:
         """Standard error of each mean, from the sample variance of the rows."""
-        return np.sqrt(self.squares / max(self.count - 1, 1) / self.count)
+        if self.count < 2:  # one row tells nothing of the spread
+            return np.full_like(self.mean, np.inf)
+        return np.sqrt(self.squares / (self.count - 1) / self.count)
 
 
 def path_values(

@@ -23,6 +23,7 @@ from flowdyn.convergence.monte_carlo import RunningMean, chunks, controlled, equ
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import ODESystem, SDESystem, System
 
+EXACT_WORK = 1e11  # operations of exact moments, about a minute, above which means are sampled
 BUDGET = 2**19  # members of a rung, unless `realizations` says otherwise
 
 
@@ -79,7 +80,8 @@ class WeakGaps:
         assert isinstance(rung, RandomRecursionSystem)
         steps = int(self.ladder.steps[index][-1])
         known = self._known_limit(limit)
-        if self.exact and self.quadratic is not None and known is not None:
+        is_cheap = rung.moments_work(len(self.ladder.start), np.array([steps])) < EXACT_WORK
+        if self.exact and is_cheap and self.quadratic is not None and known is not None:
             moments = rung.exact_moments(self.ladder.start, np.array([steps]))
             if moments is not None:
                 mean = _expectations(self.quadratic, moments[0][-1], moments[1][-1])
@@ -97,6 +99,8 @@ class WeakGaps:
         if self.quadratic is None:
             return None
         assert isinstance(limit, SDESystem)
+        if limit.moments_work(len(start), np.array([t])) > EXACT_WORK:
+            return None
         moments = limit.exact_moments(start, np.array([t]))
         return None if moments is None else _expectations(self.quadratic, moments[0][-1], moments[1][-1])
 

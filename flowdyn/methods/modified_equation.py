@@ -20,7 +20,7 @@ from flowdyn.methods.sampling import batch_noise_scale, check_batch
 from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
-from flowdyn.theory.linear_moments import linear_sde_mean_cov
+from flowdyn.theory.linear_moments import linear_sde_mean_cov, sde_moments_work
 
 
 class ModifiedEquation(OnProblem, SDESystem):
@@ -145,6 +145,14 @@ class StochasticModifiedEquation(ModifiedEquation):
         return LinearGaussianLaw(
             A, float(self.eta) * self.noise_scale * np.asarray(self.problem.noise_cov(zero)), np.zeros(len(A))
         )
+
+    def moments_work(self, size: int, when: np.ndarray) -> float:
+        """Of the law where there is one, else of the moments' own equation."""
+        if self.problem.gaussian_factor is not None:
+            return super().moments_work(size, when)
+        if not self.problem.is_quadratic:
+            return 0.0  # they are not known
+        return sde_moments_work(self.problem.sample_count or 0, size, len(when))
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance wherever the sample gradients are linear in w."""

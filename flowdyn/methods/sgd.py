@@ -24,7 +24,7 @@ from flowdyn.methods.systems import Moments, OnProblem, System, checked_problem
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
-from flowdyn.theory.linear_moments import linear_sgd_mean_cov
+from flowdyn.theory.linear_moments import linear_sgd_mean_cov, sgd_moments_work
 
 
 def noisy_problem(problem: Any) -> Problem:
@@ -64,6 +64,12 @@ class Sampled(OnProblem, RandomRecursionSystem):
     def is_gaussian(self) -> bool:
         """Whether the noise is Gaussian by the problem's definition."""
         return self.problem.gaussian_factor is not None
+
+    def moments_work(self, size: int, when: np.ndarray) -> float:
+        """Grows with the steps, the samples and the cube of the parameters."""
+        if not self.problem.is_quadratic:
+            return 0.0  # they are not known
+        return sgd_moments_work(0 if self.is_gaussian else self.problem.sample_count or 0, size, when)
 
 
 class SGD(Sampled):

@@ -141,6 +141,10 @@ class RandomSystem(System):
         """Mean and covariance from flat w0 at increasing times (step numbers of a recursion), None if not known."""
         return None
 
+    def moments_work(self, size: int, when: np.ndarray) -> float:
+        """Operations, about, that :meth:`exact_moments` takes for a state of `size` entries."""
+        return 30.0 * len(when) * (2 * size + 1) ** 3
+
 
 class SDESystem(RandomSystem):
     """A stochastic differential equation.

@@ -168,6 +168,11 @@ class Problem(eqx.Module):
         """Constructor arguments that make this problem again (labels aside)."""
         return {name: value for name, value in vars(self).items() if not isinstance(value, Labels)}
 
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether the loss is quadratic by its definition: then the class gives its :meth:`spectrum`."""
+        return type(self).spectrum is not Problem.spectrum
+
     def spectrum(self) -> Spectrum | None:
         """Eigenbasis where the loss is quadratic, else None."""
         return None

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flowdyn._tools.memory import remember
 from flowdyn.problems.base import Spectrum, Variable, Vector
 from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import TableRegression
@@ -76,10 +77,14 @@ class LinearRegression(TableRegression):
 
     def spectrum(self) -> Spectrum:
         """Eigenbasis of X^T X by a singular value decomposition of X, cut at its numerical rank."""
-        U, s, Vt = np.linalg.svd(np.asarray(self.X), full_matrices=False)
-        kept = s > max(self.X.shape) * np.finfo(float).eps * s[0]
-        return Spectrum(s[kept] ** 2, Vt[kept].T, (U[:, kept].T @ np.asarray(self.y)) / s[kept])
+        return remember(_spectrum, self.X, self.y)
 
     def minimum_norm(self) -> jax.Array:
         """``X^+ y`` of shape (d,), the least-squares solution of minimum norm (Corollary 9.2)."""
         return jnp.linalg.pinv(self.X) @ self.y
+
+
+def _spectrum(X: jax.Array, y: jax.Array) -> Spectrum:
+    U, s, Vt = np.linalg.svd(np.asarray(X), full_matrices=False)
+    kept = s > max(X.shape) * np.finfo(float).eps * s[0]
+    return Spectrum(s[kept] ** 2, Vt[kept].T, (U[:, kept].T @ np.asarray(y)) / s[kept])

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
 from flowdyn._tools.leaves import is_traced, leaf
+from flowdyn._tools.memory import remember
 from flowdyn.problems.base import Problem, Spectrum, Variable, Vector
 from flowdyn.problems.examples import generic_start
 from flowdyn.problems.inputs import Labels, axis_labels, same_labels
@@ -139,9 +140,13 @@ class Quadratic(Problem):
 
     def spectrum(self) -> Spectrum:
         """Eigenbasis of A; directions of zero curvature never move and are left out."""
-        values, vectors = np.linalg.eigh(np.asarray(self.A))
-        kept = np.abs(values) > len(values) * np.finfo(float).eps * np.abs(values).max(initial=0.0)
-        return Spectrum(values[kept], vectors[:, kept], np.zeros(kept.sum()))
+        return remember(_spectrum, self.A)
+
+
+def _spectrum(A: jax.Array) -> Spectrum:
+    values, vectors = np.linalg.eigh(np.asarray(A))
+    kept = np.abs(values) > len(values) * np.finfo(float).eps * np.abs(values).max(initial=0.0)
+    return Spectrum(values[kept], vectors[:, kept], np.zeros(kept.sum()))
 
 
 def _symmetric(name: str, value: Any) -> jax.Array:

@@ -1,5 +1,6 @@
 """Tables in: a .csv or .nc file, or an xarray Dataset, as a matrix X (n, d) and targets y (n,) with names."""
 
+import csv
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,17 +63,49 @@ def _standardized(data: Table) -> Table:
 def _read_csv(path: Path, target: str | None) -> Table:
     import pandas as pd
 
+    _check_cells(path)
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path, index_col=False)
     except (ValueError, OSError) as error:  # parser errors and bad encodings are ValueErrors
         reason = " ".join(str(error).split())[:120]
         raise _check.FileError(f"`data` must be a readable .csv table, got {str(path)!r}: {reason}") from None
+    return _columns({str(name): frame[name].to_numpy() for name in frame.columns}, target, path)
+
+
+def _check_cells(path: Path) -> None:
+    """Refuse headers that are empty or stand twice, and rows whose cells are not as many as the header's.
+
+    A longer row would be read as one with an index, and every column would shift by one without a word.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file)
+            header = [name.strip() for name in next(rows, [])]
+            _check_header(header, path)
+            for row in rows:
+                if row and len(row) != len(header):
+                    raise _check.FileError(
+                        f"`data` must have {len(header)} cells in each row, got {len(row)} in line {rows.line_num} of "
+                        f"{str(path)!r}; mend the row, or give every column a name"
+                    )
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _check.FileError(f"`data` must be a readable .csv table, got {str(path)!r}: {error}") from None
+
+
+def _check_header(header: list[str], path: Path) -> None:
     for separator in (";", "\t", "|"):
-        if frame.shape[1] == 1 and separator in str(frame.columns[0]):
+        if len(header) == 1 and separator in header[0]:
             raise _check.FileError(
                 f"`data` must be separated by commas, got {separator!r} in {str(path)!r}; save it with commas"
             )
-    return _columns({str(name): frame[name].to_numpy() for name in frame.columns}, target, path)
+    if "" in header:
+        raise _check.FileError(
+            f"`data` must have a name for each column, got none for column {header.index('') + 1} of {str(path)!r}; "
+            "if it is an index, save without it: df.to_csv(path, index=False)"
+        )
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise _check.FileError(f"`data` must have each column once, got {twice} twice in {str(path)!r}; rename them")
 
 
 def _read_netcdf(path: Path, target: str | None) -> Table:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn._tools.files import open_netcdf, replacing, writable
-from flowdyn._tools.hdf5_scan import MAX_BYTES
+from flowdyn._tools.hdf5_scan import MAX_BYTES, group_names
 from flowdyn.results.dataset import SCHEMA
 
 Saved = xr.Dataset | xr.DataTree
@@ -55,6 +55,12 @@ def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) ->
     """
     if not isinstance(ds, xr.Dataset | xr.DataTree):
         raise _check.fail("ds", "must be an xarray Dataset or DataTree made by flowdyn", type(ds).__name__)
+    for place, schema in _schemas(ds).items():
+        if schema != SCHEMA:
+            rule = f"must hold results with the attribute flowdyn_schema = {SCHEMA!r}"
+            raise _check.fail(
+                "ds", rule, f"{schema!r} at {place!r}", "keep the attributes of a result, or use to_netcdf"
+            )
     target = writable(path, ".nc", overwrite)
     with replacing(target) as temporary:
         try:
@@ -74,7 +80,7 @@ def _write(ds: Saved, path: Path) -> bool:
         with xr.open_dataset(path, engine="netcdf4", decode_times=False) as written:
             return written.load().equals(ds)
     tree = xr.map_over_datasets(_labels_out, ds)
-    encoding = {node.path: _encoding(node.to_dataset()) for node in tree.subtree}
+    encoding = {node.path: _encoding(node.to_dataset(inherit=False)) for node in tree.subtree}
     tree.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
     with xr.open_datatree(path, engine="netcdf4", decode_times=False) as found:
         return found.load().equals(tree)
@@ -150,14 +156,22 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Saved:
     >>> round(float(fd.load(path).w[-1, 0]), 6)  # exp(-1)
     0.367879
     """
-    ds = open_netcdf(path, max_bytes)
-    schema = ds.attrs.get("flowdyn_schema")
-    if schema != SCHEMA:
-        ds.close()
-        reason = f"it has schema {schema!r}" if schema else "it was not written by flowdyn"
-        raise _check.FileError(f"cannot load {path}: {reason}, this flowdyn reads {SCHEMA!r}")
-    if ds.attrs.get("flowdyn_kind") == "study":
-        ds.close()
-        tree = xr.open_datatree(Path(path).resolve(), engine="netcdf4", decode_times=False)
-        return xr.map_over_datasets(_labels_in, tree)
-    return _labels_in(ds)
+    found: Saved = open_netcdf(path, max_bytes)
+    if group_names(path):
+        found.close()
+        found = xr.open_datatree(Path(path).resolve(), engine="netcdf4", decode_times=False)
+    for place, schema in _schemas(found).items():
+        if schema != SCHEMA:
+            found.close()
+            reason = f"it has schema {schema!r}" if schema else "it was not written by flowdyn"
+            where = f" at {place!r}" if place != "/" else ""
+            raise _check.FileError(f"cannot load {path}: {reason}{where}, this flowdyn reads {SCHEMA!r}")
+    return _labels_in(found) if isinstance(found, xr.Dataset) else xr.map_over_datasets(_labels_in, found)
+
+
+def _schemas(result: Saved) -> dict[str, str | None]:
+    """Schema of a Dataset, or of every node of a tree that holds variables; a tree's empty nodes need none."""
+    if isinstance(result, xr.Dataset):
+        return {"/": result.attrs.get("flowdyn_schema")}
+    full = {node.path: node.attrs.get("flowdyn_schema") for node in result.subtree if node.variables}
+    return full or {"/": result.attrs.get("flowdyn_schema")}

@@ -15,6 +15,7 @@ from flowdyn.running.outcome import Outcome
 from flowdyn.running.preparation import PreparedRun
 
 LAW_ENTRIES = 200_000  # of the exact covariance over time, above which it is left out
+LAW_WORK, STEP_WORK = 5e8, 50  # operations that a law may take: a tenth of a second, and as many as the run's own
 
 
 def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
@@ -32,7 +33,8 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     spec, inputs = describe(system)
     arrays += dataset.input_arrays(inputs)
     arrays += dataset.initial_arrays(variables, start.states, lead if run.has_many_starts else ())
-    arrays += _law(run, outcome)
+    law, left_out = _law(run, outcome)
+    arrays += law
     coords = dataset.run_coords(system, outcome.t, outcome.k, run.times.note)
     if dim:
         extra = {"standard_name": "realization"} if dim == "realization" else {}
@@ -40,7 +42,8 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     requested = run.times.requested
     if requested is not None and len(requested) != len(outcome.t):
         arrays.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-    ds = dataset.build(arrays, coords, system.coords, _attributes(run, outcome, spec))
+    attrs = _attributes(run, outcome, spec) | ({"flowdyn_law": left_out} if left_out else {})
+    ds = dataset.build(arrays, coords, system.coords, attrs)
     if "log_t" in ds:
         ds = ds.set_coords("log_t")
     if start.is_restart:
@@ -68,27 +71,33 @@ def _states(variables: Any, outcome: Outcome, dim: str, observe_only: bool) -> l
     return arrays
 
 
-def _law(run: PreparedRun, outcome: Outcome) -> list[LabelledArray]:
-    """Exact mean and covariance beside a random run, where they are known and small."""
+def _law(run: PreparedRun, outcome: Outcome) -> tuple[list[LabelledArray], str]:
+    """Exact mean and covariance beside a random run, where they are known and cost less than the run; else why not."""
     system, start, size = run.system, run.start, run.first.size
-    if not isinstance(system, RandomSystem) or run.has_many_starts or len(outcome.t) * size**2 > LAW_ENTRIES:
-        return []
+    if not isinstance(system, RandomSystem) or run.has_many_starts:
+        return [], ""
     variables = system.layout(size)
     if len(variables) != 1 or len(variables[0].dims) != 1:
-        return []
+        return [], ""
+    if len(outcome.t) * size**2 > LAW_ENTRIES:
+        return [], f"left out: its covariance has {len(outcome.t) * size**2:,} entries"
     when = outcome.t - start.t0
     if isinstance(system, RecursionSystem) and outcome.k is not None:
         when = outcome.k - start.k0
+    steps = int(outcome.k[-1]) - start.k0 if outcome.k is not None and len(outcome.k) else len(outcome.t)
+    work = system.moments_work(size, when)
+    if work > LAW_WORK + STEP_WORK * run.members * size * steps:
+        return [], f"left out: about {work:.1e} operations, more than the run's own"
     known = system.exact_moments(start.states, when)
     if known is None:
-        return []
+        return [], ""
     name, dim = variables[0].name, variables[0].dims[0]
-    return [
-        LabelledArray(f"{name}_mean_exact", ("t", dim), known[0], {"long_name": f"exact mean of {name}"}),
-        LabelledArray(
-            f"{name}_cov_exact", ("t", dim, f"{dim}_2"), known[1], {"long_name": f"exact covariance of {name}"}
-        ),
+    mean, cov = {"long_name": f"exact mean of {name}"}, {"long_name": f"exact covariance of {name}"}
+    arrays = [
+        LabelledArray(f"{name}_mean_exact", ("t", dim), known[0], mean),
+        LabelledArray(f"{name}_cov_exact", ("t", dim, f"{dim}_2"), known[1], cov),
     ]
+    return arrays, ""
 
 
 def _attributes(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[str, Any]:

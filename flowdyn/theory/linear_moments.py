@@ -83,6 +83,22 @@ class _Map:
         return self.noise_scale * out
 
 
+def sgd_moments_work(n: int, d: int, steps: np.ndarray) -> float:
+    """Operations, about, of :func:`linear_sgd_mean_cov` for n samples of d parameters at increasing step numbers."""
+    p, last = d + 1, float(steps[-1]) if len(steps) else 0.0
+    step = 4.0 * p**3 + 4.0 * n * d * p**2
+    if p <= KRONECKER_UP_TO and last > p * p:
+        return p**2 * step + 4.0 * len(steps) * p**6 * np.log2(2 + last / len(steps))
+    return last * step
+
+
+def sde_moments_work(n: int, d: int, count: int) -> float:
+    """Operations, about, of :func:`linear_sde_mean_cov` for n samples of d parameters at `count` times."""
+    p = d + 1
+    step = 4.0 * p**3 + 4.0 * n * d * p**2
+    return p**2 * step + 60.0 * count * p**6 if p <= KRONECKER_UP_TO else 200.0 * count * step
+
+
 def _unpack(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = M[1:, 0]
     cov = M[1:, 1:] - np.outer(mean, mean)

@@ -1,0 +1,68 @@
+"""What is computed beside a run costs less than the run, or is left out and said so."""
+
+import numpy as np
+import pytest
+
+import flowdyn as fd
+from flowdyn._tools import memory
+from flowdyn.problems import linear_regression
+
+
+def table(n, d, seed=0):
+    rng = np.random.default_rng(seed)
+    return fd.problems.LinearRegression(rng.standard_normal((n, d)) / np.sqrt(n), rng.standard_normal(n))
+
+
+@pytest.mark.parametrize(("n", "d", "steps"), [(20_640, 8, 50), (40, 30, 100_000), (40, 100, 1000)])
+def test_a_law_that_costs_more_than_the_run_is_left_out_in_words(n, d, steps):
+    p = table(n, d)
+    run = fd.solve(fd.SGD(p, 0.01), np.zeros(d), steps=steps)
+    assert "w_cov_exact" not in run and run.attrs["flowdyn_law"].startswith("left out: ")
+    assert np.isfinite(run.w).all()
+
+
+def test_a_cheap_law_is_there_and_its_samples_are_taken_one_by_one():
+    """One step, w1 = w0 - eta g_i: Cov = eta^2 Cov_i(g_i), at an n whose n^2 d^2 numbers would not fit."""
+    p = table(9000, 2)
+    w0 = np.array([0.3, -0.2])
+    run = fd.solve(fd.SGD(p, 0.01), w0, steps=1, saves=2)
+    X, y = np.asarray(p.X), np.asarray(p.y)
+    grads = 9000 * X * (X @ w0 - y)[:, None]
+    assert np.allclose(run.w_cov_exact[-1], 1e-4 * np.cov(grads.T, bias=True), rtol=1e-9)
+    assert "flowdyn_law" not in run.attrs
+
+
+def test_nothing_is_said_where_no_law_is_known():
+    rng = np.random.default_rng(0)
+    p = fd.problems.SquaredRegression(rng.standard_normal((30, 20)), rng.uniform(0.5, 1.0, 30))
+    run = fd.solve(fd.SGD(p, 0.001), p.init(0.1), steps=50, saves=3)
+    assert "flowdyn_law" not in run.attrs and "w_cov_exact" not in run
+
+
+def test_one_decomposition_a_problem(monkeypatch):
+    calls = []
+    real = np.linalg.svd
+    monkeypatch.setattr(linear_regression.np.linalg, "svd", lambda *a, **k: calls.append(1) or real(*a, **k))
+    p = table(30, 10)
+    for system in (fd.GradientFlow(p), fd.GradientDescent(p, 0.01), fd.GradientDescent(p, 0.02)):
+        fd.solve(system, np.zeros(10), t=1.0)
+    assert len(calls) == 1
+
+
+def test_few_results_are_remembered_and_none_for_other_arrays():
+    made = []
+
+    def square(a):
+        made.append(1)
+        return a**2
+
+    arrays = [np.array([float(i)]) for i in range(memory.KEPT + 3)]
+    assert all(memory.remember(square, a) == a**2 for a in arrays for _ in range(2))
+    assert len(made) == len(arrays) and len(memory._results) <= memory.KEPT
+
+
+def test_means_of_many_parameters_are_sampled_and_not_propagated_for_hours():
+    p = table(40, 60)
+    quick = fd.SGD(p, 0.01).moments_work(60, np.array([100]))
+    long = fd.SGD(p, 0.01).moments_work(60, np.array([10_000]))
+    assert long == pytest.approx(100 * quick)
