@@ -110,16 +110,3 @@ def test_stratonovich_correction_of_general_noise():
     expected = -0.5 * np.array([a, a * b + a * a * b])
     assert np.allclose(sde.drift_as("stratonovich", 0.0, x), expected, atol=1e-15)
     assert np.allclose(sde.drift_as("ito", 0.0, x), 0)
-
-
-def test_shared_paths_are_needed_for_a_strong_error():
-    ou = fd.OrnsteinUhlenbeck(1.0, 1.0)
-    one = fd.solve(ou, [1.0], t=1.0, saves=3, realizations=5, solver=fd.solvers.EulerMaruyama(0.1, 0.05))
-    for other in (
-        fd.solve(ou, [1.0], t=one.t.values, realizations=5),
-        fd.solve(ou, [1.0], t=1.0, saves=3, realizations=5, solver=fd.solvers.EulerMaruyama(0.1, 0.05), seed=1),
-        fd.solve(ou, [1.0], t=1.0, saves=3, realizations=5, solver=fd.solvers.EulerMaruyama(0.1, 0.025)),
-    ):
-        with pytest.raises(fd.ArgumentError, match="share their Brownian paths"):
-            fd.comparison.strong_error(one, other)
-    assert float(fd.comparison.strong_error(one, one).max()) == 0.0
