@@ -133,20 +133,6 @@ def test_observables_alone_and_budgets():
         fd.solve(ou, np.ones(3), t=1.0, realizations=4, solver=fd.solvers.EulerMaruyama(0.01), max_steps=7)
 
 
-def test_files_of_ensembles_and_ladders_keep_the_rules(tmp_path):
-    from compliance_checker.runner import CheckSuite
-
-    CheckSuite.load_all_available_checkers()
-    ladder = fd.eta_limit(fd.SGD(Q2, 0.1), [1.0, 1.0], t=0.5, observable={"a": lambda w: w[0], "b": lambda w: w[1]})
-    for name, ds in {"run": fd.solve(fd.SGD(Q2, 0.1), [1.0, 1.0], t=0.5, realizations=3), "ladder": ladder}.items():
-        path = tmp_path / f"{name}.nc"
-        fd.save(ds, path)
-        assert fd.load(path).drop_attrs().identical(ds.drop_attrs())
-        suite = CheckSuite()
-        groups, _ = suite.run_all(suite.load_dataset(str(path)), ["cf:1.11"], skip_checks=[])["cf:1.11"]
-        assert [(g.name, g.msgs) for g in groups if g.value[0] < g.value[1]] == []
-
-
 NUMPY_SDE = fd.SDE(lambda t, x: -np.tanh(np.array([float(v) for v in x])), lambda t, x: np.array([[0.1 * float(x[0])]]))
 
 
