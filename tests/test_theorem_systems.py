@@ -1,4 +1,4 @@
-"""Systems that make the theorems visible: dual and kernel flows, the normalised clock, the slow flow of label noise."""
+"""Systems that make the theorems visible: dual and kernel flows, the normalised clock."""
 
 import numpy as np
 import pytest
@@ -131,40 +131,6 @@ def test_distance_from_the_kernel_regime_falls_as_the_fourth_power():
         distances.append(float(NET.kernel_distance(np.concatenate([run.w_plus[-1], run.w_minus[-1]]), w0)))
     assert np.polyfit(np.log(alphas), np.log(gaps), 1)[0] == pytest.approx(-4.0, abs=0.1)
     assert (np.diff(distances) < 0).all() and distances[-1] < 0.01
-
-
-def interpolating(seed=0, n=6, d=10):
-    g = np.random.default_rng(seed)
-    A = g.standard_normal((n, d))
-    b = 0.5 + g.random(d)
-    return fd.problems.SquaredRegression(A, A @ (b * b)), A, b
-
-
-def test_slow_flow_of_label_noise_against_its_closed_form():
-    """db/dtau = -kappa b (omega - 2 X^T mu), 2 X diag(b^2) X^T mu = X (b^2 omega), kappa = sigma^2/(2B) for 1/(4n)."""
-    p, A, b = interpolating()
-    omega = (A**2).mean(axis=0)
-    mu = np.linalg.solve(2 * A @ np.diag(b**2) @ A.T, A @ (b**2 * omega))
-    truth = -(0.7**2 / (2 * 3)) * b * (omega - 2 * A.T @ mu)
-    flow = fd.LabelNoiseFlow(p, 0.7, 3)
-    assert np.allclose(flow.drift(0.0, b), truth, atol=1e-12)
-    assert float(flow.trace_hessian(b)) == pytest.approx(float(np.trace(p.hessian(b))), rel=1e-12)
-    run = fd.solve(flow, b, t=20.0)
-    assert (np.diff(run.trace_hessian) <= 1e-12).all() and float(run.loss.max()) < 1e-12
-
-
-def test_label_noise_sgd_follows_its_slow_flow():
-    p, A, b = interpolating()
-    weights = (A**2).mean(axis=0)
-    tau = 1.0
-    flow = fd.solve(fd.LabelNoiseFlow(p, 1.0), b, t=[tau])
-    truth = float(weights @ (flow.w[0].values ** 2))
-    start = float(weights @ b**2)
-    gaps = []
-    for eta in (0.02, 0.01):
-        run = fd.solve(fd.LabelNoiseSGD(p, eta, 1.0), b, steps=round(tau / eta**2), saves=2, realizations=600, seed=1)
-        gaps.append(abs(float((weights * run.w[:, -1].values ** 2).sum(axis=1).mean()) - truth))
-    assert gaps[1] < 0.15 * (start - truth) and gaps[1] < 0.75 * gaps[0], (gaps, start, truth)
 
 
 @pytest.mark.parametrize(
