@@ -85,7 +85,7 @@ def test_strong_order_on_additive_noise(name):
 def test_strong_order_on_noise_that_does_not_commute(name):
     """Against a loop in numpy in the other calculus, whose drift has the correction added by hand."""
     make, calculus, _ = SCHEMES[name]
-    count, cell, start = 500, 2.0**-13, np.array([1.0, 0.5])
+    count, cell, start = 500, 2.0**-12, np.array([1.0, 0.5])
 
     def g(t, x):
         return 0.6 * jnp.stack([jnp.stack([1 + 0 * x[0], x[1]]), jnp.stack([x[0], 1 + 0 * x[0]])])
