@@ -1,5 +1,7 @@
 """Shared fixtures: data that several concerns use."""
 
+import warnings
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -22,3 +24,23 @@ def sparse():
     theta = np.zeros(200)
     theta[:3] = 1.0, -2.0, 1.5
     return X, X @ theta
+
+
+@pytest.fixture(scope="session")
+def cf_failures():
+    """Function (path) -> checks of CF-1.11 that a file fails, strictly; the checkers are loaded once."""
+    from compliance_checker.runner import CheckSuite
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the checker's own dependencies say of themselves
+        CheckSuite.load_all_available_checkers()
+
+    def failures(path):
+        suite = CheckSuite()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            groups, errors = suite.run_all(suite.load_dataset(str(path)), ["cf:1.11"], skip_checks=[])["cf:1.11"]
+        assert not errors
+        return [(group.name, group.msgs) for group in groups if group.value[0] < group.value[1]]
+
+    return failures

@@ -1,4 +1,4 @@
-"""What the documents say runs: docstring examples, README's code, pictures."""
+"""What the documents say runs: docstring examples, README's code."""
 
 import doctest
 import importlib
@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 
 import flowdyn as fd
@@ -56,25 +55,3 @@ def test_public_names_are_documented():
         for name in package.__all__:
             text = getattr(package, name).__doc__
             assert ("Examples" in text and "Parameters" in text) or name in ("Exact", "Iteration"), name
-
-
-def test_pictures_of_runs_and_ladders(wide):
-    p = fd.problems.LinearRegression(*wide)
-    run = fd.solve(fd.GradientFlow(p), p.init(), t=np.inf, stop={"loss": ("<", 1e-20)})
-    figure = fd.plot(run)
-    labels = [axes.get_ylabel() for axes in figure.axes]
-    assert labels == ["loss L(w)", "Euclidean norm of the gradient", "weights w"]
-    assert figure.axes[0].get_yscale() == "log"
-    ladder = fd.eta_limit(fd.GradientDescent(p, 2.0**-8), p.init(), t=1.0)
-    figure = fd.plot(ladder)
-    main = figure.axes[0]
-    assert (main.get_xscale(), main.get_yscale()) == ("log", "log")
-    words = [text.get_text() for text in main.get_legend().get_texts()]
-    assert f"fitted slope {float(ladder.order):.3f}" in " ".join(words) and "expected slope 1" in words
-    drawn = main.lines[0]
-    assert np.array_equal(drawn.get_xdata(), ladder.eta) and np.array_equal(drawn.get_ydata(), ladder.sup_error)
-    _, ax = plt.subplots()
-    assert fd.plot(ladder, ax) is ax.figure
-    with pytest.raises(fd.ArgumentError, match="flowdyn result"):
-        fd.plot(run.drop_attrs())
-    plt.close("all")

@@ -1,4 +1,4 @@
-"""eta_limit and predict: orders against theory, floors, and refusals."""
+"""eta_limit and fast_forward: orders against theory, floors, warnings."""
 
 import jax
 import jax.numpy as jnp
@@ -124,8 +124,6 @@ def test_common_steps_of_uneven_ladders():
     ks = common_steps(np.array([0.3, 0.2, 0.1]), 3.0, 101)
     times = [k * h for k, h in zip(ks, (0.3, 0.2, 0.1), strict=True)]
     assert np.allclose(times[0], [0, 0.6, 1.2, 1.8, 2.4, 3.0]) and np.allclose(times, times[0])
-    with pytest.raises(fd.ArgumentError, match="common multiple"):
-        common_steps(np.array([0.1, 0.1 / np.pi, 0.01]), 1.0, 101)
     assert len(common_steps(np.array([0.1, 0.05, 0.025]), 100.0, 11)[0]) == 11
 
 
@@ -154,14 +152,17 @@ def test_prediction_estimates_its_error(problem):
             assert (near.error_estimate < 0.1).all()
 
 
-def test_bilinear_descent_gains_what_backward_analysis_says():
-    # THEORY 7, simultaneous descent on L = xy as the explicit map z + eta f(z): checked on |z_k| = (1 + eta^2)^(k/2)
-    z = np.array([1.0, 0.0])
-    for _ in range(100):
-        z = z + 0.1 * np.array([-z[1], z[0]])
-    assert np.linalg.norm(z) == pytest.approx(1.644632, abs=1e-6)
-    modified = fd.solve(fd.ODE(lambda t, z: jnp.stack([-z[1], z[0]]) + 0.05 * z), [1.0, 0.0], t=10.0)
-    assert np.linalg.norm(modified.w[-1]) == pytest.approx(1.648721, abs=1e-6)
+def test_the_bilinear_game_gains_what_backward_analysis_says():
+    """Simultaneous descent on xy grows by (1 + eta^2)^(1/2) a step, its modified flow of order 1 like exp(eta/2 t)."""
+    held = jax.lax.stop_gradient  # a player sees the other's move as given: the gradient is the rotation (y, -x)
+    game = fd.problems.CustomProblem(lambda z: z[0] * held(z[1]) - held(z[0]) * z[1], np.zeros(2))
+    descent = fd.solve(fd.GradientDescent(game, 0.1), [1.0, 0.0], t=10.0)
+    assert np.linalg.norm(descent.w[-1]) == pytest.approx(1.644632, abs=1e-6)  # 1.01^50
+    flow = fd.solve(fd.ModifiedFlow(game, 0.1, 1), [1.0, 0.0], t=10.0)
+    assert np.linalg.norm(flow.w[-1]) == pytest.approx(1.648721, abs=1e-6)  # exp(1/2)
+    # next of log(1 + eta^2) / (2 eta) = eta/2 - eta^3/4 + ..., the rate that descent has
+    finer = fd.solve(fd.ModifiedFlow(game, 0.1, 3), [1.0, 0.0], t=10.0)
+    assert np.linalg.norm(finer.w[-1]) == pytest.approx(np.exp(0.5 - 0.0025), abs=3e-6)
 
 
 def test_principal_flow_meets_descent_on_a_quadratic():

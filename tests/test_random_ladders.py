@@ -1,4 +1,4 @@
-"""Weak and strong ladders: orders by exact moments, by sampling, and the refusal to fit noise."""
+"""Weak and strong ladders: orders by exact moments, by sampling, and noise that is not fitted."""
 
 import jax
 import jax.numpy as jnp
@@ -94,24 +94,6 @@ def test_strong_order_on_shared_noise():
     assert abs(float(flow.order[0]) - 0.5) < 0.1 and float(flow.order_expected) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, error="strong"), "share no noise"),
-        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, error="sup"), "`error` must be one of"),
-        (lambda: fd.eta_limit(fd.GradientDescent(TOY, 0.1), [3.0], 1.0, error="weak"), "must be 'sup'"),
-        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, order=3), "must be 1 or 2"),
-        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, observable=lambda w: jnp.zeros(3)), "one number"),
-        (lambda: fd.eta_limit(fd.SGD(TOY, 0.1, sampling="reshuffle"), [3.0], 1.0), "not independent"),
-        (lambda: fd.eta_limit(fd.SGD(TOY, fd.schedules.PowerDecay(0.1)), [3.0], 1.0), "must be one number"),
-        (lambda: fd.fast_forward(fd.SGD(TOY, 0.1), [3.0], 1.0), "deterministic recursion"),
-    ],
-)
-def test_wrong_science_is_refused(call, message):
-    with pytest.raises(fd.ArgumentError, match=message):
-        call()
-
-
 def test_weak_error_of_two_datasets():
     sgd = fd.SGD(fd.problems.Quadratic(1.0, noise=1.0), eta=0.25)
     a = fd.solve(sgd, [1.0], t=1.0, realizations=20_000, seed=1)
@@ -119,22 +101,6 @@ def test_weak_error_of_two_datasets():
     gap = fd.comparison.weak_error(a, b, lambda ds: ds.w.isel(param=0))
     truth = 0.75 ** np.arange(5) - np.exp(-a.t.values)
     assert (np.abs(gap.error - truth) <= 4.5 * gap.standard_error + 1e-15).all()
-    with pytest.raises(fd.ArgumentError, match="same times"):
-        fd.comparison.weak_error(a, b.isel(t=slice(0, 3)), "loss")
-
-
-@pytest.mark.parametrize("kind", ["weak", "strong", "fan", "histogram", "ellipse"])
-def test_pictures(kind, tmp_path):
-    if kind in ("weak", "strong"):
-        p = fd.problems.Quadratic(1.0, noise=1.0)
-        ds = fd.eta_limit(fd.SGD(p, 0.1), [1.0], t=0.4, error=kind, realizations=200, saves=3)
-        fd.save(ds, tmp_path / "l.nc")
-        ds, kind = fd.load(tmp_path / "l.nc"), None
-    else:
-        p = fd.problems.Quadratic(np.eye(2), noise=np.eye(2))
-        ds = fd.solve(fd.SGD(p, 0.1), [1.0, 1.0], t=1.0, realizations=50)
-    figure = fd.plot(ds, kind=kind)
-    assert all(axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)
 
 
 HUBER = {"huber": lambda w: jnp.where(jnp.abs(w[0]) < 3.0, 0.5 * w[0] ** 2, 3 * jnp.abs(w[0]) - 4.5)}
@@ -196,18 +162,6 @@ def test_an_unstable_ladder_warns_and_has_no_order():
 
 
 def test_a_hopeless_rung_ends_early():
-    """A gap of 1e-6 beside noise of 1: a few thousand members show that half a million will not do."""
-    ladder = fd.eta_limit(GAUSS, [0.0], 1.0, order=2, observable=lambda w: jnp.sin(w[0]), realizations=500_000)
-    assert ladder.verdict.startswith("not resolved") and int(ladder.members.max()) < 100_000
-
-
-@pytest.mark.parametrize(
-    ("g", "words"),
-    [
-        (lambda w: float(np.sin(w[0])), "`observable` functions must be written with jax.numpy"),
-        (lambda w: jnp.log(w[0] - 50.0), "`observable` or its gradient is not finite on 2000 of 2000 finite paths"),
-    ],
-)
-def test_observables_that_cannot_be_averaged_are_refused(g, words):
-    with pytest.raises(fd.FlowdynError, match=words):
-        fd.eta_limit(GAUSS, [3.0], 1.0, observable=g, realizations=2000)
+    """A gap of 1e-6 beside noise of 1: a few thousand members show that a hundred thousand will not do."""
+    ladder = fd.eta_limit(GAUSS, [0.0], 1.0, order=2, observable=lambda w: jnp.sin(w[0]), realizations=100_000)
+    assert ladder.verdict.startswith("not resolved") and int(ladder.members.max()) < 20_000

@@ -47,10 +47,6 @@ def test_basis_pursuit_finds_the_sparse_truth_and_proves_it(data):
 def test_basis_pursuit_knows_when_it_is_not_unique():
     found = theory.basis_pursuit([[1.0, 1.0]], [2.0])  # a whole edge of solutions
     assert found.value == pytest.approx(2.0) and not found.is_unique
-    with pytest.raises(fd.ArgumentError, match="nonnegative interpolant"):
-        theory.basis_pursuit([[1.0, 2.0]], [-1.0], nonnegative=True)
-    with pytest.raises(fd.ArgumentError, match="an interpolant"):
-        theory.basis_pursuit([[1.0], [1.0]], [1.0, 2.0])
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e3])
@@ -133,11 +129,6 @@ def test_max_margin_of_rows_and_columns_of_unlike_sizes(size):
     assert flat.margin == pytest.approx(1 / size, rel=1e-9) and np.allclose(flat.direction, [0.0, 1.0], atol=1e-15)
 
 
-def test_data_that_are_not_separable_are_refused():
-    with pytest.raises(fd.ArgumentError, match="must be linearly separable"):
-        theory.max_margin([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [1, -1, 1])
-
-
 def test_isometry_by_enumeration_and_bound():
     """(9.16), support by support."""
     rng = np.random.default_rng(3)
@@ -187,10 +178,6 @@ def test_entropy_minimizer_is_optimal(alpha):
         slope = np.log(found.theta / np.square(a))
         assert (found.theta > 0).all() and np.abs(X @ found.theta - y).max() < 1e-9 * max(1, np.abs(y).max())
         assert np.abs(slope - np.linalg.pinv(X) @ X @ slope).max() < 1e-8 * max(1.0, np.abs(slope).max())
-    with pytest.raises(fd.ArgumentError, match="`alpha` must not be zero"):
-        theory.entropy_minimizer(X, y, 0.0)
-    with pytest.raises(fd.RunError, match="Newton"):
-        theory.entropy_minimizer([[1.0, 1.0]], [-1.0], 1.0)  # no positive interpolant
 
 
 def test_starts_with_a_zero_half():
@@ -212,8 +199,6 @@ def test_starts_with_a_zero_half():
     assert theory.Q_alpha(-theta, (a, b)) == np.inf
     slope = theory.Q_alpha_gradient(theta, (a, b))
     assert np.allclose(slope[:3], np.log(theta[:3] / a[:3] ** 2)) and np.isnan(slope[5])
-    with pytest.raises(fd.ArgumentError, match="an entry that is not zero"):
-        theory.q_alpha_minimizer(X, X @ target, (np.zeros(9), np.zeros(9)))
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-9, 1e12])
@@ -241,33 +226,3 @@ def test_minimizer_of_q_where_rows_depend_on_each_other():
     assert np.abs(theory.Q_alpha_gradient(best.theta, 0.1) - X.T @ best.dual).max() < 1e-13
     tall = rng.standard_normal((8, 3))  # one interpolant alone
     assert np.abs(theory.q_alpha_minimizer(tall, tall @ truth[:3], 0.1).theta - truth[:3]).max() < 1e-13
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda X: theory.entropy_minimizer(X, [1.0], [1.0, 2.0, 3.0]), "`alpha` must be one number or have shape"),
-        (lambda X: theory.margin_bound(0.0, 3), "`norm` must be positive"),
-        (lambda X: theory.recovery_exponent(X, [5]), "`support` must hold positions 0 .. 1"),
-        (lambda X: theory.recovery_exponent(X, [-1]), "`support` must hold positions"),
-        (lambda X: theory.recovery_exponent(X, [0.5]), "`support` must hold positions"),
-        (lambda X: theory.recovery_exponent(X, [True, False]), "`support` must hold positions, not truth values"),
-        (lambda X: theory.recovery_exponent(X, [1e300]), "`support` must hold positions"),
-        (lambda X: theory.recovery_exponent([[1.0, 1.0, 0.0], [1.0, 1.0, 3.0]], [0, 1]), "independent columns"),
-        (lambda X: theory.basis_pursuit(np.ones((2, 0)), [1.0, 1.0]), "`X` must have at least one row"),
-        (lambda X: theory.minimum_norm([[1e200]], [1.0]), r"`X` must be at most 1e\+75 in size"),
-        (lambda X: theory.max_margin(np.zeros((0, 2)), []), "`X` must have at least one row"),
-        (lambda X: theory.rip_constant(X, 1, seed=-1), "`seed` must be at least 0"),
-        (lambda X: theory.rip_constant(np.zeros((0, 2)), 1), "`X` must have at least one row"),
-        (lambda X: theory.label_noise_penalty(np.zeros((0, 0)), 0.1, 0.1), "`H` must have at least one row"),
-        (lambda X: theory.sgd_mean_cov(1.0, 1.0, 0.1, 1.0, [1e300]), "`k` must be increasing whole step numbers"),
-        (lambda X: theory.recovery_bounds(0.1, 0.1, 2, [-1.0], [1.0], [1.0], [1.0]), "`t` must not be negative"),
-        (lambda X: theory.q_alpha_minimizer(X, [1.0], ([1e-170] * 2, [1e-170] * 2)), "`alpha` must be between"),
-        (lambda X: theory.entropy_minimizer(X, [1.0], 1e-170), "`alpha` must be between"),
-        (lambda X: theory.Q_alpha([1.0], 1e-200), "`alpha` must be between 1e-75 and 1e[+]75"),
-        (lambda X: theory.q_alpha_minimizer([X[0], X[0]], [1.0, 2.0], 0.1), "`y` must have an interpolant"),
-    ],
-)
-def test_bad_arguments_of_the_theorems(call, words):
-    with pytest.raises(fd.ArgumentError, match=words):
-        call([[1.0, 0.5]])

@@ -1,0 +1,94 @@
+"""Rebuilt from its file, a run gives the same bits; functions of the user's own are handed in again."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from kinds import made
+
+import flowdyn as fd
+from flowdyn.results.dataset import VOLATILE
+
+
+def again(ds, tmp_path, **custom):
+    """Save, load, rebuild, solve."""
+    with fd.load(fd.save(ds, tmp_path / "r.nc")) as back:
+        system, w0, options = fd.rebuild(back.load(), **custom)
+    return fd.solve(system, w0, **options)
+
+
+def assert_same_bits(a, b):
+    xr.testing.assert_identical(a.drop_attrs(), b.drop_attrs())
+    fixed = [{k: v for k, v in ds.attrs.items() if k not in VOLATILE} for ds in (a, b)]
+    assert fixed[0] == fixed[1]
+
+
+def systems():
+    """Every method's own example, and deterministic ones on three more problems; none that holds a user's function."""
+    for name in sorted(fd.methods.REGISTRY):
+        system, w0 = getattr(fd, name).example()
+        if any(callable(value) and not isinstance(value, eqx.Module) for value in system.config().values()):
+            continue
+        yield pytest.param(system, w0, id=name)
+        if isinstance(getattr(system, "problem", None), fd.problems.Quadratic) and not system.is_random:
+            for other in ("DiagonalNetwork", "SquaredPopulation", "LinearClassifier"):
+                problem, start = getattr(fd.problems, other).example()
+                moved = type(system)(**system.config() | {"problem": problem})
+                yield pytest.param(moved, start, id=f"{name} of {other}")
+
+
+@pytest.mark.parametrize(("system", "w0"), list(systems()))
+def test_rebuild_gives_the_same_bits(system, w0, tmp_path):
+    members = 3 if system.is_random else None
+    ds = fd.solve(system, w0, t=0.5, saves=6, realizations=members, seed=5)
+    assert_same_bits(again(ds, tmp_path), ds)
+
+
+@pytest.mark.parametrize("kind", ["labelled", "schedule", "restart", "batch", "momentum", "ensemble"])
+def test_rebuild_of_kinds_that_carry_no_function(kind, tmp_path):
+    assert_same_bits(again(made(kind), tmp_path), made(kind))
+
+
+def square(w):
+    """Plain loss with a source that can be found."""
+    return jnp.sum(w["a"] ** 2) + w["b"] ** 4
+
+
+def test_custom_functions_are_handed_in_again(tmp_path):
+    p = fd.problems.CustomProblem(square, {"a": np.array([1.0, 2.0]), "b": 0.5})
+    observe = {"norm": lambda w: jnp.sum(w["a"] ** 2)}
+    ds = fd.solve(fd.GradientFlow(p), p.init(), t=np.inf, stop={"norm": ("<", 0.1)}, observe=observe)
+    assert_same_bits(again(ds, tmp_path, loss=square, observe=observe), ds)
+    with pytest.raises(fd.ArgumentError, match=r"`loss` must be handed in again.*square"):
+        fd.rebuild(ds, observe=observe)
+    with pytest.raises(fd.ArgumentError, match=r"`observe` must hand in the functions \['norm'\]"):
+        fd.rebuild(ds, loss=square)
+    with pytest.warns(fd.FlowdynWarning, match="differs in its source"):
+        fd.rebuild(ds, loss=lambda w: jnp.sum(w["a"] ** 2), observe=observe)
+
+
+def test_data_of_a_custom_problem_travel(tmp_path):
+    def loss(w, data):
+        return jnp.mean((data["x"] @ w - data["y"]) ** 2)
+
+    data = {"x": np.arange(6.0).reshape(3, 2), "y": np.ones(3)}
+    p = fd.problems.CustomProblem(loss, np.zeros(2), data=data)
+    ds = fd.solve(fd.GradientDescent(p, 0.01), p.init(), steps=20)
+    assert_same_bits(again(ds, tmp_path, loss=loss), ds)
+
+
+def test_equal_runs_are_equal_but_for_times():
+    p = fd.problems.CustomProblem.example()[0]
+    a, b = (fd.solve(fd.GradientFlow(p), [1.2, 0.3], t=1.0) for _ in range(2))
+    assert_same_bits(a, b)
+
+
+def test_pytree_loss_of_the_theory_travels(tmp_path):
+    def custom_loss(w):
+        return 0.5 * (w["a"] ** 2 * w["b"] - 1) ** 2 + 0.1 * (w["a"] ** 4 + w["b"] ** 4)
+
+    p = fd.problems.CustomProblem(custom_loss, {"a": 1.2, "b": 0.3})
+    ds = fd.solve(fd.ModifiedFlow(p, 0.01, 3), {"a": 1.0, "b": 0.5}, t=1.0)
+    assert ds.a.dims == ("t",)
+    assert_same_bits(again(ds, tmp_path, loss=custom_loss), ds)

@@ -1,0 +1,75 @@
+"""Refused: pictures, files and comparisons of what is no result or does not belong together."""
+
+import pytest
+import xarray as xr
+from refusal import assert_refused
+
+import flowdyn as fd
+
+SHARED = fd.solvers.EulerMaruyama
+
+
+def run(t=1.0, **options):
+    """Of descent, or of SGD where members are asked for."""
+    p = fd.problems.Quadratic(1.0, noise=1.0)
+    return fd.solve(fd.SGD(p, 0.1) if options else fd.GradientDescent(p, 0.1), [1.0], t=t, saves=3, **options)
+
+
+def path(**options):
+    """On Brownian motions in cells of 0.05."""
+    options = {"solver": SHARED(0.1, 0.05), **options}
+    return fd.solve(fd.OrnsteinUhlenbeck(1.0, 1.0), [1.0], t=1.0, saves=3, **options)
+
+
+CASES = {
+    "plot": (lambda: fd.plot(3), "`ds` must be a flowdyn result"),
+    "save": (lambda: fd.save(3, "x.nc"), "`ds` must be an xarray Dataset"),
+    "plot without provenance": (lambda: fd.plot(run().drop_attrs()), "flowdyn result"),
+    "plot at one time": (lambda: fd.plot(run(realizations=3).isel(t=-1)), "`ds` must have the dimension t"),
+    "load a number": (lambda: fd.load(3), "`path` must be a path"),
+    "save to a number": (lambda: fd.save(run(), 3), "`path` must be a path"),
+    "save to bytes": (lambda: fd.save(run(), b"a.nc"), "`path` must be a path"),
+    "rebuild nothing": (lambda: fd.rebuild(xr.Dataset()), "one run"),
+    "times that differ": (lambda: fd.comparison.sup_error(run(), run(t=2.0)), "`a` and `b` must have the same times"),
+    "weak times that differ": (
+        lambda: fd.comparison.weak_error(run(realizations=3), run(realizations=3, t=2.0), "loss"),
+        "same times",
+    ),
+    "weak error of a number": (
+        lambda: fd.comparison.weak_error(run(realizations=3), 3, "w"),
+        "`b` must be an xarray Dataset",
+    ),
+    "functional of an array": (
+        lambda: fd.comparison.weak_error(run(realizations=3), run(realizations=3), lambda ds: ds.w.values),
+        "`g` must return a DataArray",
+    ),
+    "weak error of one member": (
+        lambda: fd.comparison.weak_error(run(realizations=3), run(realizations=1), "w"),
+        "at least 2 members",
+    ),
+    "strong error of unlike ensembles": (
+        lambda: fd.comparison.strong_error(path(realizations=3), path(realizations=4)),
+        "same members along 'realization', got 3 and 4",
+    ),
+    "strong error of an ensemble and a run": (
+        lambda: fd.comparison.strong_error(path(realizations=3), path()),
+        "must be an ensemble where `a` is one",
+    ),
+    "strong error of a law": (
+        lambda: fd.comparison.strong_error(path(realizations=3), path(realizations=3, solver=None)),
+        "share their Brownian paths",
+    ),
+    "strong error of two seeds": (
+        lambda: fd.comparison.strong_error(path(realizations=3), path(realizations=3, seed=1)),
+        "share their Brownian paths",
+    ),
+    "strong error of two grids": (
+        lambda: fd.comparison.strong_error(path(realizations=3), path(realizations=3, solver=SHARED(0.1, 0.025))),
+        "share their Brownian paths",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_refused_in_words(name):
+    assert_refused(*CASES[name])

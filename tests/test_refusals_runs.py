@@ -1,0 +1,118 @@
+"""Refused: times, starts, stops and functionals that a run cannot have."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from refusal import assert_refused
+
+import flowdyn as fd
+
+W = np.ones(2)
+OU = fd.OrnsteinUhlenbeck(1.0, 1.0)
+VALLEY = fd.problems.SquaredRegression([[1.0, 2.0]], [1.5])  # interpolated by (1, -1/2)
+NET = fd.problems.DiagonalNetwork([[2.0]], [1.0])
+
+
+def quadratic():
+    return fd.problems.Quadratic(np.eye(2))
+
+
+def descent(eta=0.1):
+    return fd.GradientDescent(quadratic(), eta)
+
+
+def flow():
+    return fd.GradientFlow(quadratic())
+
+
+def solve(system=None, w0=(1.0, 1.0), t=1.0, **options):
+    return fd.solve(system or flow(), list(w0), t, **options)
+
+
+CASES = {
+    "t unsorted": (lambda: solve(t=[0.0, 2.0, 1.0]), "`t` must be strictly increasing, got 2.0 before 1.0"),
+    "t twice": (lambda: solve(t=[0.0, 1.0, 1.0]), "`t` must be strictly increasing, got 1.0 before 1.0"),
+    "t negative": (lambda: solve(t=-1.0), "`t` must be after 0, .*got -1.0"),
+    "t NaN": (lambda: solve(t=np.nan), "`t` must be after 0, .*got nan"),
+    "t inf": (lambda: solve(t=np.inf), "`t` must be finite unless `stop` is given"),
+    "t text": (lambda: solve(t="long"), "`t` must be an end time or an array"),
+    "t off the clock": (
+        lambda: solve(descent(), t=[0.1, 0.25]),
+        r"`t` .* got t\[1\] = 0.25; the nearest are 0.2 and 0.3",
+    ),
+    "t below a step": (lambda: solve(descent(), t=0.05), "`t` must reach at least one step of the clock, 0.1"),
+    "t missing": (lambda: solve(t=None), "`t` or `steps` must be given"),
+    "t and steps": (lambda: solve(descent(), steps=3), "`t` or `steps` must be given, and not both"),
+    "steps of a flow": (lambda: solve(t=None, steps=3), "`steps` is for recursions"),
+    "too many steps": (
+        lambda: solve(descent(1e-12), t=1.0, solver=fd.solvers.Iteration()),
+        r"`t` must not need more than .*flowdyn\.fast_forward",
+    ),
+    "saves": (lambda: solve(saves=1), "`saves` must be at least 2, got 1"),
+    "bytes": (lambda: solve(max_bytes=100), r"`max_bytes` = 100 is below the .* bytes"),
+    "w0 shape": (
+        lambda: solve(w0=[1.0, 2.0, 3.0]),
+        r"`w0` must have shape \(2,\), the parameters w\[2\], got 'shape \(3,\)'",
+    ),
+    "w0 NaN": (lambda: solve(w0=[1.0, np.nan]), r"`w0` must be finite, got nan at w0\[1\]"),
+    "w0 names": (lambda: fd.solve(flow(), {"v": W}, 1.0), r"`w0` must have exactly the keys \['w'\]"),
+    "w0 all times": (lambda: fd.solve(flow(), solve(), 2.0), r"`w0` must be a Dataset at one time.*isel\(t=-1\)"),
+    "system": (lambda: fd.solve(quadratic(), W, 1.0), "`system` must be a flowdyn system"),
+    "t is text": (lambda: solve(t="1"), "`t` must be an end time or an array of times, got '1'"),
+    "steps beyond int64": (lambda: fd.solve(descent(), W, steps=10**20), r"`steps` must be at most 2\*\*62"),
+    "saves beyond memory": (lambda: solve(saves=10**12), "`saves` must be at most 100,000,000"),
+    "stop name": (lambda: solve(stop={"los": ("<", 1.0)}), "`stop` must be one of .*did you mean 'loss'"),
+    "stop rule": (lambda: solve(stop={"loss": 1.0}), r'`stop\[\'loss\'\]` must be \("<", value\)'),
+    "stop of no rules": (lambda: solve(stop="loss"), "`stop` must map names to rules"),
+    "observe clash": (lambda: solve(observe={"loss": jnp.sum}), "`observe` must not reuse a name"),
+    "observe name": (lambda: solve(observe={"a b": jnp.sum}), "`observe` must map names"),
+    "observe numpy": (lambda: solve(observe={"n": lambda w: np.linalg.norm(np.asarray(w))}), "`observe` .*jax.numpy"),
+    "observe of nothing": (lambda: solve(observe={"a": lambda: 1.0}), r"`observe\['a'\]` must be a function"),
+    "observe of no names": (lambda: solve(observe=["a"]), "`observe` must map names to functions"),
+    "observable of another problem": (
+        lambda: fd.solve(
+            fd.GradientFlow(fd.problems.LinearRegression(np.eye(4), np.ones(4))),
+            np.zeros(4),
+            1.0,
+            observe=fd.observables.invariant(fd.problems.DiagonalNetwork(np.eye(2), np.ones(2))),
+        ),
+        r"`observe\['invariant'\]` must be made for the system's problem, whose `feature` has 4 entries",
+    ),
+    "observable of another size": (
+        lambda: solve(observe={"a": lambda w: jnp.ones(3) @ w}),
+        r"`observe\['a'\]` must be defined at the start",
+    ),
+    "realizations": (lambda: solve(realizations=5), "`realizations` must be None for a deterministic system"),
+    "on_divergence": (lambda: solve(on_divergence="ignore"), "`on_divergence` must be one of"),
+    "progress": (lambda: solve(progress="yes"), "`progress` must be None, True, False"),
+    "slow flow off the manifold of small targets": (
+        lambda: fd.solve(fd.LabelNoiseFlow(fd.problems.LinearRegression(np.eye(2), [2e-6, 1e-6]), 0.5), W * 0, 1.0),
+        "`w0` must interpolate the data",
+    ),
+    "normalised flow from afar": (
+        lambda: fd.solve(fd.NormalizedFlow(fd.problems.LinearClassifier(np.eye(2), [1, 1])), [1e3, 1e3], 1.0),
+        r"`w0` must have a loss between exp\(-600\) and exp\(600\)",
+    ),
+    "slow flow off the manifold": (
+        lambda: fd.solve(fd.LabelNoiseFlow(VALLEY, 0.7), [1.1, -0.5], 1.0),
+        "`w0` must interpolate",
+    ),
+    "dual flow off its orbit": (
+        lambda: fd.solve(fd.DualFlow(NET, [1.0, -0.5]), [1.0, 1.0], 1.0),
+        "must be reached by the flow",
+    ),
+    "t of noise unsorted": (lambda: fd.solve(OU, [1.0], t=[1.0, 0.5]), "strictly increasing"),
+    "t of noise open": (
+        lambda: fd.solve(OU, [1.0], t=np.inf, stop={"x": (">", 1)}, observe={"x": lambda w: w[0]}),
+        "must be finite",
+    ),
+    "no members": (lambda: fd.solve(OU, [1.0], t=1.0, realizations=0), "at least 1"),
+    "w0 of noise": (lambda: fd.solve(OU, [1.0, 2.0], t=1.0), "`w0` must have shape"),
+    "w0 of noise in rows": (lambda: fd.solve(OU, [[1.0], [2.0]], t=1.0), "`w0`"),
+    "budget of an ensemble": (lambda: fd.solve(OU, [1.0], t=1.0, realizations=10**9), "`max_bytes`"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_refused_in_words(name):
+    assert_refused(*CASES[name])

@@ -1,0 +1,88 @@
+"""Saving: no file is lost to another one, a kill or a full disk."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+from kinds import made
+
+import flowdyn as fd
+
+
+def test_no_overwrite_unless_asked(tmp_path):
+    path = fd.save(made("labelled"), tmp_path / "r.nc")
+    with pytest.raises(fd.FileError, match="overwrite=True"):
+        fd.save(made("ladder"), path)
+    fd.save(made("ladder"), path, overwrite=True)
+    assert fd.load(path).attrs["flowdyn_kind"] == "ladder"
+    for bad, words in (("no/r.nc", "existing folder"), ("r.txt", "must end in .nc")):
+        with pytest.raises(fd.FlowdynError, match=words):
+            fd.save(made("labelled"), tmp_path / bad)
+
+
+# one interpreter, which forks a writer for every line that it reads: a start costs more than the kill
+WRITERS = """
+import os, sys, numpy as np, xarray as xr
+from flowdyn.results.storage import save
+
+def write(n):
+    attrs = {"flowdyn_schema": "flowdyn/1"}
+    save(xr.Dataset({"w": ("t", np.full(400_000, float(n)))}, attrs=attrs), sys.argv[1], overwrite=True)
+
+write(1)  # what is imported late is imported by now
+for line in sys.stdin:
+    writer = os.fork()
+    n = 1
+    while writer == 0:
+        n += 1
+        write(n)
+    print(writer, flush=True)
+    print(os.WTERMSIG(os.waitpid(writer, 0)[1]), flush=True)
+"""
+
+
+def kills(path, count):
+    """Kill that many writers, each at another moment of its work, and yield after each."""
+    rng = np.random.default_rng(0)
+    command = [sys.executable, "-c", WRITERS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(count):
+            print("next", file=process.stdin, flush=True)
+            writer = int(process.stdout.readline())
+            time.sleep(float(rng.uniform(0.05, 0.4)))
+            os.kill(writer, signal.SIGKILL)
+            assert int(process.stdout.readline()) == signal.SIGKILL  # it was still writing
+            yield
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("count", [10, pytest.param(60, marks=pytest.mark.slow)])
+def test_kill_during_save_leaves_the_old_file_or_the_new_one(count, tmp_path):
+    path = tmp_path / "k.nc"
+    for _ in kills(path, count):
+        values = fd.load(path).w.values
+        assert values.shape == (400_000,) and (values == values[0]).all() and values[0] >= 1
+    fd.save(xr.Dataset({"w": ("t", np.zeros(3))}, attrs={"flowdyn_schema": "flowdyn/1"}), path, overwrite=True)
+    assert os.listdir(tmp_path) == ["k.nc"]  # what the killed writers left is swept
+
+
+def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
+    path = fd.save(made("labelled"), tmp_path / "r.nc")
+
+    def broken(*_, **__):
+        raise RuntimeError("NetCDF: HDF error")
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", broken)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(fd.FileError, match=r"no space to write .*r\.nc") as caught:
+        fd.save(made("ladder"), path, overwrite=True)
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    assert fd.load(path).attrs["flowdyn_kind"] == "run" and os.listdir(tmp_path) == ["r.nc"]
