@@ -29,7 +29,7 @@ def test_no_overwrite_unless_asked(tmp_path):
 
 # one interpreter, which forks a writer for every line that it reads: a start costs more than the kill
 WRITERS = """
-import os, sys, numpy as np, xarray as xr
+import os, signal, sys, numpy as np, xarray as xr
 from flowdyn.results.storage import save
 
 def write(n):
@@ -40,6 +40,8 @@ write(1)  # what is imported late is imported by now
 for line in sys.stdin:
     writer = os.fork()
     n = 1
+    if writer == 0:
+        signal.alarm(60)  # nobody came to kill it
     while writer == 0:
         n += 1
         write(n)
