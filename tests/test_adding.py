@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import flowdyn as fd
 
 ROOT = Path(__file__).parents[1]
@@ -209,6 +211,7 @@ def run(arguments, folder):
     )
 
 
+@pytest.mark.slow
 def test_one_file_and_one_line_are_enough(tmp_path):
     folder = copied(tmp_path)
     made = run(["-c", SCRIPT, str(folder)], folder)

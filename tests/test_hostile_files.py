@@ -23,9 +23,13 @@ def hostile(kind, folder):
         path.write_bytes(path.read_bytes()[:3000])
         return path, "damaged or truncated"
     if kind == "flipped":
-        fd.save(xr.Dataset({"w": ("t", np.arange(5000.0))}, attrs={"flowdyn_schema": "flowdyn/2"}), path)
+        xr.Dataset({"w": ("t", np.arange(5000.0))}, attrs={"flowdyn_schema": "flowdyn/2"}).to_netcdf(path)
         return path, "flowdyn/2"
     with h5py.File(path, "w") as f:
+        if kind in ("cycle", "alias"):
+            f["group/x"] = np.zeros(3)
+            f["group/again"] = f["/"] if kind == "cycle" else f["group/x"]
+            return path, "a second link to the same object"
         if kind == "external storage":
             f.create_dataset("x", (8,), dtype="u1", external=[("/etc/passwd", 0, 8)])
             return path, "outside the file"
@@ -54,6 +58,8 @@ def hostile(kind, folder):
         "flipped",
         "external storage",
         "virtual",
+        "cycle",
+        "alias",
         "bomb",
         "named type",
         "soft link",

@@ -64,7 +64,7 @@ def nested(order):
     return jax.jit(lambda w, eta: sum(eta**j * terms[j](w) for j in range(order + 1)))
 
 
-@pytest.mark.parametrize("order", [0, 1, 2, 3])
+@pytest.mark.parametrize("order", [0, 1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_difference_form_agrees_with_nested_derivatives(problem, order):
     w = jnp.array([0.9, 0.7])
     series, gaps = nested(order), []

@@ -92,3 +92,12 @@ def test_pytree_loss_of_the_theory_travels(tmp_path):
     ds = fd.solve(fd.ModifiedFlow(p, 0.01, 3), {"a": 1.0, "b": 0.5}, t=1.0)
     assert ds.a.dims == ("t",)
     assert_same_bits(again(ds, tmp_path, loss=custom_loss), ds)
+
+
+def test_a_description_that_asks_for_huge_arrays_is_refused_before_they_are_made():
+    p = fd.problems.CustomProblem(square, {"a": np.array([1.0, 2.0]), "b": 0.5})
+    ds = fd.solve(fd.GradientFlow(p), p.init(), t=0.1, saves=2)
+    huge = ds.attrs["flowdyn_system"].replace('{"zeros": [2]}', '{"zeros": [100000, 1000000]}')
+    assert huge != ds.attrs["flowdyn_system"]
+    with pytest.raises(fd.FileError, match="asks for an array of shape"):
+        fd.rebuild(ds.assign_attrs(flowdyn_system=huge), loss=square)
