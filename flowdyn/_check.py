@@ -35,8 +35,16 @@ class FlowdynWarning(UserWarning):
     """Warned where something is allowed but doubtful, e.g. a step size above the stability threshold."""
 
 
+class Words(str):
+    """What was found, said in words (``shape (3,)``) where the value itself would be too long; shown without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def short(value: Any, limit: int = 80) -> str:
     """One line of at most `limit` characters that shows `value`."""
+    value = value.item() if isinstance(value, np.generic) else value  # 0.5 rather than np.float64(0.5)
     text = " ".join(np.array2string(value, threshold=6).split()) if isinstance(value, np.ndarray) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
@@ -50,18 +58,21 @@ def fail(name: str, rule: str, value: Any, way_out: str = "") -> ArgumentError:
 def real_array(name: str, value: Any, *, ndim: int | None = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Return `value` as a finite float64 array of the asked dimension and shape, else raise ArgumentError."""
     if np.ma.is_masked(value):
-        raise fail(name, "must have no masked values", f"{int(np.ma.count_masked(value))} of them", "fill or drop them")
+        raise fail(
+            name, "must have no masked values", Words(f"{int(np.ma.count_masked(value))} of them"), "fill or drop them"
+        )
     try:
         raw = np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise fail(name, "must be an array of numbers", value, str(error).splitlines()[0]) from None
     if raw.dtype.kind not in "biuf":
-        raise fail(name, "must hold real numbers", f"dtype {raw.dtype}")
+        found = value if raw.dtype.kind == "O" else Words(f"dtype {raw.dtype}")
+        raise fail(name, "must hold real numbers", found)
     array = raw.astype(np.float64)
     if ndim is not None and array.ndim != ndim:
-        raise fail(name, f"must be {ndim}-dimensional", f"shape {array.shape}")
+        raise fail(name, f"must be {ndim}-dimensional", Words(f"shape {array.shape}"))
     if shape is not None and array.shape != shape:
-        raise fail(name, f"must have shape {shape}", f"shape {array.shape}")
+        raise fail(name, f"must have shape {shape}", Words(f"shape {array.shape}"))
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         at = f"[{', '.join(map(str, where))}]" if where else ""
@@ -73,7 +84,7 @@ def matrix(name: str, value: Any) -> np.ndarray:
     """Return `value` as a float64 matrix with at least one entry, none of them beyond LARGE."""
     array = real_array(name, value, ndim=2)
     if 0 in array.shape:
-        raise fail(name, "must have at least one row and one column", f"shape {array.shape}")
+        raise fail(name, "must have at least one row and one column", Words(f"shape {array.shape}"))
     if np.abs(array).max() > LARGE:
         raise fail(name, f"must be at most {LARGE:g} in size", float(np.abs(array).max()))
     return array
@@ -93,7 +104,7 @@ def real(name: str, value: Any, *, positive: bool = False, nonnegative: bool = F
         raise fail(name, "must be a number", value)
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise fail(name, "must be a number", value) from None
     if not math.isfinite(number):
         raise fail(name, "must be finite", value)
@@ -109,12 +120,19 @@ def integer(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int
     try:
         number = operator.index(value)
     except TypeError:
-        raise fail(name, "must be a whole number", value) from None
+        raise fail(name, "must be a whole number", value, "give an int, e.g. 100") from None
     if isinstance(value, bool) or number < minimum:
         raise fail(name, f"must be at least {minimum}", value)
     if number > maximum:  # numbers of steps are counted in int64
         raise fail(name, "must be at most 2**62" if maximum == 2**62 else f"must be at most {maximum:,}", value)
     return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` as a bool; any other object has a truth value too, and `"no"` has the wrong one."""
+    if not isinstance(value, bool | np.bool_):
+        raise fail(name, "must be True or False", value)
+    return bool(value)
 
 
 def seed(value: Any, name: str = "seed") -> int:
@@ -140,13 +158,13 @@ def function(name: str, value: Any, form: str, count: int) -> Callable:
     return value
 
 
-def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+def choice(name: str, value: Any, allowed: Iterable[str], way_out: str = "") -> str:
     """Return `value` if it is one of `allowed`; the error lists them and the nearest."""
     names = list(allowed)
     if isinstance(value, str) and value in names:
         return value
     near = difflib.get_close_matches(str(value), names, n=1)
-    raise fail(name, f"must be one of {names}", value, f"did you mean {near[0]!r}?" if near else "")
+    raise fail(name, f"must be one of {names}", value, f"did you mean {near[0]!r}?" if near else way_out)
 
 
 def times(name: str, value: Any) -> np.ndarray:

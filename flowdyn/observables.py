@@ -74,7 +74,9 @@ class Observable:
     def variable(self, name: str, value: np.ndarray) -> Variable:
         """Layout of a value in a Dataset, refused where its axes are not `dims`."""
         if len(self.dims) != value.ndim:
-            raise _check.fail(f"observe[{name!r}]", f"must return an array over {self.dims}", f"shape {value.shape}")
+            raise _check.fail(
+                f"observe[{name!r}]", f"must return an array over {self.dims}", _check.Words(f"shape {value.shape}")
+            )
         return Variable(name, self.dims, value.shape, self.long_name)
 
 

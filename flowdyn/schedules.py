@@ -1,7 +1,7 @@
 """Step sizes that change with the step number:  eta_k,  and the clock  t_k = sum_{j<k} eta_j  that they add up to."""
 
 import abc
-from typing import Any
+from typing import Any, SupportsFloat
 
 import equinox as eqx
 import jax
@@ -261,7 +261,7 @@ class Scaled(Schedule):
         return self.base.nearest(t / float(self.factor))
 
 
-StepSize = float | jax.Array | Schedule
+StepSize = SupportsFloat | jax.Array | Schedule
 
 
 def as_schedule(name: str, value: Any) -> Schedule:

@@ -48,7 +48,7 @@ class Claim(NamedTuple):
         return [self.what, sign, f"{self.measured:.10g}", self.where, self.verdict]
 
 
-class Outcome(NamedTuple):
+class Findings(NamedTuple):
     """What a study gives back: what is asked, its claims, its figure, and the runs to keep."""
 
     question: str

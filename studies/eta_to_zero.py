@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import flowdyn as fd
-from studies.claims import Outcome, at_most, equal
+from studies.claims import Findings, at_most, equal
 from studies.drawing import ticks_at
 
 
@@ -15,7 +15,7 @@ def loss(w):
     return 0.5 * (w[0] ** 2 * w[1] - 1) ** 2 + 0.1 * (w[0] ** 4 + w[1] ** 4)
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """Ladders beside flows of order 0 to 3; a prediction at eta = 1e-8; the stability threshold."""
     p = fd.problems.CustomProblem(loss, np.array([1.2, 0.3]))
     etas = 2.0 ** -np.arange(4, 10)
@@ -62,7 +62,7 @@ def study(quick: bool = False) -> Outcome:
         )
     axes[1].set(xlabel="step k", ylabel="steep coordinate")
     axes[1].legend(frameon=False, fontsize=8)
-    return Outcome(
+    return Findings(
         "How fast does gradient descent approach its flow, can that be made faster, and where does it fail?",
         claims,
         figure,

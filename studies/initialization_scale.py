@@ -5,11 +5,11 @@ import numpy as np
 
 import flowdyn as fd
 from flowdyn import theory
-from studies.claims import Outcome, at_most, equal
+from studies.claims import Findings, at_most, equal
 from studies.drawing import ticks_at
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """The dual flow's limit beside argmin Q_alpha, alpha from 1e-4 to 1e2."""
     rng = np.random.default_rng(4)
     X, y = rng.standard_normal((20, 60)), rng.standard_normal(20)
@@ -52,4 +52,4 @@ def study(quick: bool = False) -> Outcome:
     axes[1].legend(frameon=False, fontsize=8)
     ticks_at(axes[1], scales)
     question = "Where does the flow of a diagonal network end, and how does the scale of its start choose between sparse and flat?"
-    return Outcome(question, claims, figure, runs)
+    return Findings(question, claims, figure, runs)

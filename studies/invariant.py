@@ -4,11 +4,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import flowdyn as fd
-from studies.claims import Outcome, at_most, equal
+from studies.claims import Findings, at_most, equal
 from studies.drawing import ticks_at
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """Drift of the invariant along the flow and along descent at several eta."""
     rng = np.random.default_rng(1)
     X = rng.standard_normal((20, 40)) / np.sqrt(20)
@@ -40,7 +40,7 @@ def study(quick: bool = False) -> Outcome:
         at_most("relative drift along the dual flow", 1e-13, np.abs((dual.w_plus * dual.w_minus) / alpha**2 - 1).max(), "9.114"),
         equal("order in eta of the drift along gradient descent", 1.0, slope, 0.05, "section 9.3"),
     ]  # fmt: skip
-    return Outcome(
+    return Findings(
         "What does the flow of a diagonal network conserve, and what is left of it at a finite step size?",
         claims,
         figure,

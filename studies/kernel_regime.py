@@ -4,11 +4,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import flowdyn as fd
-from studies.claims import Outcome, equal
+from studies.claims import Findings, equal
 from studies.drawing import ticks_at
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """Flow of the network beside its exact linearised flow, at alpha = 1 .. 16, in the time s = 8 alpha^2 t."""
     rng = np.random.default_rng(4)
     X, y = rng.standard_normal((20, 60)), rng.standard_normal(20)
@@ -57,7 +57,7 @@ def study(quick: bool = False) -> Outcome:
         ),
         equal("spread of beta over alpha", 0.0, np.ptp(betas), 1e-9, "Remark 9.21"),
     ]
-    return Outcome(
+    return Findings(
         "StepTime does a network train like a kernel machine, and how fast is that regime approached?",
         claims,
         figure,

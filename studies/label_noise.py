@@ -4,10 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import flowdyn as fd
-from studies.claims import Outcome, at_least, at_most
+from studies.claims import Findings, at_least, at_most
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """Label-noise SGD and gradient descent from alpha = 0.5, and the slow flow of tr H."""
     rng = np.random.default_rng(0)
     X, truth = rng.standard_normal((40, 100)), np.zeros(100)
@@ -53,4 +53,4 @@ def study(quick: bool = False) -> Outcome:
     axes[1].set(xlabel=r"$\tau = \eta^2 k$", ylabel=r"mean of $\sum_j \omega_j w_j^2 \propto$ tr H")
     for axis in axes:
         axis.legend(frameon=False, fontsize=8)
-    return Outcome("Can noise alone find the sparse solution, and along which path?", claims, figure, runs)
+    return Findings("Can noise alone find the sparse solution, and along which path?", claims, figure, runs)

@@ -6,10 +6,10 @@ from sklearn.datasets import load_breast_cancer
 
 import flowdyn as fd
 from flowdyn import theory
-from studies.claims import Outcome, at_least, at_most, not_applicable
+from studies.claims import Findings, at_least, at_most, not_applicable
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """The normalised flow out to log t = 1e7, descent at a fixed step, and measured data."""
     rng = np.random.default_rng(1)
     Z = rng.standard_normal((30, 5))
@@ -52,7 +52,7 @@ def study(quick: bool = False) -> Outcome:
     axes[1].set(xlabel=r"$\|w\|$", ylabel=r"$\bar\gamma - \tilde\gamma$")
     for axis in axes:
         axis.legend(frameon=False, fontsize=8)
-    return Outcome("Which of all separating directions does training find, and how slowly?", claims, figure, runs)
+    return Findings("Which of all separating directions does training find, and how slowly?", claims, figure, runs)
 
 
 def _descent(X, y, best, flow, steps: int, axis):

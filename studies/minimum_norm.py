@@ -4,10 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import flowdyn as fd
-from studies.claims import Outcome, at_most, equal
+from studies.claims import Findings, at_most, equal
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """Flow and gradient descent on n = 20 samples in d = 50 dimensions."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((20, 50)), rng.standard_normal(20)
@@ -45,4 +45,4 @@ def study(quick: bool = False) -> Outcome:
         equal("order in eta of the gap between descent and flow", 1.0, ladder.order, 0.03, "section 9.1"),
     ]
     question = "Least squares with more features than samples has many solutions. Which one does training from the origin find?"
-    return Outcome(question, claims, figure, {"flow": flow, "descent": gd, "ladder": ladder})
+    return Findings(question, claims, figure, {"flow": flow, "descent": gd, "ladder": ladder})

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from studies.claims import Outcome
+from studies.claims import Findings
 
 STYLE = """
 body { font-family: Georgia, serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; line-height: 1.5; }
@@ -18,7 +18,9 @@ th, td { text-align: left; padding: 0.25rem 0.6rem; border-bottom: 1px solid #dd
 """
 
 
-def write_page(path: Path, outcomes: dict[str, Outcome], seconds: dict[str, float], provenance: dict[str, Any]) -> None:
+def write_page(
+    path: Path, outcomes: dict[str, Findings], seconds: dict[str, float], provenance: dict[str, Any]
+) -> None:
     """Write the page; everything in it is escaped."""
     total = [claim for outcome in outcomes.values() for claim in outcome.claims if claim.applies]
     held = sum(claim.holds for claim in total)

@@ -4,10 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import flowdyn as fd
-from studies.claims import Outcome, at_most, equal
+from studies.claims import Findings, at_most, equal
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """Times to reach the truth, and the entries off the support."""
     truth = np.zeros(10)
     truth[:3] = 1.0
@@ -60,4 +60,4 @@ def study(quick: bool = False) -> Outcome:
     question = (
         "How long does training from alpha take to find a sparse truth, and does what is not in the truth stay small?"
     )
-    return Outcome(question, claims, figure, runs)
+    return Findings(question, claims, figure, runs)

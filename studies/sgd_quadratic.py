@@ -4,10 +4,10 @@ import numpy as np
 from scipy.linalg import solve_continuous_lyapunov, solve_discrete_lyapunov
 
 import flowdyn as fd
-from studies.claims import Outcome, at_least, at_most, equal
+from studies.claims import Findings, at_least, at_most, equal
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """Sample covariances beside both Lyapunov equations, and a direction without curvature."""
     members, eta = 20_000 if quick else 100_000, 0.1
     rng = np.random.default_rng(3)
@@ -43,7 +43,7 @@ def study(quick: bool = False) -> Outcome:
         )
     plane = fd.SGD(fd.problems.Quadratic([[2.0, 0.5], [0.5, 1.0]], noise=[[1.0, -0.6], [-0.6, 0.8]]), eta)
     runs["plane"] = fd.solve(plane, [1.0, -1.0], t=6.0, realizations=2000, seed=3)
-    return Outcome(
+    return Findings(
         "What shape does SGD's cloud take when noise and curvature point differently?",
         claims,
         fd.plot(runs["plane"]),

@@ -3,10 +3,10 @@
 import numpy as np
 
 import flowdyn as fd
-from studies.claims import Outcome, at_most, equal
+from studies.claims import Findings, at_most, equal
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """Moments of an ensemble beside the closed forms; the weak order."""
     lam, eta, sigma, members = 1.0, 0.2, 1.0, 20_000 if quick else 200_000
     sgd = fd.SGD(fd.problems.Quadratic(lam, noise=sigma**2), eta)
@@ -45,6 +45,6 @@ def study(quick: bool = False) -> Outcome:
             )
         runs[f"ladder_{order}"] = ladder
     figure = fd.plot(runs["sgd"])
-    return Outcome(
+    return Findings(
         "How is SGD distributed around a minimum, and how well does a diffusion say so?", claims, figure, runs
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 import flowdyn as fd
 from flowdyn import theory
-from studies.claims import Outcome, at_least, at_most, not_applicable
+from studies.claims import Findings, at_least, at_most, not_applicable
 
 
 def simplex(n: int):
@@ -17,7 +17,7 @@ def simplex(n: int):
     return np.sqrt(n) * (vectors[:, 1:] * np.sqrt(values[1:])).T
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """The decomposition along flow and descent, on data whose window is not empty and on Gaussian data."""
     claims, runs = _isometry_claims(), {}
     g = np.random.default_rng(7)
@@ -42,7 +42,7 @@ def study(quick: bool = False) -> Outcome:
         at_least("Gaussian: signal at t = 12, although no lemma says so", 0.9, run.signal[-1], "Theorem 9.14"),
     ]  # fmt: skip
     question = "Why does the signal win? Signal, noise and every bound of the proof, where the proof applies and where it does not."
-    return Outcome(question, claims, _draw(*shown, run, limits), runs | {"gaussian_small": run})
+    return Findings(question, claims, _draw(*shown, run, limits), runs | {"gaussian_small": run})
 
 
 def _in_the_window(name: str, X, alpha: float):

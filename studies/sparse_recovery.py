@@ -5,7 +5,7 @@ import numpy as np
 
 import flowdyn as fd
 from flowdyn import theory
-from studies.claims import Outcome, at_least, at_most, equal, not_applicable
+from studies.claims import Findings, at_least, at_most, equal, not_applicable
 from studies.drawing import ticks_at
 
 SPARSITY = 3
@@ -30,7 +30,7 @@ def squared_error(run, truth) -> float:
     return float(((run.theta[-1].values - truth) ** 2).sum())
 
 
-def study(quick: bool = False) -> Outcome:
+def study(quick: bool = False) -> Findings:
     """Recovery error against alpha, n and d; its predicted rate; the two limits; the window of the theorem."""
     X, truth, p = instance(40, 100, 0)
     exponent = 4 * (1 - theory.recovery_exponent(X, range(SPARSITY)))
@@ -83,7 +83,7 @@ def study(quick: bool = False) -> Outcome:
         at_least("median error at d = 400 over that at d = 50 (n = 25)", 10.0, by_d[-1] / by_d[0], "Theorem 9.4"),
     ]
     question = "Which starts let training find a sparse truth from few samples, and how exactly does it find it?"
-    return Outcome(question, claims, _draw(alphas, errors, exponent, sure, by_n, by_d), runs)
+    return Findings(question, claims, _draw(alphas, errors, exponent, sure, by_n, by_d), runs)
 
 
 def _rate(n: int, d: int, seed: int):

@@ -76,6 +76,8 @@ def test_netcdf_data(shape, capsys):
     [
         ["--method", "GradientFlow"],
         ["--method", "GradientDescent", "--eta", "0.01", "--steps", "50"],
+        ["--method", "DualFlow"],
+        ["--method", "KernelFlow"],
         ["--method", "ModifiedFlow", "--eta", "0.01", "--order", "2"],
     ],
     ids=lambda a: a[1],
@@ -91,7 +93,7 @@ def test_solve_info_and_plot(arguments, capsys):
 
 BAD = {
     "unknown column": (["eta-limit", "diabetes.csv", "--target", "tarket"], 2, "did you mean 'target'"),
-    "no target": (["eta-limit", "diabetes.csv"], 2, "`target`"),
+    "no target": (["eta-limit", "diabetes.csv"], 2, "`--target`"),
     "unknown problem": (
         ["solve", "diabetes.csv", "--target", "target", "--problem", "LinearRegresion"],
         2,
@@ -99,8 +101,8 @@ BAD = {
     ),
     "not a table problem": (["solve", "diabetes.csv", "--target", "target", "--problem", "Quadratic"], 2, "table"),
     "alpha without use": (["solve", "diabetes.csv", "--target", "target", "--alpha", "1"], 2, "--alpha"),
-    "alpha negative": (["solve", "--alpha", "-1"], 2, "`alpha`"),
-    "eta negative": (["solve", "--method", "GradientDescent", "--eta", "-0.1"], 2, "`eta`"),
+    "alpha negative": (["solve", "--alpha", "-1"], 2, "`--alpha`"),
+    "eta negative": (["solve", "--method", "GradientDescent", "--eta", "-0.1"], 2, "`--eta`"),
     "eta missing": (["solve", "--method", "GradientDescent"], 2, "--eta"),
     "eta without use": (["solve", "--eta", "0.1"], 2, "--eta"),
     "unknown method": (["solve", "--method", "Adam"], 2, "--method"),
@@ -110,7 +112,7 @@ BAD = {
     "t nan": (["eta-limit", "--t", "nan"], 2, "finite"),
     "steps zero": (["eta-limit", "--steps", "0"], 2, "--steps"),
     "t and steps": (["eta-limit", "--steps", "5", "--t", "1"], 2, "excludes"),
-    "order negative": (["eta-limit", "--order", "-1"], 2, "`order`"),
+    "order negative": (["eta-limit", "--order", "-1"], 2, "`--order`"),
     "missing file": (["eta-limit", "nothing.csv", "--target", "y"], 1, "existing"),
     "missing result": (["info", "nothing.nc"], 1, "existing"),
     "foreign result": (["plot", "diabetes.csv", "-o", "x.png"], 1, "not a NetCDF-4 file"),
@@ -123,7 +125,12 @@ BAD = {
     "output folder": (["solve", "--out", "no/r.nc"], 1, "existing folder"),
     "output suffix": (["solve", "--out", "r.txt"], 2, "must end in .nc"),
     "figure suffix": (["solve", "--t", "1", "--figure", "r.xyz"], 2, "must end in one of"),
-    "saves": (["solve", "--saves", "1"], 2, "`saves`"),
+    "ladder of a flow": (["eta-limit", "--method", "GradientFlow"], 2, "`--method` must be a recursion"),
+    "method of no problem": (["solve", "--method", "ODE"], 2, "use it from Python"),
+    "t infinite": (["solve", "--t", "inf"], 2, "`--t` must be finite"),
+    "noise without noise": (["eta-limit", "--relative-error", "0.1"], 2, "`--relative-error` is for random methods"),
+    "batch of none": (["solve", "--method", "SGD", "--eta", "0.1", "--batch-size", "0"], 2, "`--batch-size` must be"),
+    "saves": (["solve", "--saves", "1"], 2, "`--saves`"),
     "diverges": (["solve", "--method", "GradientDescent", "--eta", "50", "--steps", "100"], 1, "diverged"),
     "target of nothing": (["solve", "--target", "y"], 2, "--target"),
     "no command": ([], 2, "a command is needed"),
@@ -171,6 +178,8 @@ def test_usage_errors_exit_with_two(capsys):
     with pytest.raises(SystemExit) as end:
         main(["solve", "--steps", "many"])
     assert end.value.code == 2
+    errors = "flowdyn: error: argument --steps: invalid int value: 'many'; see flowdyn solve --help\n"
+    assert capsys.readouterr().err == errors
     assert main(["--version"]) == 0 and capsys.readouterr().out.startswith("flowdyn ")
 
 
@@ -185,4 +194,4 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(capsys):
 def test_a_picture_of_no_format_is_refused_before_the_run(tmp_path, capsys):
     out = tmp_path / "l.nc"
     assert main(["eta-limit", "--figure", str(tmp_path / "l.foo"), "--out", str(out)]) == 2
-    assert "`figure` must end in one of" in capsys.readouterr().err and not out.exists()
+    assert "`--figure` must end in one of" in capsys.readouterr().err and not out.exists()

@@ -150,7 +150,7 @@ def test_the_default_solver_gives_the_independent_end(name, ends):
         assert np.abs(end - ends(name)).max() < 2e-6
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if isinstance(method(n)[0], RecursionSystem)])
+@pytest.mark.parametrize("name", [n for n in METHODS if issubclass(getattr(fd.methods, n), RecursionSystem)])
 def test_a_recursion_has_a_limit_of_the_order_that_it_expects(name):
     system, _ = method(name)
     limit = system.limit(0)

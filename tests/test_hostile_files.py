@@ -118,6 +118,12 @@ def test_opening_a_file_runs_nothing(tmp_path, monkeypatch):
         ("flowdyn_system", '{"class": "GradientFlow", "class": "ODE"}', "duplicate"),
         ("flowdyn_solver", '{"class": "Scipy", "args": {"rtol": NaN}}', "NaN is not allowed"),
         ("flowdyn_system", "[" * 10_000, "valid JSON"),
+        ("flowdyn_solver", '{"class": "Scipy", "args": {"zz": 1}}', r"arguments \['zz'\] that Scipy does not take"),
+        ("flowdyn_solver", "[1]", "must describe a solver"),
+        ("flowdyn_options", '{"stop": {"loss": 3}}', "no such `observe` or `stop`"),
+        ("flowdyn_options", '{"stop": [1]}', "no such `observe` or `stop`"),
+        ("flowdyn_options", '{"observe": 3}', "no such `observe` or `stop`"),
+        ("flowdyn_options", "[1]", "must describe the options"),
     ],
 )
 def test_a_damaged_description_is_refused_in_words(attribute, text, words):

@@ -22,7 +22,7 @@ CASES = {
         lambda: fd.problems.LinearRegression(X, [1.0]),
         r"`X` and `y` .* \(2, 3\) and y of shape \(1,\)",
     ),
-    "X flat": (lambda: fd.problems.DiagonalNetwork(Y, Y), r"`X` must be 2-dimensional, got 'shape \(2,\)'"),
+    "X flat": (lambda: fd.problems.DiagonalNetwork(Y, Y), r"`X` must be 2-dimensional, got shape \(2,\)"),
     "X of text": (lambda: fd.problems.LinearRegression([["a", "b"]], [1.0]), "`X` must hold real numbers"),
     "X complex": (lambda: fd.problems.LinearRegression(X + 1j, Y), "`X` must hold real numbers"),
     "X empty": (lambda: fd.problems.LinearRegression(np.zeros((0, 3)), []), "`X` must have at least one sample"),

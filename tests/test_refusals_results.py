@@ -22,14 +22,19 @@ def path(**options):
 
 
 CASES = {
-    "plot": (lambda: fd.plot(3), "`ds` must be a flowdyn result"),
+    "plot": (lambda: fd.plot(3), "`ds` must be a run or ladder or .* made by flowdyn, got a int"),
+    "plot a path": (lambda: fd.plot("run.nc"), r"got 'run.nc'; load it first: fd.load\(path\)"),
+    "plot into a number": (lambda: fd.plot(run(), ax=3), "`ax` must be a matplotlib Axes, got 3"),
     "save": (lambda: fd.save(3, "x.nc"), "`ds` must be an xarray Dataset"),
-    "plot without provenance": (lambda: fd.plot(run().drop_attrs()), "flowdyn result"),
+    "plot without provenance": (lambda: fd.plot(run().drop_attrs()), "that flowdyn did not make"),
     "plot at one time": (lambda: fd.plot(run(realizations=3).isel(t=-1)), "`ds` must have the dimension t"),
     "load a number": (lambda: fd.load(3), "`path` must be a path"),
     "save to a number": (lambda: fd.save(run(), 3), "`path` must be a path"),
     "save to bytes": (lambda: fd.save(run(), b"a.nc"), "`path` must be a path"),
-    "rebuild nothing": (lambda: fd.rebuild(xr.Dataset()), "one run"),
+    "rebuild nothing": (lambda: fd.rebuild(xr.Dataset()), "`ds` must be a run made by flowdyn"),
+    "rebuild a path": (lambda: fd.rebuild("run.nc"), "load it first"),
+    "rebuild with a loss too many": (lambda: fd.rebuild(run(), loss=len), r"functions that the run names, \[\]"),
+    "overwrite in words": (lambda: fd.save(run(), "tests/refusal.py", overwrite="no"), "must end in .nc"),
     "times that differ": (lambda: fd.comparison.sup_error(run(), run(t=2.0)), "`a` and `b` must have the same times"),
     "weak times that differ": (
         lambda: fd.comparison.weak_error(run(realizations=3), run(realizations=3, t=2.0), "loss"),

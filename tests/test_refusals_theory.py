@@ -53,7 +53,7 @@ CASES = {
     "no columns": (lambda: theory.basis_pursuit(np.ones((2, 0)), [1.0, 1.0]), "`X` must have at least one row"),
     "X beyond squares": (lambda: theory.minimum_norm([[1e200]], [1.0]), r"`X` must be at most 1e\+75 in size"),
     "no rows to separate": (lambda: theory.max_margin(np.zeros((0, 2)), []), "`X` must have at least one row"),
-    "seed negative": (lambda: theory.rip_constant(X, 1, seed=-1), "`seed` must be at least 0"),
+    "seed negative": (lambda: theory.rip_constant(X, 1, seed=-1), "`seed` must be a whole number from 0 to"),
     "no rows of isometry": (lambda: theory.rip_constant(np.zeros((0, 2)), 1), "`X` must have at least one row"),
     "H empty": (lambda: theory.label_noise_penalty(np.zeros((0, 0)), 0.1, 0.1), "`H` must have at least one row"),
     "k beyond integers": (

@@ -109,6 +109,22 @@ def test_a_rule_that_is_never_met_is_told(solver):
         fd.solve(flow, [1.0], t=np.inf, stop={"loss": ("<", 0.2)}, solver=solver)
 
 
+@pytest.mark.filterwarnings("ignore:lsoda")
+@pytest.mark.parametrize(
+    "system",
+    [fd.ODE(lambda t, y: -(np.asarray(y) ** 3)), fd.GradientFlow(fd.problems.DiagonalNetwork([[1.0, 2.0]], [1.0]))],
+)
+def test_a_system_at_rest_is_not_blamed_for_a_rule_that_is_never_met(system):
+    with pytest.raises(fd.RunError, match=r"`stop` is never met: sum < -1 does not hold by t ="):
+        fd.solve(system, np.full(4, 0.5), np.inf, observe={"sum": lambda w: sum(w)}, stop={"sum": ("<", -1.0)})
+
+
+def test_a_singularity_is_not_taken_for_rest():
+    blow_up = fd.ODE(lambda t, y: y**2)
+    with pytest.raises(fd.RunError, match="diverged at t = 1"):
+        fd.solve(blow_up, [1.0], np.inf, observe={"y": lambda w: w[0]}, stop={"y": ("<", -1.0)})
+
+
 @pytest.mark.parametrize("solver", [None, *FLOWS])
 def test_members_that_stop_apart_and_at_once(solver):
     p = fd.problems.Quadratic(1.0)

@@ -12,7 +12,7 @@ import flowdyn as fd
 import studies
 from studies import NAMES
 from studies.__main__ import main
-from studies.claims import Outcome, at_least, at_most, equal, not_applicable
+from studies.claims import Findings, at_least, at_most, equal, not_applicable
 
 
 def test_verdicts():
@@ -36,7 +36,7 @@ def test_a_bound_outside_its_window_neither_holds_nor_fails(tmp_path, monkeypatc
     def study(quick):
         run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
         claims = [not_applicable("a bound", "t = 9 > 1", "Lemma"), at_most("b", 1.0, run.w[-1, 0], "")]
-        return Outcome("?", claims, fd.plot(run), {"run": run})
+        return Findings("?", claims, fd.plot(run), {"run": run})
 
     monkeypatch.setitem(sys.modules, "studies.minimum_norm", types.SimpleNamespace(study=study))
     assert main(["minimum_norm", "--out", str(tmp_path)]) == 0
@@ -58,7 +58,7 @@ def test_page_file_and_exit_status(holds, tmp_path, monkeypatch, capsys):
     def study(quick):
         run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
         claim = equal("a <b> claim", 0.367879, run.w[-1, 0], 1e-5 if holds else 1e-9, "section 9.5")
-        return Outcome("what <i>if</i>?", [claim], fd.plot(run), {"run": run})
+        return Findings("what <i>if</i>?", [claim], fd.plot(run), {"run": run})
 
     monkeypatch.setitem(sys.modules, "studies.minimum_norm", types.SimpleNamespace(study=study))
     status = main(["minimum_norm", "--quick", "--out", str(tmp_path)])

@@ -184,3 +184,10 @@ def test_normalised_descent_starts_anywhere():
         total = np.logaddexp(total, np.log(0.1) - log_loss)
         w = w + 0.1 * np.exp(-margins - log_loss) * np.array([2.0, 1.0])
     assert run.log_t[-1].item() == pytest.approx(total, rel=1e-12)
+
+
+def test_the_gauss_newton_matrix_is_the_hessian_at_interpolation():
+    p = fd.problems.SquaredRegression([[1.0, 2.0]], [1.5])
+    w = np.array([1.0, 0.5])  # f = 1 + 2/4 = y;  J = 2 X diag(w) = (2, 2), the loss (f - y)^2 times its scale
+    J = np.array([[2.0, 2.0]])
+    assert np.allclose(p.gauss_newton(w), 2 * p.scale * J.T @ J) and np.allclose(p.gauss_newton(w), p.hessian(w))

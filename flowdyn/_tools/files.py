@@ -35,7 +35,7 @@ def writable(path: Any, suffix: str | None, overwrite: bool) -> Path:
         )
     if target.is_dir():
         raise _check.FileError(f"`path` must be a file, got the folder {str(path)!r}")
-    if target.exists() and not overwrite:
+    if target.exists() and not _check.flag("overwrite", overwrite):
         raise _check.FileError(
             f"`path` must not exist yet, got {str(path)!r}; pass overwrite=True (--overwrite) to replace it"
         )

@@ -53,7 +53,7 @@ def scan(path: Path, max_bytes: int = MAX_BYTES) -> None:
 def group_names(path: str | PathLike[str]) -> list[str]:
     """Names of the groups below the root of a file that has been scanned."""
     with h5py.File(path, "r", locking=False) as file:
-        return [name for name in file if isinstance(file[name], h5py.Group)]
+        return [str(name) for name in file if isinstance(file[name], h5py.Group)]
 
 
 def _declared_bytes(path: Path, item: h5py.Dataset) -> int:

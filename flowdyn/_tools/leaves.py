@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from flowdyn import _check
 
+FEW = 4  # numbers of an array that a repr shows
 Scalar = float | jax.Array  # a number, or the leaf that holds one
 
 
@@ -46,7 +47,7 @@ def cast_tree(name: str, tree: Any) -> Any:
             part = np.asarray(part)
         if eqx.is_inexact_array_like(part):
             if np.iscomplexobj(part):
-                raise _check.fail(name, "must hold real numbers", f"dtype {np.asarray(part).dtype}")
+                raise _check.fail(name, "must hold real numbers", _check.Words(f"dtype {np.asarray(part).dtype}"))
             return jnp.asarray(_check.real_array(name, part))
         return part
 
@@ -54,7 +55,7 @@ def cast_tree(name: str, tree: Any) -> Any:
 
 
 def shown_call(name: str, arguments: Mapping[str, Any], unnamed: int = 0) -> str:
-    """``name(a, key=b)`` on one line: numbers as they are, arrays by their shape, functions by their name."""
+    """``name(a, key=b)`` on one line: numbers as they are, longer arrays by their shape, functions by their name."""
     parts = [
         _shown(value) if i < unnamed else f"{key}={_shown(value)}" for i, (key, value) in enumerate(arguments.items())
     ]
@@ -63,7 +64,12 @@ def shown_call(name: str, arguments: Mapping[str, Any], unnamed: int = 0) -> str
 
 def _shown(value: Any) -> str:
     if isinstance(value, jax.Array | np.ndarray) and not is_traced(value):
-        return f"{float(value):.12g}" if value.ndim == 0 else f"<{'x'.join(map(str, value.shape))}>"
+        if value.size > FEW:
+            return f"<{'x'.join(map(str, value.shape))}>"
+        value = value.tolist()
+    if isinstance(value, tuple | list) and type(value) in (tuple, list):
+        inner = ", ".join(map(_shown, value))
+        return f"[{inner}]" if isinstance(value, list) else f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, float):
         return f"{value:.12g}"
     if callable(value) and not isinstance(value, eqx.Module):

@@ -10,8 +10,8 @@ import warnings
 from typing import Any
 
 from flowdyn import _check
-from flowdyn.cli.inputs import method_of, problem_of
-from flowdyn.cli.parser import PROGRAM, build_parser
+from flowdyn.cli.inputs import in_shell_terms, method_class, method_of, problem_of
+from flowdyn.cli.parser import PROGRAM, QUICK_RELATIVE_ERROR, build_parser
 
 RANDOM_STEPS = 20  # of the largest step size, where a random ladder is given no time
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         COMMANDS[options.command](options)
     except _check.ArgumentError as error:
-        return _complain(error, 2)
+        return _complain(in_shell_terms(str(error), options), 2)
     except _check.FlowdynError as error:
         return _complain(error, 1)
     except MemoryError:
@@ -106,8 +106,8 @@ def _eta_limit(options: argparse.Namespace) -> None:
     problem, w0 = problem_of(options)
     if options.t is not None and options.steps is not None:
         raise _check.fail("--steps", "excludes --t", options.steps)
-    order, options.order = options.order, None  # of the limit, not of the method
-    random = method_of(options, problem, eta=1.0).is_random
+    cls = method_class(options)
+    random = cls.is_random
     t = options.t if options.steps is None and options.t is not None else default_time(problem, w0)
     etas = options.etas
     if etas is None:
@@ -119,13 +119,14 @@ def _eta_limit(options: argparse.Namespace) -> None:
         t = RANDOM_STEPS * max(etas)  # sampled means are dear
     if options.steps is not None:
         t = _check.integer("--steps", options.steps, minimum=1) * max(etas)
-    method = method_of(options, problem, eta=max(etas))
-    more = {"order": order, "error": options.error, "realizations": options.realizations, "seed": options.seed}
+    method = method_of(options, cls, problem, w0=w0, eta=max(etas), order=options.order)
+    more = {"order": options.order, "error": options.error, "realizations": options.realizations, "seed": options.seed}
     if options.resolution is not None:
         warnings.warn("--resolution is now called --relative-error", _check.FlowdynWarning, stacklevel=2)
         options.relative_error = options.resolution
-    if random:
-        more["relative_error"] = options.relative_error
+    if random and options.relative_error is None:
+        options.relative_error = QUICK_RELATIVE_ERROR
+    more["relative_error"] = options.relative_error
     ladder = fd.eta_limit(method, w0, t, etas, **more)
     print(f"{ladder.attrs['title']} ({type(problem).__name__}, up to t = {float(ladder.t.max()):g})")
     for line in _ladder_lines(ladder):
@@ -161,8 +162,10 @@ def _solve(options: argparse.Namespace) -> None:
 
     _check_outputs(options)
     problem, w0 = problem_of(options)
-    system = method_of(options, problem)
-    t = options.t if options.t is not None or options.steps is not None else default_time(problem, w0)
+    system = method_of(options, method_class(options), problem, w0=w0)
+    t = options.t if options.t is None else _check.real("t", options.t, positive=True)
+    if t is None and options.steps is None:
+        t = default_time(problem, w0)
     more = {"saves": options.saves, "seed": options.seed, "realizations": options.realizations}
     run = fd.solve(system, w0, t, steps=options.steps, **more)
     last = run.isel(t=-1).mean("realization") if "realization" in run.dims else run.isel(t=-1)

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import re
 from typing import Any
 
 from flowdyn import _check
@@ -17,6 +18,16 @@ METHOD_OPTIONS = {
     "refinement": "l",
     "friction": "friction",
 }
+
+
+def in_shell_terms(message: str, options: argparse.Namespace) -> str:
+    """A message of the library in which the arguments that have an option bear its name: `--batch-size`."""
+    flags = {argument: option for option, argument in METHOD_OPTIONS.items()} | {name: name for name in vars(options)}
+    return re.sub(
+        r"`([a-z_]+)`",
+        lambda found: f"`--{flags[found[1]].replace('_', '-')}`" if found[1] in flags else found[0],
+        message,
+    )
 
 
 def add_problem(command: argparse.ArgumentParser) -> None:
@@ -73,26 +84,33 @@ def problem_of(options: argparse.Namespace) -> tuple[Any, Any]:
     return problem, problem.init()
 
 
-def method_of(options: argparse.Namespace, problem: Any, **given: Any) -> Any:
-    """The method called by --method with the options that it takes; others are refused."""
+def method_class(options: argparse.Namespace) -> Any:
+    """The class that --method names, in any case and with hyphens or without."""
     from flowdyn import methods
     from flowdyn._tools.registry import look_up
 
     exact = {name.lower(): name for name in methods.REGISTRY}
     name = exact.get(str(options.method).lower().replace("_", "").replace("-", ""), options.method)
     cls = look_up("--method", name, methods.__name__, methods.REGISTRY)
+    if next(iter(inspect.signature(cls).parameters), None) != "problem":
+        raise _check.fail("--method", "must be one that runs on a problem", name, "use it from Python")
+    return cls
+
+
+def method_of(options: argparse.Namespace, cls: Any, problem: Any, **given: Any) -> Any:
+    """The method of class `cls` with the options that it takes; others are refused, unless what is `given` counts."""
     signature = inspect.signature(cls).parameters
-    if next(iter(signature), None) != "problem":
-        raise _check.fail("--method", "must be one that runs on a problem", name)
-    arguments = dict(given)
+    arguments = {argument: value for argument, value in given.items() if argument in signature and value is not None}
     for option, argument in METHOD_OPTIONS.items():
         value = getattr(options, option, None)
         flag = "--" + option.replace("_", "-")
+        if argument in given:
+            continue
         if argument in signature:
-            if value is not None and argument not in given:
+            if value is not None:
                 arguments[argument] = value
-            if argument not in arguments and signature[argument].default is inspect.Parameter.empty:
-                raise _check.fail(flag, f"must be given for {name}", None)
-        elif value is not None and argument not in given:
-            raise _check.fail(flag, f"is not an option of {name}", value)
+            elif signature[argument].default is inspect.Parameter.empty:
+                raise _check.ArgumentError(f"`{flag}` must be given for {cls.__name__}")
+        elif value is not None:
+            raise _check.fail(flag, f"is not an option of {cls.__name__}", value)
     return cls(problem, **arguments)

@@ -1,11 +1,20 @@
 """The options of every command. Nothing heavy is imported, so that ``flowdyn --help`` answers at once."""
 
 import argparse
+from typing import NoReturn
 
 from flowdyn.cli.inputs import add_method, add_problem
 
 PROGRAM = "flowdyn"
-RELATIVE_ERROR = 0.15  # standard error over gap of a sampled rung: half a minute on the embedded problem
+QUICK_RELATIVE_ERROR = 0.15  # standard error over gap of a sampled rung: half a minute on the embedded problem
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others of flowdyn."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit status 2 and one line."""
+        self.exit(2, f"{PROGRAM}: error: {message}; see {self.prog} --help\n")
 
 
 def _number_list(text: str) -> list[float]:
@@ -17,7 +26,7 @@ def _number_list(text: str) -> list[float]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the argument parser with a subparser for each command."""
-    top = argparse.ArgumentParser(
+    top = OneLineParser(
         PROGRAM, description="Training dynamics and their limits as the step size goes to zero.", allow_abbrev=False
     )
     top.add_argument("--version", action="store_true", help="print the version and exit")
@@ -36,8 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     ladder.add_argument(
         "--relative-error",
         type=float,
-        default=RELATIVE_ERROR,
-        help=f"standard error over gap down to which means are sampled (default {RELATIVE_ERROR})",
+        help=f"standard error over gap down to which means are sampled (default {QUICK_RELATIVE_ERROR})",
     )
     ladder.add_argument("--resolution", type=float, help=argparse.SUPPRESS)  # former name of --relative-error
     _add_output(ladder)

@@ -6,7 +6,7 @@ sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   |E g(w_eta(t)) - E g(X(t))| = O(eta^p)
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, SupportsIndex
 
 import xarray as xr
 from numpy.typing import ArrayLike
@@ -29,14 +29,14 @@ def eta_limit(
     t: float,
     etas: ArrayLike | None = None,
     *,
-    order: int | None = None,
-    error: str | None = None,
+    order: SupportsIndex | None = None,
+    error: Literal["sup", "weak", "strong"] | None = None,
     observable: Callable | Mapping[str, Callable] | None = None,
-    realizations: int | None = None,
+    realizations: SupportsIndex | None = None,
     relative_error: float | None = None,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     solver: Solver | None = None,
-    saves: int = 101,
+    saves: SupportsIndex = 101,
     progress: bool | Callable[[float], None] | None = None,
     resolution: float | None = None,
 ) -> xr.Dataset:
@@ -121,6 +121,8 @@ def eta_limit(
     """
     began = time.monotonic()
     if resolution is not None:
+        if relative_error is not None:
+            raise _check.fail("resolution", "is the former name of `relative_error`", resolution, "give one of them")
         warnings.warn("`resolution` is now called `relative_error`", DeprecationWarning, stacklevel=2)
         relative_error = resolution
     is_random = isinstance(method, RandomRecursionSystem)
@@ -131,7 +133,7 @@ def eta_limit(
         given = {"realizations": realizations, "observable": observable, "relative_error": relative_error}
         for name, value in given.items():
             if value is not None:
-                raise _check.fail(name, "must be None for a deterministic method", value)
+                raise _check.fail(name, "is for random methods", value, "leave it out: this method is deterministic")
         ds = sup_ladder(ladder, solver, progress)
     else:
         if solver is not None:

@@ -6,7 +6,7 @@ rung i has the time step h_i = clock_i(1);  common times are the multiples of al
 import dataclasses
 import functools
 from fractions import Fraction
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -54,7 +54,9 @@ class Ladder:
         return self.rungs[int(np.argmax(self.time_steps))]
 
 
-def build_ladder(method: Any, etas: Any, w0: Any, t: float, order: int, *, saves: int, seed: int) -> Ladder:
+def build_ladder(
+    method: Any, etas: Any, w0: Any, t: float, order: int, *, saves: SupportsIndex, seed: SupportsIndex
+) -> Ladder:
     """Check the step sizes and find the common times."""
     if not isinstance(method, RecursionSystem):
         raise _check.fail(
@@ -62,6 +64,8 @@ def build_ladder(method: Any, etas: Any, w0: Any, t: float, order: int, *, saves
         )
     rungs = _rungs(method, etas)
     h = np.array([float(rung.clock(1)) for rung in rungs])
+    if t is None:
+        raise _check.fail("t", "must be the time at which the ladder ends", t, "e.g. t=10.0")
     end = _check.real("t", t, positive=True)
     steps = common_steps(h, end, _check.integer("saves", saves, minimum=2))
     finest = int(np.argmin(h))

@@ -54,7 +54,7 @@ def label_ladder(ladder: Ladder, found: LadderFindings) -> xr.Dataset:
     attrs = dataset.provenance(
         found.kind,
         found.title,
-        f"{method.summary}, on a ladder of step sizes, beside {found.limit}",
+        f"{method.summary or type(method).__name__}, on a ladder of step sizes, beside {found.limit}",
         method.references or ladder.limits[0].references or problem.citation or "none",
         flowdyn_system=spec,
         flowdyn_solver=found.solver,

@@ -33,17 +33,19 @@ def check_strong(method: RandomRecursionSystem, order: int) -> None:
 def strong_gaps(ladder: Ladder, budget: int | None) -> tuple[list[Gap], list[np.ndarray]]:
     """Root-mean-square of the largest distance over t on each rung, and its mean square over t."""
     members = budget or MEMBERS
-    cell = float(ladder.time_steps.min()) / CELLS
+    brownian_dt = float(ladder.time_steps.min()) / CELLS
     gaps, curves = [], []
     for rung, limit in zip(ladder.rungs, ladder.limits, strict=True):
         if isinstance(limit, ODESystem):
             path = _member_paths(ladder, rung, None, members)
             near = nearer = flow_states(limit, ladder.start, ladder.times)[None]
         else:
-            path = _member_paths(ladder, rung, solver_on_path(rung, ladder.start, cell), members)
+            path = _member_paths(ladder, rung, solver_on_path(rung, ladder.start, brownian_dt), members)
             # shared noise is additive: the solver of highest order solves the drift better than the noise asks for
             nearer, near = (
-                _member_paths(ladder, limit, solver_on_path(limit, ladder.start, cell, cell * factor), members)
+                _member_paths(
+                    ladder, limit, solver_on_path(limit, ladder.start, brownian_dt, brownian_dt * factor), members
+                )
                 for factor in (1, 2)
             )
         squares = np.sum((path - nearer) ** 2, axis=-1)

@@ -37,7 +37,7 @@ def named_functions(method: Any, observable: Any) -> dict[str, Callable | None]:
         raise _check.fail("observable", "must hold at least one function", observable)
     for name, function in given.items():
         if not isinstance(name, str) or not callable(function):
-            raise _check.fail("observable", "must be a function g(w), or a mapping of names to such", name)
+            raise _check.fail("observable", "must be a function g(w), or a mapping of names to such", function)
         _check.function("observable", function, "g(w)", 1)
         try:
             value = jax.eval_shape(
@@ -48,7 +48,7 @@ def named_functions(method: Any, observable: Any) -> dict[str, Callable | None]:
                 f"`observable` functions must be written with jax.numpy, got {str(error).splitlines()[0]}"
             ) from None
         if getattr(value, "shape", ()) not in ((), (1,)):
-            raise _check.fail("observable", f"{name!r} must return one number", f"shape {value.shape}")
+            raise _check.fail("observable", f"{name!r} must return one number", _check.Words(f"shape {value.shape}"))
     return given
 
 

@@ -108,7 +108,9 @@ class DualFlow(OnProblem, ODESystem):
         gap = np.abs(np.asarray(self.project(nu)) - w0).max()
         if not gap <= ON_ORBIT * max(np.abs(w0).max(), 1e-300):
             rule = "must be reached by the flow from the start of DualFlow"
-            raise _check.fail("w0", rule, f"a distance {gap:.3g}", "give DualFlow(problem, w0) this start")
+            raise _check.fail(
+                "w0", rule, _check.Words(f"a distance {gap:.3g}"), "give DualFlow(problem, w0) this start"
+            )
         return nu
 
     @property

@@ -25,6 +25,7 @@ from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 
+MAX_ORDER = 20  # of a modified flow: differences of order p lose p bits
 _SOURCE = "Hairer, Lubich and Wanner, Geometric Numerical Integration (2006), section IX.1; Barrett and Dherin (2021)"
 
 
@@ -115,7 +116,7 @@ class ModifiedFlow(OnProblem, ODESystem):
     def __init__(self, problem: Problem, eta: Scalar, order: int = 1):
         self.problem = problem
         self.eta = leaf("eta", eta, ndim=0, positive=True)
-        self.order = _check.integer("order", order, minimum=0)
+        self.order = _check.integer("order", order, minimum=0, maximum=MAX_ORDER)
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:

@@ -6,7 +6,7 @@
 Near interpolation the sampling noise G vanishes and the label noise remains: 2n Brownian motions in all.
 """
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import equinox as eqx
 import jax
@@ -168,7 +168,14 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
     summary: ClassVar[str] = "SGD with fresh noise on the labels"
     references: ClassVar[str] = _SOURCE
 
-    def __init__(self, problem: Regression, eta: StepSize, sigma: Scalar, batch_size: int = 1, noise: str = "gaussian"):
+    def __init__(
+        self,
+        problem: Regression,
+        eta: StepSize,
+        sigma: Scalar,
+        batch_size: int = 1,
+        noise: Literal["gaussian", "sign"] = "gaussian",
+    ):
         self.problem = checked_regression(problem)
         self.eta, self.sigma = as_schedule("eta", eta), checked_sigma(sigma)
         self.batch_size, _ = check_batch(batch_size, problem.sample_count, "with")

@@ -16,7 +16,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.linear_gradients import linear_noise
-from flowdyn.methods.sampling import batch_noise_scale, check_batch
+from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch
 from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
@@ -104,11 +104,11 @@ class StochasticModifiedEquation(ModifiedEquation):
     True
     """
 
-    sampling: str = eqx.field(static=True)
+    sampling: Sampling = eqx.field(static=True)
     summary: ClassVar[str] = "stochastic modified equation of SGD"
     references: ClassVar[str] = "Li, Tai and E (2017, 2019)"
 
-    def __init__(self, problem: Problem, eta: Scalar, batch_size: int = 1, order: int = 1, sampling: str = "with"):
+    def __init__(self, problem: Problem, eta: Scalar, batch_size: int = 1, order: int = 1, sampling: Sampling = "with"):
         self.problem = checked_problem(problem)
         if problem.sample_count is None and problem.gaussian_factor is None:
             raise _check.fail("problem", "must have samples or a gradient noise", type(problem).__name__)

@@ -128,7 +128,7 @@ class NormalizedFlow(_OnLogTime, ODESystem):
         rate = float(self.log_rate(jnp.asarray(state0[:-1]))[0]) + float(state0[-1])
         if abs(rate) > FASTEST:
             rule = f"must have a loss between exp(-{FASTEST:g}) and exp({FASTEST:g})"
-            raise _check.fail("w0", rule, f"about exp({rate:.4g})", "start nearer to the origin")
+            raise _check.fail("w0", rule, _check.Words(f"about exp({rate:.4g})"), "start nearer to the origin")
 
     @property
     def explicit_until(self) -> float:

@@ -67,9 +67,15 @@ class ODE(ODESystem):
         """``f(t, y, *args)``; a scalar for a vector would be broadcast without a word, so shapes must agree."""
         value = self.f(t, own_copy(state), *self.args)
         if np.iscomplexobj(value):
-            raise _check.fail("f", "must return real numbers", "complex ones", "split y into real and imaginary part")
+            raise _check.fail(
+                "f", "must return real numbers", _check.Words("complex ones"), "split y into real and imaginary part"
+            )
         if np.shape(value) != np.shape(state):
-            raise _check.fail("f", f"must return the shape {np.shape(state)} of y", f"shape {np.shape(value)}")
+            raise _check.fail(
+                "f",
+                f"must return the shape {np.shape(state)} of y",
+                value if value is None else _check.Words(f"shape {np.shape(value)}"),
+            )
         return value
 
     def layout(self, size: int) -> tuple[Variable, ...]:
@@ -80,7 +86,7 @@ class ODE(ODESystem):
         """Flat state; a number is a state of one entry."""
         array = np.atleast_1d(_check.real_array("w0", w0))
         if array.ndim != 1 or array.size == 0:
-            raise _check.fail("w0", "must be a number or a 1-dimensional array", f"shape {array.shape}")
+            raise _check.fail("w0", "must be a number or a 1-dimensional array", _check.Words(f"shape {array.shape}"))
         return array
 
     def is_traceable(self, state: np.ndarray) -> bool:

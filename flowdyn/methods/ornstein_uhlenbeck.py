@@ -62,7 +62,7 @@ class OrnsteinUhlenbeck(SDESystem):
         matrix = _check.real_array("A", A if np.ndim(A) else [[A]], ndim=2)
         d = len(matrix)
         if matrix.shape != (d, d) or d == 0:
-            raise _check.fail("A", "must be a square matrix", f"shape {matrix.shape}")
+            raise _check.fail("A", "must be a square matrix", _check.Words(f"shape {matrix.shape}"))
         noise = moments.covariance("D", D, d)
         self.A, self.D, self.factor = jnp.asarray(matrix), jnp.asarray(noise), jnp.asarray(moments.root(noise))
         self.center, self.force = (

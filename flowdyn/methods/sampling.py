@@ -3,16 +3,19 @@
 Cov(batch mean) = Cov(sample) / B * s,    s = 1 with replacement,  (n - B)/(n - 1) without
 """
 
+from typing import Literal, get_args
+
 import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
 from flowdyn._tools.randomness import below
 
-SAMPLINGS = ("with", "without", "reshuffle")
+Sampling = Literal["with", "without", "reshuffle"]
+SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
 
 
-def check_batch(batch_size: int, n: int | None, sampling: str) -> tuple[int, str]:
+def check_batch(batch_size: int, n: int | None, sampling: Sampling) -> tuple[int, Sampling]:
     """Check batch size and sampling against the number of samples (None: Gaussian noise, no samples)."""
     _check.choice("sampling", sampling, SAMPLINGS)
     size = _check.integer("batch_size", batch_size, minimum=1)
@@ -23,7 +26,7 @@ def check_batch(batch_size: int, n: int | None, sampling: str) -> tuple[int, str
     return size, sampling
 
 
-def batch_noise_scale(batch_size: int, n: int | None, sampling: str) -> float:
+def batch_noise_scale(batch_size: int, n: int | None, sampling: Sampling) -> float:
     """Share of one sample's covariance that a batch's mean has."""
     if sampling == "with" or n is None:
         return 1.0 / batch_size

@@ -10,7 +10,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree, own_copy
-from flowdyn.methods.systems import SDESystem, checked_sde
+from flowdyn.methods.systems import Calculus, Noise, SDESystem, checked_sde
 from flowdyn.problems.base import Variable
 
 
@@ -68,7 +68,7 @@ class SDE(SDESystem):
     summary: ClassVar[str] = "a user's stochastic differential equation dX = f dt + g dW"
 
     def __init__(
-        self, f: Callable, g: Callable, calculus: str = "ito", noise: str = "general", args: tuple = ()
+        self, f: Callable, g: Callable, calculus: Calculus = "ito", noise: Noise = "general", args: tuple = ()
     ) -> None:
         if not isinstance(args, tuple):
             raise _check.fail("args", "must be a tuple", args, "write args=(value,)")
@@ -87,21 +87,25 @@ class SDE(SDESystem):
         """``f(t, x, *args)``, whose shape must be that of x."""
         value = self.f(t, own_copy(state), *self.args)
         if np.shape(value) != np.shape(state):
-            raise _check.fail("f", f"must return the shape {np.shape(state)} of x", f"shape {np.shape(value)}")
+            raise _check.fail(
+                "f",
+                f"must return the shape {np.shape(state)} of x",
+                value if value is None else _check.Words(f"shape {np.shape(value)}"),
+            )
         return value
 
     def _g(self, t: Any, state: Any) -> Any:
         value = self.g(t, own_copy(state), *self.args)
         shape, size = np.shape(value), np.shape(state)[0]
         if self.noise == "diagonal" and shape != (size,):
-            raise _check.fail("g", f"must return shape ({size},) for diagonal noise", f"shape {shape}")
+            raise _check.fail("g", f"must return shape ({size},) for diagonal noise", _check.Words(f"shape {shape}"))
         if self.noise == "additive" and shape == (size,):  # one entry a component here too
             return value
         if self.noise != "diagonal" and (len(shape) != 2 or shape[0] != size):
             raise _check.fail(
                 "g",
                 f"must return shape ({size}, m), one column a Brownian motion",
-                f"shape {shape}",
+                _check.Words(f"shape {shape}"),
                 'or say noise="diagonal" for one entry a component',
             )
         return value
@@ -130,7 +134,7 @@ class SDE(SDESystem):
         """Flat state; a number is a state of one entry."""
         array = np.atleast_1d(_check.real_array("w0", w0))
         if array.ndim != 1 or array.size == 0:
-            raise _check.fail("w0", "must be a number or a 1-dimensional array", f"shape {array.shape}")
+            raise _check.fail("w0", "must be a number or a 1-dimensional array", _check.Words(f"shape {array.shape}"))
         return array
 
     def is_traceable(self, state: np.ndarray) -> bool:

@@ -18,7 +18,7 @@ from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.modified_equation import StochasticModifiedEquation
-from flowdyn.methods.sampling import batch_noise_scale, check_batch, distinct, order_of
+from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch, distinct, order_of
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import Moments, OnProblem, System, checked_problem
 from flowdyn.problems.base import Problem, Vector
@@ -116,10 +116,10 @@ class SGD(Sampled):
     (4, 11, 1)
     """
 
-    sampling: str = eqx.field(static=True)
+    sampling: Sampling = eqx.field(static=True)
     summary: ClassVar[str] = "stochastic gradient descent"
 
-    def __init__(self, problem: Problem, eta: StepSize, batch_size: int = 1, sampling: str = "with"):
+    def __init__(self, problem: Problem, eta: StepSize, batch_size: int = 1, sampling: Sampling = "with"):
         self.problem = noisy_problem(problem)
         self.eta = as_schedule("eta", eta)
         n = None if self.is_gaussian else problem.sample_count

@@ -13,7 +13,7 @@ out of it. All states are flat float64 vectors.
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import equinox as eqx
 import jax
@@ -25,8 +25,10 @@ from flowdyn._tools.leaves import shown_call
 from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.theory.moments import ou_mean_cov
 
-CALCULI = ("ito", "stratonovich")
-NOISES = ("additive", "diagonal", "general")
+Calculus = Literal["ito", "stratonovich"]
+Noise = Literal["additive", "diagonal", "general"]
+CALCULI: tuple[Calculus, ...] = get_args(Calculus)
+NOISES: tuple[Noise, ...] = get_args(Noise)
 ClosedForm = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (state, times or step numbers (T,)) -> states (T, S)
 
 
@@ -34,7 +36,7 @@ class System(eqx.Module):
     """Anything that :func:`flowdyn.solve` can run."""
 
     kind: ClassVar[str]  # what it is called in messages
-    summary: ClassVar[str]  # one line for the file's summary
+    summary: ClassVar[str] = ""  # one line for the file's summary
     references: ClassVar[str] = ""
     is_random: ClassVar[bool] = False
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn.results.dataset import check_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 from flowdyn.plotting.ensembles import ensemble_panels, panels_of_kind, random_ladder_panels
 
 # Okabe and Ito's palette: told apart by all common kinds of colour vision
@@ -20,7 +21,9 @@ GREY = "#666666"
 SHOWN = 8  # parameters drawn in colour; the others stay grey
 
 
-def plot(ds: xr.Dataset, ax: "Axes | None" = None, *, kind: str | None = None) -> "Figure | SubFigure":
+def plot(
+    ds: xr.Dataset, ax: "Axes | None" = None, *, kind: Literal["fan", "histogram", "ellipse"] | None = None
+) -> "Figure":
     """Draw the figure that suits a Dataset and return it.
 
     A run: loss, gradient norm and parameters over t. An ensemble: fans (mean, quantiles, a few members, the exact law
@@ -58,17 +61,17 @@ def plot(ds: xr.Dataset, ax: "Axes | None" = None, *, kind: str | None = None) -
     >>> [axes.get_ylabel() for axes in figure.axes][:1]
     ['loss L(w)']
     """
-    made = getattr(ds, "attrs", {}).get("flowdyn_kind")
-    panels = PANELS.get(str(made))
-    if panels is None:
-        out = "draw one of its runs: fd.plot(tree[name].to_dataset())" if made == "study" else ""
-        raise _check.fail("ds", f"must be a flowdyn result of kind {sorted(PANELS)}", made, out)
+    made = check_kind(ds, PANELS, "draw one of its parts: fd.plot(tree[name].to_dataset())")
+    panels = PANELS[made]
+    if ax is not None and not hasattr(ax, "set_xlabel"):
+        raise _check.fail("ax", "must be a matplotlib Axes", ax, "e.g. plt.subplots()[1]")
     if made != "weak ladder" and "t" not in ds.dims:
         raise _check.fail("ds", "must have the dimension t to be drawn over time", dict(ds.sizes), "keep all its times")
     draw = panels(ds) if kind is None else _named(ds, kind)
     if ax is not None:
         draw[0](ds, ax)
-        return ax.figure
+        figure: Any = ax.figure  # a SubFigure where `ax` lies in one
+        return figure
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(

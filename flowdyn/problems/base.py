@@ -202,7 +202,12 @@ def ravel_variables(argument: str, value: Any, variables: tuple[Variable, ...]) 
     array = _check.real_array(argument, value)
     if array.shape != (size,) and not (len(variables) == 1 and array.shape == variables[0].shape):
         layout = ", ".join(f"{v.name}{list(v.shape)}" for v in variables)
-        raise _check.fail(argument, f"must have shape ({size},), the parameters {layout}", f"shape {array.shape}")
+        raise _check.fail(
+            argument,
+            f"must have shape ({size},), the parameters {layout}",
+            _check.Words(f"shape {array.shape}"),
+            "give one start" if array.shape[1:] == (size,) else "make one by problem.init(...)",
+        )
     return array.ravel()
 
 

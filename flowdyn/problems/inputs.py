@@ -110,5 +110,5 @@ def table(X: Any, y: Any, labels: Labels | None) -> tuple[jax.Array, jax.Array, 
         )
     _same_samples(X, y)
     if 0 in X_leaf.shape:
-        raise _check.fail("X", "must have at least one sample and one feature", f"shape {X_leaf.shape}")
+        raise _check.fail("X", "must have at least one sample and one feature", _check.Words(f"shape {X_leaf.shape}"))
     return X_leaf, y_leaf, labels

@@ -1,6 +1,6 @@
 """Linear classification, section 9.4:  L(w) = sum_i l(y_i <w, x_i>),   l(m) = exp(-m)  or  log(1 + exp(-m))"""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import equinox as eqx
 import jax
@@ -59,7 +59,13 @@ class LinearClassifier(TableProblem):
 
     kind: str = eqx.field(static=True)
 
-    def __init__(self, X: ArrayLike, y: ArrayLike, loss: str = "exponential", labels: Labels | None = None):
+    def __init__(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        loss: Literal["exponential", "logistic"] = "exponential",
+        labels: Labels | None = None,
+    ):
         super().__init__(X, y, labels)
         self.kind = _check.choice("loss", loss, LOSSES)
         if not is_traced(self.y) and not np.isin(np.asarray(self.y), (-1.0, 1.0)).all():

@@ -65,11 +65,15 @@ class Quadratic(Problem):
                 "noise", axis_labels("noise", noise, "param").coords.get("param"), "A", self.coords.get("param")
             )
             if self.noise.shape != self.A.shape:
-                raise _check.fail("noise", f"must have the shape {self.A.shape} of `A`", f"shape {self.noise.shape}")
+                raise _check.fail(
+                    "noise", f"must have the shape {self.A.shape} of `A`", _check.Words(f"shape {self.noise.shape}")
+                )
             if not is_traced(self.noise):
                 values = np.linalg.eigvalsh(np.asarray(self.noise))
                 if values[0] < -1e-12 * max(values[-1], 1e-300):
-                    raise _check.fail("noise", "must be positive semi-definite", f"smallest eigenvalue {values[0]:.3g}")
+                    raise _check.fail(
+                        "noise", "must be positive semi-definite", _check.Words(f"smallest eigenvalue {values[0]:.3g}")
+                    )
                 self.factor = jnp.asarray(root(np.asarray(self.noise)))
 
     @classmethod
@@ -152,7 +156,7 @@ def _spectrum(A: jax.Array) -> Spectrum:
 def _symmetric(name: str, value: Any) -> jax.Array:
     matrix = leaf(name, value if np.ndim(value) else [[value]], ndim=2)
     if matrix.shape[0] != matrix.shape[1] or 0 in matrix.shape:
-        raise _check.fail(name, "must be a square matrix", f"shape {matrix.shape}")
+        raise _check.fail(name, "must be a square matrix", _check.Words(f"shape {matrix.shape}"))
     if not is_traced(matrix):
         numbers = np.asarray(matrix)
         if np.abs(numbers - numbers.T).max() > 1e-12 * np.abs(numbers).max(initial=0.0):

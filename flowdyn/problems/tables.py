@@ -26,7 +26,9 @@ def from_dataset(ds: Any, X: str, y: str) -> tuple[Any, Any]:
             raise _check.fail(argument, f"must name a variable of the Dataset, one of {sorted(map(str, ds))}", name)
     matrix, targets = ds[X], ds[y]
     if matrix.ndim != 2 or targets.ndim != 1:
-        raise _check.fail("X", "must be 2-dimensional and `y` 1-dimensional", f"dims {matrix.dims} and {targets.dims}")
+        raise _check.fail(
+            "X", "must be 2-dimensional and `y` 1-dimensional", _check.Words(f"dims {matrix.dims} and {targets.dims}")
+        )
     if targets.dims[0] not in matrix.dims:
         raise _check.fail("y", f"must share a dimension with `X` {matrix.dims}", targets.dims)
     return matrix.transpose(targets.dims[0], ...), targets
@@ -38,6 +40,7 @@ def read_table(path: Any, target: str | None, standardize: bool = False) -> Tabl
     A .nc file may hold either 1-dimensional variables over one dimension (columns), or a matrix ``X`` and ``y``.
     `standardize` gives each column, the target too, mean 0 and standard deviation 1.
     """
+    _check.flag("standardize", standardize)
     path = Path(os.fspath(path))
     if not path.is_file():
         raise _check.FileError(f"`data` must be an existing .csv or .nc file, got {str(path)!r}; check the path")

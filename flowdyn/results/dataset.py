@@ -8,8 +8,9 @@ import datetime
 import functools
 import importlib.metadata
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,6 +167,17 @@ def _attribute(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else np.asarray(value).tolist()
+
+
+def check_kind(ds: Any, allowed: Collection[str], way_out: str) -> str:
+    """Which of the `allowed` kinds of result `ds` is; anything else is refused."""
+    if isinstance(ds, str | os.PathLike):
+        raise _check.fail("ds", "must be a result of flowdyn", ds, "load it first: fd.load(path)")
+    kind = getattr(ds, "attrs", {}).get("flowdyn_kind")
+    if kind not in allowed:
+        found = _check.Words(f"a {kind}" if kind else f"a {type(ds).__name__} that flowdyn did not make")
+        raise _check.fail("ds", f"must be a {' or '.join(allowed)} made by flowdyn", found, way_out if kind else "")
+    return str(kind)
 
 
 def flat_parameters(run: xr.Dataset) -> np.ndarray:

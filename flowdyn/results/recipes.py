@@ -12,7 +12,7 @@ import inspect
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -121,17 +121,47 @@ def read_json(text: Any, what: str) -> Any:
 
 def build_system(ds: Any, handed: Mapping[str, Any]) -> System:
     """The system that a result's recipe describes; functions of a user's own are taken from `handed`."""
-    system = _build(read_json(ds.attrs.get("flowdyn_system"), "flowdyn_system"), ds, handed)
+    spec = read_json(ds.attrs.get("flowdyn_system"), "flowdyn_system")
+    system = _build(spec, ds, handed)
     if not isinstance(system, System):
         raise _check.FileError("attribute flowdyn_system must describe a method; the file is damaged")
+    asked = set(_asked(spec, "system"))
+    for name, value in handed.items():
+        if value is not None and name not in asked:
+            raise _check.fail(name, f"must be one of the functions that the run names, {sorted(asked)}", value)
     return system
+
+
+def _asked(spec: Any, name: str) -> Iterator[str]:
+    """Names of what a recipe cannot hold."""
+    if not isinstance(spec, dict):
+        return
+    if "custom" in spec:
+        yield name
+    for key, part in (spec.get("dict") or spec.get("args") or {}).items():
+        yield from _asked(part, key)
+    for kind in (list, tuple):
+        for part in spec.get(kind.__name__, ()):
+            yield from _asked(part, name)
 
 
 def build_solver(ds: Any) -> Solver:
     """The solver that a result's recipe describes."""
     solver = read_json(ds.attrs.get("flowdyn_solver"), "flowdyn_solver")
+    if not isinstance(solver, dict) or not isinstance(solver.get("args", {}), dict):
+        raise _check.FileError("attribute flowdyn_solver must describe a solver; the file is damaged")
     cls = look_up("flowdyn_solver", solver.get("class"), "flowdyn.solvers", solvers.REGISTRY)
-    return cls(**solver.get("args", {}))
+    args = solver.get("args", {})
+    _check_arguments("flowdyn_solver", cls, args)
+    return cls(**args)
+
+
+def _check_arguments(attribute: str, cls: Any, args: Mapping[str, Any]) -> None:
+    unknown = set(args) - set(inspect.signature(cls).parameters)
+    if unknown:
+        raise _check.FileError(
+            f"attribute {attribute} has arguments {sorted(unknown)} that {cls.__name__} does not take"
+        )
 
 
 def _build(spec: Any, ds: Any, handed: Mapping[str, Any], name: str = "system") -> Any:
@@ -157,13 +187,8 @@ def _build(spec: Any, ds: Any, handed: Mapping[str, Any], name: str = "system") 
     if not isinstance(spec.get("args"), dict):
         raise _check.FileError("attribute flowdyn_system must give the arguments of each class; the file is damaged")
     args = {key: _build(part, ds, handed, key) for key, part in spec["args"].items()}
-    allowed = inspect.signature(cls).parameters
-    unknown = set(args) - set(allowed)
-    if unknown:
-        raise _check.FileError(
-            f"attribute flowdyn_system has arguments {sorted(unknown)} that {cls.__name__} does not take"
-        )
-    if "labels" in allowed:
+    _check_arguments("flowdyn_system", cls, args)
+    if "labels" in inspect.signature(cls).parameters:
         coords = {dim: ds[dim].values for dim in ("feature", "sample", "param") if dim in ds.coords}
         args["labels"] = Labels(coords, {"target": ds.attrs["target"]} if "target" in ds.attrs else None)
     return cls(**args)

@@ -156,6 +156,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Saved:
     >>> round(float(fd.load(path).w[-1, 0]), 6)  # exp(-1)
     0.367879
     """
+    _check.integer("max_bytes", max_bytes, minimum=1)
     found: Saved = open_netcdf(path, max_bytes)
     if group_names(path):
         found.close()

@@ -4,11 +4,12 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, SupportsIndex
 
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from flowdyn import _check
 from flowdyn._check import FlowdynWarning
 from flowdyn._tools.progress import Report, meter
 from flowdyn.methods.systems import System
@@ -26,19 +27,19 @@ def solve(
     w0: Any,
     t: ArrayLike | None = None,
     *,
-    steps: int | None = None,
-    saves: int = 101,
+    steps: SupportsIndex | None = None,
+    saves: SupportsIndex = 101,
     stop: Mapping[str, tuple[str, float]] | None = None,
     solver: Solver | None = None,
-    realizations: int | None = None,
-    seed: int = 0,
+    realizations: SupportsIndex | None = None,
+    seed: SupportsIndex = 0,
     observe: Mapping[str, Callable] | None = None,
     observe_only: bool = False,
-    on_divergence: str = "raise",
+    on_divergence: Literal["raise", "keep"] = "raise",
     progress: bool | Callable[[float], None] | None = None,
-    max_steps: int | None = None,
+    max_steps: SupportsIndex | None = None,
     max_seconds: float | None = None,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: SupportsIndex = MAX_BYTES,
 ) -> xr.Dataset:
     """Run a system from w0 and return a labelled xarray Dataset.
 
@@ -107,10 +108,10 @@ def solve(
     [1.0, 2.0]
     """
     began = time.monotonic()
-    options = RunOptions(
-        t, steps, saves, stop, realizations, seed, observe, observe_only, on_divergence, max_steps, max_seconds
-    )
-    run = prepare(system, w0, options, solver, max_bytes)
+    given: dict[str, Any] = {"t": t, "steps": steps, "saves": saves, "stop": stop, "realizations": realizations}
+    given |= {"seed": seed, "observe": observe, "observe_only": observe_only, "on_divergence": on_divergence}
+    options = RunOptions(**given | {"max_steps": max_steps, "max_seconds": max_seconds})
+    run = prepare(system, w0, options, solver, _check.integer("max_bytes", max_bytes, minimum=1))
     for doubt in run.doubts():
         warnings.warn(doubt, FlowdynWarning, stacklevel=2)
     with meter(progress, type(system).__name__) as report:

@@ -34,8 +34,8 @@ class RunOptions:
     max_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.t, str | bytes | bool):
-            raise _check.fail("t", "must be an end time or an array of times", self.t)
+        if isinstance(self.t, str | bytes | bool | np.bool_):
+            raise _check.fail("t", "must be an end time or an array of times", self.t, "e.g. t=10.0")
         _check.integer("saves", self.saves, minimum=2)
         _check.choice("on_divergence", self.on_divergence, ("raise", "keep"))
         _check.seed(self.seed)
@@ -47,10 +47,11 @@ class RunOptions:
             _check.real("max_seconds", self.max_seconds, positive=True)
         if self.observe is not None and not isinstance(self.observe, Mapping):
             raise _check.fail("observe", "must map names to functions", self.observe, "e.g. {'norm': jnp.linalg.norm}")
-        if self.stop and not isinstance(self.stop, Mapping):
+        _check.flag("observe_only", self.observe_only)
+        if self.stop is not None and not isinstance(self.stop, Mapping):
             raise _check.fail("stop", "must map names to rules", self.stop, 'e.g. {"loss": ("<", 1e-12)}')
         for name, rule in (self.stop or {}).items():
-            if not (isinstance(rule, tuple | list) and len(rule) == 2 and rule[0] in ("<", ">")):
+            if not (isinstance(rule, tuple | list) and len(rule) == 2 and str(rule[0]) in ("<", ">")):
                 raise _check.fail(f"stop[{name!r}]", RULE, rule)
             _check.real(f"stop[{name!r}]", rule[1])
 
@@ -78,15 +79,23 @@ class RunOptions:
     def decode(cls, ds: xr.Dataset, observe: Mapping[str, Callable] | None) -> dict[str, Any]:
         """Keyword arguments of ``solve`` from the recipe of a run; the functions observed are handed in again."""
         record = read_json(ds.attrs.get("flowdyn_options"), "flowdyn_options")
+        if not isinstance(record, dict):
+            raise _check.FileError("attribute flowdyn_options must describe the options of a run; the file is damaged")
         unknown = sorted(set(record) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise _check.FileError(f"attribute flowdyn_options has {unknown}, which `solve` does not take")
-        names = record.pop("observe", [])
+        names, stop = record.pop("observe", []), record.get("stop") or {}
+        if not isinstance(names, list) or not isinstance(stop, dict) or not all(map(_is_pair, stop.values())):
+            raise _check.FileError("attribute flowdyn_options has no such `observe` or `stop`; the file is damaged")
         if sorted(names) != sorted(observe or {}):
             raise _check.fail("observe", f"must hand in the functions {names} again", sorted(observe or {}))
         if record.get("t") == "inf":
             record["t"] = np.inf
         elif record.get("t") == "array":
             record["t"] = np.asarray(ds["t_requested" if "t_requested" in ds else "t"].values)
-        record["stop"] = {name: tuple(rule) for name, rule in record["stop"].items()} if record.get("stop") else None
+        record["stop"] = {name: tuple(rule) for name, rule in stop.items()} or None
         return record | {"observe": observe}
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2

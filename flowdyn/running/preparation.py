@@ -14,7 +14,7 @@ from flowdyn.running.observer import Observer
 from flowdyn.running.options import RunOptions
 from flowdyn.running.save_times import SaveTimes, resolve_save_times
 from flowdyn.solvers.base import Demand, Solver, Stop, Task
-from flowdyn.solvers.selection import check_solver, pick_solver
+from flowdyn.solvers.selection import pick_solver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,6 @@ def prepare(system: System, w0: Any, options: RunOptions, solver: Solver | None,
     """Check system, start and solver against each other, and resolve the times."""
     if not isinstance(system, System):
         raise _check.fail("system", "must be a flowdyn system", system, "e.g. fd.GradientFlow(problem) or fd.ODE(f)")
-    check_solver(solver)
     start = start_from(system, w0)
     members = _members(system, options.realizations, start)
     many = start.states.ndim == 2
@@ -87,7 +86,8 @@ def prepare(system: System, w0: Any, options: RunOptions, solver: Solver | None,
     system.check_start(first)
     if options.is_open and options.stop and (system.is_random or many):
         what = "a random system" if system.is_random else "several starts"
-        raise _check.fail("t", f"must be finite for {what}", options.t, "give an end; `stop` ends members before it")
+        before = "; `stop` ends members before it" if system.is_traceable(first) else ""
+        raise _check.fail("t", f"must be finite for {what}", options.t, f"give an end{before}")
     times = resolve_save_times(system, options, start.t0, start.k0)
     observer = Observer(system, options.observe, first)
     stop = observer.stop_rules(options.stop)
@@ -111,7 +111,9 @@ def _members(system: System, realizations: int | None, start: Start) -> int:
     count = 1 if realizations is None else realizations
     if start.states.ndim == 2:
         if not start.is_restart:
-            raise _check.fail("w0", "must be one start for a random system", f"{len(start.states)} of them")
+            raise _check.fail(
+                "w0", "must be one start for a random system", _check.Words(f"{len(start.states)} of them")
+            )
         if realizations is not None and count != len(start.states):
             raise _check.fail("realizations", f"must be the {len(start.states)} members of `w0`, or None", count)
         return len(start.states)

@@ -5,8 +5,8 @@ from typing import Any
 
 import xarray as xr
 
-from flowdyn import _check
 from flowdyn.methods.systems import System
+from flowdyn.results.dataset import check_kind
 from flowdyn.results.recipes import build_solver, build_system
 from flowdyn.running.initial_state import initial_of
 from flowdyn.running.options import RunOptions
@@ -65,9 +65,7 @@ def rebuild(
     >>> bool((fd.solve(system, w0, **options).w == run.w).all())
     True
     """
-    kind = getattr(ds, "attrs", {}).get("flowdyn_kind")
-    if kind != "run":
-        raise _check.fail("ds", "must be one run made by flowdyn.solve", kind, "ladders hold many")
+    check_kind(ds, ("run",), "ladders and trees hold many runs")
     system = build_system(ds, {"loss": loss, **custom})
     options = RunOptions.decode(ds, observe)
     return system, initial_of(ds, system), options | {"solver": build_solver(ds)}

@@ -109,7 +109,7 @@ def _attributes(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dic
     return dataset.provenance(
         "run",
         f"{type(system).__name__}{f' of {type(on_problem).__name__}' if on_problem else ''}",
-        f"{system.summary}{f'; {cited}' if cited else ''}; solved by {type(solver).__name__}",
+        f"{system.summary or type(system).__name__}{f'; {cited}' if cited else ''}; solved by {type(solver).__name__}",
         system.references or cited or "none",
         flowdyn_system=spec,
         flowdyn_solver=describe_solver(solver),

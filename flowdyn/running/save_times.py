@@ -81,8 +81,8 @@ def resolve_save_times(system: System, options: RunOptions, t0: float, k0: int) 
 def _end(t: Any, t0: float, has_stop: bool) -> float:
     try:
         end = float(t)
-    except (TypeError, ValueError):
-        raise _check.fail("t", "must be an end time or an array of times", t) from None
+    except (TypeError, ValueError, OverflowError):
+        raise _check.fail("t", "must be an end time or an array of times", t, "e.g. t=10.0") from None
     if np.isnan(end) or end <= t0:
         raise _check.fail("t", f"must be after {t0:g}, where the run starts", t)
     if np.isinf(end) and not has_stop:

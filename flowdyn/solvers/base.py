@@ -183,8 +183,8 @@ class Solver(abc.ABC):
         """
         return None
 
-    def on_path(self, cell: float, dt: float | None) -> "Solver | None":
-        """The same solver driven by a Brownian path of cells `cell`, in steps of `dt`; None where it shares none."""
+    def on_path(self, brownian_dt: float, dt: float | None) -> "Solver | None":
+        """The same solver in steps of `dt` on a Brownian path kept at `brownian_dt`; None where it shares none."""
         return None
 
     def with_defaults(self, system: System, span: float) -> "Solver":

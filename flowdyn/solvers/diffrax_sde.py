@@ -16,6 +16,7 @@ from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import SDESystem
 from flowdyn.solvers.base import STATUSES, Solver, Support, Task, failure_status, is_bad
+from flowdyn.solvers.diffrax_solve import MOST_DIFFRAX_STEPS
 from flowdyn.solvers.ensembles import MemberBlock
 from flowdyn.solvers.fixed_step import INTEGRATES
 
@@ -27,7 +28,6 @@ METHODS = {
     "ItoMilstein": ("ito", ("additive", "diagonal")),
 }
 MEMBERS_TOGETHER = 32  # members that run together
-MAX_STEPS = 100_000
 
 
 class _PathProgram(NamedTuple):
@@ -156,7 +156,7 @@ class DiffraxSDE(Solver):
             self.method,
             self.dt is None,
             task.system.noise_dim(task.state0),
-            task.max_steps or (MAX_STEPS if self.dt is None else len(steps) + 1),
+            task.max_steps or (MOST_DIFFRAX_STEPS if self.dt is None else len(steps) + 1),
         )
         numbers = (task.t0, ts, steps, self.rtol or 0.0, self.atol or 0.0, tol)
         call = bind(_paths, task.system, program)

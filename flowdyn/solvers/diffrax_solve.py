@@ -35,7 +35,7 @@ METHODS = {
     "Kvaerno5": _Method(5, explicit=False),
 }
 STAGE_RTOL, STAGE_ATOL = 1e-12, 1e-14  # of the equations of an implicit step of fixed size
-MAX_STEPS = 100_000  # a NaN drift burns them all, one rejected step after the other
+MOST_DIFFRAX_STEPS = 100_000  # a NaN drift burns them all, one rejected step after the other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +230,7 @@ class Diffrax(Solver):
     def _program(self, task: Task) -> tuple[_Program, tuple]:
         assert task.t is not None
         stop = None if task.stop is None else (task.stop.traced, task.stop.spec)
-        program = _Program(self.method, self.dt is None, task.max_steps or MAX_STEPS, stop)
+        program = _Program(self.method, self.dt is None, task.max_steps or MOST_DIFFRAX_STEPS, stop)
         limits = np.zeros(0) if task.stop is None else task.stop.thresholds
         numbers = (task.t0, task.t, self.dt or 0.0, self.rtol or 0.0, self.atol or 0.0, limits)
         return program, numbers

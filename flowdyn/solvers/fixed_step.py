@@ -74,9 +74,9 @@ class FixedStep(Solver):
         """The same scheme at steps dt = h."""
         return dataclasses.replace(self, dt=h)
 
-    def on_path(self, cell: float, dt: float | None) -> Self | None:
+    def on_path(self, brownian_dt: float, dt: float | None) -> Self | None:
         """At steps dt on a path of the given cells."""
-        return None if dt is None else dataclasses.replace(self, dt=dt, brownian_dt=cell)
+        return None if dt is None else dataclasses.replace(self, dt=dt, brownian_dt=brownian_dt)
 
     def with_defaults(self, system: System, span: float) -> "FixedStep":
         """The same solver with its default step filled in."""

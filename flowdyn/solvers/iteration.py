@@ -23,7 +23,7 @@ from flowdyn.solvers.ensembles import MemberBlock, run_ensemble
 from flowdyn.solvers.segments import Segments
 from flowdyn.solvers.step_program import StepProgram, recursion_step
 
-MAX_STEPS = 10**9
+MOST_RECURSION_STEPS = 10**9
 PIECE_SECONDS = 0.5
 FIRST_PIECE = 4096  # steps of the first piece, whose time is mostly compilation
 
@@ -112,9 +112,9 @@ class Iteration(Solver):
         """Recursions, with or without noise, to a fixed or an open end."""
         return Support((RecursionSystem,), "runs recursions", open_end=True)
 
-    def on_path(self, cell: float, dt: float | None) -> "Iteration | None":
+    def on_path(self, brownian_dt: float, dt: float | None) -> "Iteration | None":
         """Recursions with Gaussian noise, whose step is their own eta."""
-        return Iteration(cell) if dt is None else None
+        return Iteration(brownian_dt) if dt is None else None
 
     def refuses_system(self, system: System) -> str | None:
         """A shared path needs Gaussian noise."""
@@ -149,9 +149,9 @@ class Iteration(Solver):
     def run(self, task: Task) -> Result:
         """Run to the last save, the first stop, the first bad state or the end of the budget."""
         count = 0 if task.k is None else int(task.k[-1]) - task.k0
-        if task.max_steps is None and count > MAX_STEPS:
+        if task.max_steps is None and count > MOST_RECURSION_STEPS:
             raise _check.ArgumentError(
-                f"`t` must not need more than {MAX_STEPS:,} steps, got {count:,}; raise `max_steps`, or use "
+                f"`t` must not need more than {MOST_RECURSION_STEPS:,} steps, got {count:,}; raise `max_steps`, or use "
                 "flowdyn.fast_forward, whose cost does not grow with 1/eta"
             )
         return _Run(task).result()
@@ -166,7 +166,7 @@ class _Run:
         self.k, self.state, self.hit = task.k0, task.state0, False
         self.block = int(np.clip(2**22 // max(task.state0.size, 1), 1, 64))  # rows a call may return
         self.piece = FIRST_PIECE
-        self.end = task.k0 + (task.max_steps or MAX_STEPS)
+        self.end = task.k0 + (task.max_steps or MOST_RECURSION_STEPS)
         stop = task.stop
         if stop is None:
             self.call = bind(_advance, self.system)

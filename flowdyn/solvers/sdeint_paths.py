@@ -103,7 +103,7 @@ class Sdeint(FixedStep):
         """One solver a method of the library."""
         return tuple(cls(method) for method in METHODS)
 
-    def on_path(self, cell: float, dt: float | None) -> None:
+    def on_path(self, brownian_dt: float, dt: float | None) -> None:
         """None: it is too slow to be chosen by a ladder."""
         return
 

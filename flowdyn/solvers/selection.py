@@ -12,7 +12,7 @@ from flowdyn._tools.registry import look_up
 from flowdyn.methods.systems import System
 from flowdyn.solvers.base import Demand, Solver
 
-SHOWN = 3  # solvers that a message proposes
+SHOWN = 3  # solvers that a message proposes, or tells why they cannot
 
 
 def _classes() -> Iterator[type[Solver]]:
@@ -30,23 +30,27 @@ def check_solver(solver: object) -> None:
 def pick_solver(system: System, state0: np.ndarray, solver: Solver | None, demand: Demand = Demand()) -> Solver:  # noqa: B008
     """`solver` if it can run the system as demanded, else refuse; None means the first of the registry that can."""
     name = type(system).__name__
+    check_solver(solver)
     if solver is not None:
         why = solver.refuses(system, state0, demand)
         if why:
             way_out = _way_out(system, state0, demand)
             raise _check.ArgumentError(f"`solver` {type(solver).__name__} cannot run {name}: {why}; {way_out}")
         return solver
-    reasons = []
+    reasons: list[str] = []
+    without_demand: list[str] = []  # reasons that lie in what is demanded, not in the system
     for cls in _classes():
         candidate = cls()
         why = candidate.refuses(system, state0, demand)
         if why is None:
             return candidate
-        reasons.append(f"{cls.__name__}: {why}")
-    for candidate in _able(system, state0, demand):
-        return candidate
+        shown = without_demand if candidate.refuses(system, state0) is None else reasons
+        shown.append(f"{cls.__name__}: {why}")
+    able = next(_able(system, state0, demand), None)
+    if able is not None:
+        return able
     raise _check.ArgumentError(
-        f"`solver` must be able to run {name}, got none that can ({'; '.join(reasons)}); "
+        f"`solver` must be able to run {name}, got none that can ({'; '.join((without_demand or reasons)[:SHOWN])}); "
         f"{_way_out(system, state0, demand)}"
     )
 
@@ -96,12 +100,12 @@ def accurate_solver(
     )
 
 
-def solver_on_path(system: System, state0: np.ndarray, cell: float, dt: float | None = None) -> Solver:
-    """The solver of highest order that runs a system on a shared Brownian path of cells `cell`, in steps of `dt`."""
+def solver_on_path(system: System, state0: np.ndarray, brownian_dt: float, dt: float | None = None) -> Solver:
+    """The solver of highest order that runs a system on a Brownian path kept at `brownian_dt`, in steps of `dt`."""
     able = [
         candidate
         for cls in _classes()
-        if (candidate := cls().on_path(cell, dt)) is not None and candidate.refuses(system, state0) is None
+        if (candidate := cls().on_path(brownian_dt, dt)) is not None and candidate.refuses(system, state0) is None
     ]
     if not able:
         raise _check.ArgumentError(

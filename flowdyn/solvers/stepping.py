@@ -26,8 +26,9 @@ METHODS = {
     "BDF": integrate.BDF,
 }
 IMPLICIT = ("LSODA", "Radau", "BDF")
-MAX_STEPS = 200_000
+MOST_SCIPY_STEPS = 200_000
 FOREVER = 1e300  # an open-ended run that comes so far has found its rest
+AT_REST = 1e15  # first steps, after which a bad end is no singularity: a system at rest moves by rounding alone
 PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
 
 
@@ -64,6 +65,7 @@ class Drive:
         self.rows: list[np.ndarray] = []
         self.record = ThinnedRecord(task.saves)
         self.steps = self.stuck = 0
+        self.first_step = 0.0
         self.stepping = True
 
     def right_hand_side(self) -> tuple[Callable, Callable | None]:
@@ -126,6 +128,8 @@ class Drive:
         while True:
             ended = self.step(stepper)
             if ended is not None:
+                if ended.status in ("diverged", "nonfinite"):
+                    self.refuse_rest(stepper.t)
                 return ended
 
     def step(self, stepper: integrate.OdeSolver) -> Result | None:
@@ -143,6 +147,8 @@ class Drive:
         finally:
             self.stepping = False
         self.steps += 1
+        if self.steps == 1:
+            self.first_step = stepper.t - t_old
         if not np.abs(stepper.y).max() <= HUGE:
             return self.finish(stepper, failure_status(stepper.y, y_old), t_old, y_old)
         if stepper.status == "failed":
@@ -164,13 +170,18 @@ class Drive:
         else:
             self.save_until(stepper.dense_output, t_old, stepper.t)
             task.progress((stepper.t - task.t0) / (self.end - task.t0))
-        if task.stop is not None and task.t is None and stepper.t > FOREVER:
-            raise _check.RunError(f"`stop` is never met: {task.stop.describe} does not hold by t = {t_old:.3g}")
+        self.refuse_rest(stepper.t, FOREVER)
         if stepper.status == "finished":
             return self.finish(stepper, "reached_end")
-        if self.steps >= (task.max_steps or MAX_STEPS):
+        if self.steps >= (task.max_steps or MOST_SCIPY_STEPS):
             return self.finish(stepper, "max_steps", stepper.t, stepper.y)
         return None
+
+    def refuse_rest(self, t: float, long: float | None = None) -> None:
+        """Raise where an open-ended run has gone on for so long that nothing moves any more but rounding."""
+        task, forever = self.task, AT_REST * self.first_step if long is None else long
+        if task.stop is not None and task.t is None and t - task.t0 > forever:
+            raise _check.RunError(f"`stop` is never met: {task.stop.describe} does not hold by t = {t:.3g}")
 
     def why_stuck(self, y: np.ndarray) -> Status:
         """Status of a run whose steps vanish: diverged where the state grew, else the right-hand side is to blame."""

@@ -293,7 +293,9 @@ def entropy_minimizer(X: ArrayLike, y: ArrayLike, alpha: ArrayLike) -> QMinimize
     given = _check.real_array("alpha", alpha)
     start = np.abs(given if given.ndim else np.full(X.shape[1], given))
     if start.shape != X.shape[1:]:
-        raise _check.fail("alpha", f"must be one number or have shape {X.shape[1:]}", f"shape {start.shape}")
+        raise _check.fail(
+            "alpha", f"must be one number or have shape {X.shape[1:]}", _check.Words(f"shape {start.shape}")
+        )
     if not (start > 0).all():
         raise _check.fail("alpha", "must not be zero", alpha, "a weight that starts at 0 stays there")
     return q_alpha_minimizer(X, y, (start, np.zeros_like(start)))

@@ -41,7 +41,7 @@ def _system(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     matrix, target = _check.matrix("X", X), _check.real_array("y", y, ndim=1)
     if len(matrix) != len(target):
         raise _check.fail(
-            "y", f"must have one entry for each of the {len(matrix)} rows of `X`", f"shape {target.shape}"
+            "y", f"must have one entry for each of the {len(matrix)} rows of `X`", _check.Words(f"shape {target.shape}")
         )
     if np.abs(target).max() > _check.LARGE:
         raise _check.fail("y", f"must be at most {_check.LARGE:g} in size", float(np.abs(target).max()))

@@ -62,7 +62,7 @@ def rip_constant(X: ArrayLike, r: int, *, samples: int = 20_000, seed: int = 0) 
     M = X.T @ X / n - np.eye(d)
     # a larger support never has a smaller norm: only |T| = r counts
     exact = math.comb(d, r) <= EXACT_LIMIT
-    rng = np.random.default_rng(_check.integer("seed", seed, minimum=0))
+    rng = np.random.default_rng(_check.seed(seed))
     supports: Any = (
         itertools.combinations(range(d), r)
         if exact

@@ -1,5 +1,7 @@
 """What label noise adds to the loss, section 9.5:  L + lam tr H,  lam = eta sigma^2 / (4B)  for L = 1/(2n) sum r_i^2"""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -7,7 +9,13 @@ from flowdyn import _check
 
 
 def label_noise_penalty(
-    H: ArrayLike, eta: float, sigma: float, batch_size: int = 1, *, scale: float = 0.5, form: str = "trace"
+    H: ArrayLike,
+    eta: float,
+    sigma: float,
+    batch_size: int = 1,
+    *,
+    scale: float = 0.5,
+    form: Literal["trace", "logdet"] = "trace",
 ) -> float:
     r"""Regulariser that label-noise SGD adds to the loss near interpolation.
 
@@ -50,7 +58,7 @@ def label_noise_penalty(
     """
     H = _check.matrix("H", H)
     if H.shape[0] != H.shape[1] or np.abs(H - H.T).max() > 1e-9 * np.abs(H).max():
-        raise _check.fail("H", "must be a symmetric matrix", f"shape {H.shape}")
+        raise _check.fail("H", "must be a symmetric matrix", _check.Words(f"shape {H.shape}"))
     eta, sigma = _check.real("eta", eta, positive=True), _check.real("sigma", sigma, nonnegative=True)
     scale = _check.real("scale", scale, positive=True)
     batch = _check.integer("batch_size", batch_size, minimum=1)

@@ -3,7 +3,7 @@
 gbar = max_{||w|| = 1} min_i z_i . w = min { ||Z^T mu|| : mu >= 0, sum mu = 1 },    z_i = y_i x_i,   w* = Z^T mu / gbar
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -107,7 +107,7 @@ def _is_separable(Z: np.ndarray) -> bool:
     return bool((scaled @ solved.x[:d] > 1e-12).all())
 
 
-def margin_bound(norm: ArrayLike, n: int, loss: str = "exponential") -> np.ndarray:
+def margin_bound(norm: ArrayLike, n: int, loss: Literal["exponential", "logistic"] = "exponential") -> np.ndarray:
     r"""Bound on the gap between the maximum margin and the smooth margin along the flow from the origin.
 
     .. math:: 0 \le \bar\gamma - \tilde\gamma(w) \le \log(n) / \|w\| \quad\text{(logistic: } \log(2^n - 1) / \|w\|)

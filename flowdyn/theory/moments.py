@@ -6,7 +6,7 @@
 Directions in which A vanishes diffuse: variance D t. Stationary laws exist where every mode decays.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg
@@ -18,7 +18,7 @@ from flowdyn import _check
 def _square(name: str, value: Any) -> np.ndarray:
     matrix = _check.matrix(name, value if np.ndim(value) else [[value]])
     if matrix.shape[0] != matrix.shape[1]:
-        raise _check.fail(name, "must be a square matrix", f"shape {matrix.shape}")
+        raise _check.fail(name, "must be a square matrix", _check.Words(f"shape {matrix.shape}"))
     return matrix
 
 
@@ -26,12 +26,12 @@ def covariance(name: str, value: ArrayLike, size: int) -> np.ndarray:
     """Return `value` as a symmetric positive semi-definite matrix of the given size, else refuse."""
     matrix = _square(name, value)
     if matrix.shape != (size, size):
-        raise _check.fail(name, f"must have shape {(size, size)}", f"shape {matrix.shape}")
+        raise _check.fail(name, f"must have shape {(size, size)}", _check.Words(f"shape {matrix.shape}"))
     if np.abs(matrix - matrix.T).max() > 1e-12 * np.abs(matrix).max():
         raise _check.fail(name, "must be symmetric", matrix, f"use ({name} + {name}.T) / 2")
     values = np.linalg.eigvalsh(matrix)
     if values[0] < -1e-12 * max(values[-1], 1e-300):
-        raise _check.fail(name, "must be positive semi-definite", f"smallest eigenvalue {values[0]:.3g}")
+        raise _check.fail(name, "must be positive semi-definite", _check.Words(f"smallest eigenvalue {values[0]:.3g}"))
     return (matrix + matrix.T) / 2
 
 
@@ -219,7 +219,7 @@ def _pushed(E: np.ndarray, C: np.ndarray) -> np.ndarray:
     return half + half @ E.T
 
 
-def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: str = "sgd") -> np.ndarray:
+def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: Literal["sgd", "ou"] = "sgd") -> np.ndarray:
     r"""Stationary covariance of SGD with additive noise, or of its Ornstein-Uhlenbeck limit.
 
     .. math:: A S + S A^\top - \eta A S A^\top = \eta \Sigma \quad \text{(sgd)}, \qquad

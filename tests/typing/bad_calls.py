@@ -17,3 +17,8 @@ fd.save(p, "p.nc")  # no Dataset
 fd.problems.DiagonalNetwork([[1.0]])  # no targets
 fd.theory.max_margin([[1.0]], [1]).margins  # no such field
 fd.SGD(p, 0.1, batch_size=2.5)  # no whole number
+fd.solve(fd.GradientFlow(p), [0.0], t=1.0, on_divergence="ignore")  # no such choice
+fd.eta_limit(fd.GradientDescent(p, 0.1), [0.0], t=1.0, error="l2")  # no such error
+fd.SGD(p, 0.1, sampling="x")  # no such sampling
+fd.problems.LinearClassifier([[1.0]], [1], loss="hinge")  # no such loss
+fd.solve(fd.GradientFlow(p), [0.0], t=1.0, saves=10.0)  # no whole number

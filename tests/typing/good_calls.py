@@ -25,7 +25,7 @@ other = fd.solve(sgd.limit(1), [1.0, 1.0], t=1.0, solver=fd.solvers.EulerMaruyam
 path = fd.save(lim, "limit.nc", overwrite=True)
 back = fd.load(path)
 system, start, options = fd.rebuild(run)
-figure = fd.plot(run)
+fd.plot(run).savefig("run.png")
 best = fd.theory.max_margin([[1.0, 0.0]], [1])
 direction: np.ndarray = best.direction
 gap: xr.DataArray = fd.comparison.sup_error(run, gd)
@@ -33,3 +33,9 @@ seen = fd.observables.sharpness(p, eta=0.1)
 stiff = fd.ODE(lambda t, y: -y)
 slow = fd.LabelNoiseFlow(q, sigma=1.0)
 names: Mapping[str, str] = fd.solvers.REGISTRY
+short = fd.solve(
+    fd.GradientDescent(q, eta=np.float32(0.1)), w0, steps=np.int64(10), seed=np.int64(3), max_steps=np.int64(99)
+)
+kept = fd.solve(sgd, [1.0, 1.0], t=1.0, on_divergence="keep", max_bytes=np.int64(2**20))
+weak = fd.eta_limit(sgd, [1.0, 1.0], t=1.0, error="weak", order=np.int64(1))
+shuffled = fd.SGD(q, eta=0.1, batch_size=2, sampling="reshuffle")
