@@ -217,7 +217,7 @@ def test_one_file_and_one_line_are_enough(tmp_path):
     made = run(["-c", SCRIPT, str(folder)], folder)
     assert made.returncode == 0, made.stderr
     lines = made.stdout.splitlines()
-    assert lines[0] == "ToyDescent(Quadratic(d=2, noise=<2x2>), eta=0.01)" and lines[1] == "1.0"
+    assert lines[0] == "ToyDescent(Quadratic(d=2, noise=[[1, 0.2], [0.2, 0.5]]), eta=0.01)" and lines[1] == "1.0"
     assert lines[2] == "ToyDescent(ToyBowl(parameters=2), eta=0.1)"
     assert lines[-2:] == ["0", "2"] and "did you mean 'ToyDescent'" in made.stderr
     plain = ["-p", "no:randomly", "-p", "no:cacheprovider"]

@@ -10,7 +10,7 @@ from flowdyn._tools.progress import Report, meter, part
 from flowdyn.convergence.ladder import Ladder
 from flowdyn.convergence.ladder_dataset import LadderFindings, label_ladder
 from flowdyn.convergence.limits import NEGLIGIBLE, limit_solvers, solved_twice
-from flowdyn.convergence.order_fit import RESOLVED, fit_order
+from flowdyn.convergence.order_fit import fit_order
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray, flat_parameters
 from flowdyn.results.recipes import describe_solver
@@ -52,10 +52,10 @@ def sup_ladder(ladder: Ladder, solver: Solver | None, progress: Any) -> xr.Datas
         coords=coords,
         fits=[fit],
         observables=None,
-        interval="residuals, and the change on leaving out the coarsest rung",
+        interval="unknown higher-order terms, solver error and rounding",
         used="the error stands out of solver error and rounding",
         title=f"{type(ladder.method).__name__} as eta -> 0, beside its {limit}",
-        options={"resolved_above": RESOLVED},
+        options={},
         solver=describe_solver(used_solver),
     )
     return label_ladder(ladder, found)

@@ -69,7 +69,8 @@ def eta_limit(
         unless this is given: its means are exact. Otherwise paths are sampled, with a control variate, until the
         standard error of each mean is `relative_error` times the gap or `realizations` (524288 unless given) are spent.
     relative_error : float, optional
-        Standard error over gap at which a rung is resolved, 0.05 unless given; others are not fitted.
+        Standard error over gap down to which a rung is sampled, 0.05 unless given. A rung that falls short is fitted
+        with its noise.
     seed : int
         Seed of random methods.
     solver : Solver, optional

@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from flowdyn._tools.progress import meter, part
-from flowdyn.convergence.gap import ALLOWED, Gap, columns
+from flowdyn.convergence.gap import Gap, columns
 from flowdyn.convergence.ladder import Ladder
 from flowdyn.convergence.ladder_dataset import LadderFindings, label_ladder
-from flowdyn.convergence.order_fit import RESOLVED, OrderFit, fit_order
+from flowdyn.convergence.order_fit import OrderFit, fit_order
 from flowdyn.convergence.strong import strong_gaps
 from flowdyn.convergence.weak import WeakGaps, named_functions
 from flowdyn.results import dataset
@@ -87,9 +87,9 @@ def _dataset(
             limit=limit,
             arrays=arrays,
             coords=coords,
-            fits=_fits(ladder, gaps, found, relative_error),
+            fits=_fits(ladder, found),
             observables=names,
-            interval="Monte-Carlo noise, residuals, and the change without the coarsest rung",
+            interval="Monte-Carlo noise, unknown higher-order terms and solver error",
             used="the gap stands out of noise and solver error",
             title=f"{name} beside {limit}: {error} error as eta -> 0",
             options={"relative_error": relative_error},
@@ -97,11 +97,7 @@ def _dataset(
     )
 
 
-def _fits(ladder: Ladder, gaps: list[Gap], found: dict[str, np.ndarray], relative_error: float) -> list[OrderFit]:
+def _fits(ladder: Ladder, found: dict[str, np.ndarray]) -> list[OrderFit]:
     """One order an observable."""
-    errors, noise, floor = found["error"], found["standard_error"], found["solver_error"]
-    scale = ALLOWED * RESOLVED if any(gap.members for gap in gaps) else 1.0
-    return [
-        fit_order(ladder.time_steps, errors[:, j], scale * floor[:, j], noise[:, j], relative_error)
-        for j in range(errors.shape[1])
-    ]
+    columns = zip(found["error"].T, found["solver_error"].T, found["standard_error"].T, strict=True)
+    return [fit_order(ladder.time_steps, errors, floor, noise) for errors, floor, noise in columns]

@@ -178,7 +178,7 @@ def _error_against_eta(ds: xr.Dataset, axis: Any) -> None:
     used = ds.used.values.astype(bool)
     axis.loglog(step[used], error[used], "o", color=BLUE, markersize=6, label="measured", zorder=3)
     if (~used & (error > 0)).any():
-        axis.loglog(step[~used], error[~used], "o", mfc="none", color=GREY, label="below 10 x solver error", zorder=3)
+        axis.loglog(step[~used], error[~used], "o", mfc="none", color=GREY, label="within solver error", zorder=3)
     order, (low, high) = float(ds.order), ds.order_interval.values
     expected = float(ds.order_expected)
     if np.isfinite(order):
