@@ -150,6 +150,16 @@ def test_a_sign_change_and_a_cancelling_constant_do_not_mislead():
     assert faint.low < 1 < faint.high
 
 
+@pytest.mark.parametrize("rungs", [12, 16])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_ladder_over_many_decades_is_fitted_or_refused(rungs, noise):
+    for ratio in (10.0, 100.0):
+        h = ratio ** -np.arange(float(rungs))
+        for p in (1, 3):
+            fit = fit_order(h, h**p * (1 + h), np.full(rungs, 1e-15), noise * h**p)
+            assert fit.verdict.startswith("not resolved") or fit.low <= p <= fit.high
+
+
 def test_common_steps_of_uneven_ladders():
     ks = common_steps(np.array([0.3, 0.2, 0.1]), 3.0, 101)
     times = [k * h for k, h in zip(ks, (0.3, 0.2, 0.1), strict=True)]

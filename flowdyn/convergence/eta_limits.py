@@ -74,8 +74,8 @@ def eta_limit(
     seed : int
         Seed of random methods.
     solver : Solver, optional
-        For the limit of a deterministic method. Exact where a closed form is known, else DOP853, tightened until its
-        error is below 1/200 of the smallest gap.
+        For the limit of a deterministic method. Exact where a closed form is known, else explicit steps of high order,
+        tightened until its error is below 1/200 of the smallest gap.
     saves : int
         Common times kept, at most.
     progress : bool or callable, optional

@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-ALLOWED = 0.1  # solver error over gap
-
 
 class Gap(NamedTuple):
     """What one rung gives: arrays over the observables (F,)."""

@@ -38,7 +38,7 @@ def fast_forward(
     order : int
         Order p >= 1 of the modified flow.
     solver : Solver, optional
-        Exact where a closed form is known, else LSODA near the tightest tolerance.
+        Exact where a closed form is known, else a stiff method near the tightest tolerance.
 
     Returns
     -------
