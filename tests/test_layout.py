@@ -90,7 +90,8 @@ def test_no_file_imports_both_jax_and_xarray(path):
     assert not {"jax", "xarray"} <= roots
 
 
-BACK_ENDS = {"diffrax": ("diffrax_solve.py", "diffrax_sde.py"), "sdeint": ("sdeint_paths.py",)}
+DIFFRAX = ("diffrax_solve.py", "diffrax_program.py", "following_controller.py", "diffrax_sde.py")
+BACK_ENDS = {"diffrax": DIFFRAX, "sdeint": ("sdeint_paths.py",)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=ids)

@@ -174,6 +174,8 @@ def ending(result: Result, system: System, stop: Stop | None) -> Ending:
         "nonfinite": f"the run stopped being finite at {where}{last}",
         "max_steps": f"the run used up `max_steps` at {where}{last}",
         "max_seconds": f"the run used up `max_seconds` at {where}{last}",
+        "at_rest": f"`stop` is never met: {stop.describe if stop else ''} does not hold by {where}, "
+        "where the system is at rest up to rounding",
     }
     detail = f" ({' '.join(result.message.split())})" if result.message else ""
     return Ending(result.status, words[result.status] + detail)

@@ -15,8 +15,16 @@ import numpy as np
 
 from flowdyn.methods.systems import NOISES, ODESystem, SDESystem, System
 
-Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds"]
-STATUSES: tuple[Status, ...] = ("reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds")
+Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds", "at_rest"]
+STATUSES: tuple[Status, ...] = (
+    "reached_end",
+    "stopped",
+    "diverged",
+    "nonfinite",
+    "max_steps",
+    "max_seconds",
+    "at_rest",
+)
 HUGE = 1e100  # a state beyond this has diverged: its square is still finite, so it is told before it turns into NaN
 
 

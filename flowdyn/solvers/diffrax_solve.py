@@ -1,16 +1,16 @@
 """ODEs by diffrax: compiled from end to end, with fixed or adaptive steps, and vmapped over initial conditions."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
+from flowdyn.solvers.tolerances import RERUNS, Path, breakpoints
 
 
 class _Method(NamedTuple):
@@ -34,70 +34,7 @@ METHODS = {
     "Kvaerno4": _Method(4, explicit=False),
     "Kvaerno5": _Method(5, explicit=False),
 }
-STAGE_RTOL, STAGE_ATOL = 1e-12, 1e-14  # of the equations of an implicit step of fixed size
 MOST_DIFFRAX_STEPS = 100_000  # a NaN drift burns them all, one rejected step after the other
-
-
-@dataclasses.dataclass(frozen=True)
-class _Program:
-    """What the compiled program depends on."""
-
-    method: str
-    adaptive: bool
-    max_steps: int
-    stop: tuple | None  # (traced margin, spec)
-
-
-def _stepper(program: _Program) -> Any:
-    import diffrax as dfx
-    import optimistix as optx
-
-    cls = getattr(dfx, program.method)
-    if program.adaptive or METHODS[program.method].explicit:
-        return cls()
-    # with fixed steps there are no tolerances that the equations of a step could be solved to
-    return cls(root_finder=optx.Newton(rtol=STAGE_RTOL, atol=STAGE_ATOL))
-
-
-def _integrate(system: ODESystem, program: _Program, task: tuple, y0: jax.Array) -> tuple:
-    import diffrax as dfx
-    import optimistix as optx
-
-    t0, ts, dt, rtol, atol, limits = task
-    event = None
-    if program.stop is not None:
-        traced, spec = program.stop
-
-        def margin(t: jax.Array, y: jax.Array, args: Any, **_: Any) -> jax.Array:
-            return traced(system, spec, y, limits)
-
-        event = dfx.Event(margin, optx.Bisection(rtol=1e-12, atol=1e-14))  # type: ignore[call-arg]
-    solution = dfx.diffeqsolve(
-        dfx.ODETerm(lambda t, y, args: system.drift(t, y)),
-        _stepper(program),
-        t0,
-        ts[-1],
-        None if program.adaptive else dt,
-        y0,
-        saveat=dfx.SaveAt(subs=(dfx.SubSaveAt(ts=ts), dfx.SubSaveAt(t1=True))),
-        stepsize_controller=dfx.PIDController(rtol, atol, dtmin=4e-16 * (ts[-1] - t0))
-        if program.adaptive
-        else dfx.ConstantStepSize(),
-        event=event,
-        max_steps=program.max_steps,
-        adjoint=dfx.ForwardMode(),
-        throw=False,
-        progress_meter=dfx.NoProgressMeter(),
-    )
-    saved: Any = solution.ts, solution.ys
-    (_, t_end), (rows, y_end) = saved
-    codes = [dfx.RESULTS.successful, dfx.RESULTS.event_occurred, dfx.RESULTS.max_steps_reached]
-    flags = jnp.stack([solution.result == code for code in codes])
-    return rows, t_end[-1], y_end[-1], flags, solution.stats["num_steps"], solution.stats["num_rejected_steps"]
-
-
-def _integrate_batch(system: ODESystem, program: _Program, task: tuple, states0: jax.Array) -> tuple:
-    return jax.vmap(lambda y0: _integrate(system, program, task, y0))(states0)
 
 
 def _stopped_at_once(task: Task) -> Result:
@@ -115,22 +52,31 @@ class Diffrax(Solver):
     ----------
     method : str
         Tsit5, Dopri5, Dopri8, Bosh3, Heun, Midpoint, Ralston, Euler; Kvaerno3, Kvaerno4, Kvaerno5 for stiff problems.
-    rtol, atol : float, optional
-        Tolerances of adaptive steps; 1e-8 and ``1e-4 * rtol`` unless given.
+    rtol : float, optional
+        Relative tolerance of adaptive steps, 1e-8 unless given.
+    atol : float, optional
+        Absolute tolerance of all coordinates. Unless given, each has its own: ``1e-4 * rtol`` times the largest size
+        that it has had, at most 1, so that a start of 1e-100 keeps its digits.
     dt : float, optional
         Fixed step; then there are no tolerances.
+    max_step : float, optional
+        Longest step of adaptive ones, in the units of t.
+    breakpoints : sequence of float, optional
+        Times that adaptive steps step onto, such as the jumps of a right-hand side.
 
     Raises
     ------
     ArgumentError
-        If the method is another, a tolerance is out of range, `dt` comes with tolerances, or Euler comes without `dt`.
+        If the method is another, a number is out of range, `dt` comes with what adaptive steps take, or Euler comes
+        without `dt`.
     RunError
         By :func:`flowdyn.solve`, if a state diverges or is not finite, or the budget ends.
 
     Notes
     -----
     Stop rules are looked at where steps end: one that holds for less than a step may be passed over. Scipy and Exact
-    look inside. Source: Kidger (2021); Tsitouras (2011) for Tsit5; Kvaerno (2004).
+    look inside. No adaptive solver sees a pulse that is shorter than its step: name its edges in `breakpoints`, or
+    bound the steps by `max_step`. Source: Kidger (2021); Tsitouras (2011) for Tsit5; Kvaerno (2004).
 
     Examples
     --------
@@ -145,15 +91,19 @@ class Diffrax(Solver):
     rtol: float | None = None
     atol: float | None = None
     dt: float | None = None
+    max_step: float | None = None
+    breakpoints: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         _check.choice("method", self.method, METHODS)
+        object.__setattr__(self, "breakpoints", breakpoints(self.breakpoints))
+        for name in ("dt", "atol", "max_step"):
+            if getattr(self, name) is not None:
+                _check.real(name, getattr(self, name), positive=True)
         if self.dt is not None:
-            _check.real("dt", self.dt, positive=True)
-            if self.rtol is not None or self.atol is not None:
-                raise _check.fail(
-                    "dt", "means fixed steps and excludes `rtol` and `atol`", self.dt, "give one or the other"
-                )
+            if self.breakpoints or not self.rtol is self.atol is self.max_step is None:
+                rule = "means fixed steps and excludes `rtol`, `atol`, `max_step` and `breakpoints`"
+                raise _check.fail("dt", rule, self.dt, "give one or the other")
             return
         if not METHODS[self.method].adapts:
             raise _check.fail("dt", f"must be given for {self.method}, which has no error estimate", self.dt)
@@ -161,17 +111,14 @@ class Diffrax(Solver):
         if rtol < 1e-14:
             raise _check.fail("rtol", "must be at least 1e-14 in float64", self.rtol)
         object.__setattr__(self, "rtol", rtol)
-        object.__setattr__(
-            self, "atol", 1e-4 * rtol if self.atol is None else _check.real("atol", self.atol, positive=True)
-        )
 
     def tighter(self) -> "Diffrax":
         """A tenth of the tolerances, or half the step."""
         if self.dt is not None:
             return dataclasses.replace(self, dt=self.dt / 2)
-        assert self.rtol is not None and self.atol is not None
+        assert self.rtol is not None
         rtol = max(self.rtol / 10, 1e-14)
-        return dataclasses.replace(self, rtol=rtol, atol=self.atol * rtol / self.rtol)
+        return dataclasses.replace(self, rtol=rtol, atol=None if self.atol is None else self.atol * rtol / self.rtol)
 
     @property
     def is_explicit(self) -> bool:
@@ -210,36 +157,51 @@ class Diffrax(Solver):
         """Run one initial condition as one compiled call."""
         if task.stop is not None and task.stop.holds(task.state0):
             return _stopped_at_once(task)
-        program, numbers = self._program(task)
-        out = bind(_integrate, task.system, program)(numbers, task.state0)
-        return self._result(task, tuple(map(np.asarray, out)))
+        return self._result(task, *self._solve(task, task.state0))
 
     def run_batch(self, task: Task, states0: np.ndarray) -> list[Result]:
         """Run all rows of `states0` in one program."""
-        program, numbers = self._program(task)
         starts = [dataclasses.replace(task, state0=y0) for y0 in states0]
         held = np.array([task.stop is not None and task.stop.holds(y0) for y0 in states0])
         if held.all():
             return [_stopped_at_once(start) for start in starts]
         # an event that is already under way has no root: such members run from another's start, and are set aside
         runnable = np.where(held[:, None], states0[np.argmin(held)], states0)
-        out = [np.asarray(part) for part in bind(_integrate_batch, task.system, program)(numbers, runnable)]
+        out, reruns = self._solve(task, runnable)
         members = zip(starts, held, zip(*out, strict=True), strict=True)
-        return [_stopped_at_once(start) if at_once else self._result(start, o) for start, at_once, o in members]
+        return [_stopped_at_once(start) if at_once else self._result(start, o, reruns) for start, at_once, o in members]
 
-    def _program(self, task: Task) -> tuple[_Program, tuple]:
+    def _solve(self, task: Task, states0: np.ndarray) -> tuple[tuple, int]:
+        """Run the compiled program, and again while coordinates come back from below their tolerances."""
+        from flowdyn.solvers import diffrax_program
+
+        program, numbers = self._program(task)
+        integrate = diffrax_program.integrate_batch if states0.ndim > 1 else diffrax_program.integrate
+        path, relative, runs = Path.at(states0), np.zeros(states0.shape, bool), 0
+        while True:
+            *out, back = map(np.asarray, bind(integrate, task.system, program)(numbers, states0, (path, relative)))
+            if runs == RERUNS or not back.any():
+                return tuple(out), runs
+            relative, runs = relative | back, runs + 1
+
+    def _program(self, task: Task) -> tuple[Any, Any]:
+        from flowdyn.solvers.diffrax_program import Numbers, Program
+
         assert task.t is not None
         stop = None if task.stop is None else (task.stop.traced, task.stop.spec)
-        program = _Program(self.method, self.dt is None, task.max_steps or MOST_DIFFRAX_STEPS, stop)
+        adaptive = self.dt is None
+        follows = adaptive and self.atol is None
+        program = Program(self.method, self.is_explicit, adaptive, follows, task.max_steps or MOST_DIFFRAX_STEPS, stop)
         limits = np.zeros(0) if task.stop is None else task.stop.thresholds
-        numbers = (task.t0, task.t, self.dt or 0.0, self.rtol or 0.0, self.atol or 0.0, limits)
-        return program, numbers
+        steps = np.array(self.breakpoints), limits
+        longest = np.inf if self.max_step is None else self.max_step
+        return program, Numbers(task.t0, task.t, self.dt or 0.0, self.rtol or 0.0, self.atol or 0.0, longest, *steps)
 
-    def _result(self, task: Task, out: tuple) -> Result:
+    def _result(self, task: Task, out: tuple, reruns: int) -> Result:
         rows, t_end, y_end, flags, steps, rejected = out
         assert task.t is not None
         done, stopped, exhausted = map(bool, flags)
-        stats = {"n_steps": int(steps), "n_rejected": int(rejected)}
+        stats = {"n_steps": int(steps), "n_rejected": int(rejected)} | ({"reruns": reruns} if reruns else {})
         filled = np.isfinite(rows).all(axis=1)  # slots after an early end hold inf
         good = int(np.argmin(filled)) if not filled.all() else len(rows)
         t, states = task.t[:good], rows[:good]

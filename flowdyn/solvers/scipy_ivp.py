@@ -1,6 +1,7 @@
 """ODEs by scipy's steppers, one run at a time, with the exact Jacobian from autodiff where the stepper wants one."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -9,6 +10,7 @@ from flowdyn import _check
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
 from flowdyn.solvers.stepping import IMPLICIT, METHODS, Drive, Options
+from flowdyn.solvers.tolerances import breakpoints
 
 ORDERS = {"LSODA": None, "RK45": 5, "DOP853": 8, "RK23": 3, "Radau": 5, "BDF": None}
 MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with a warning
@@ -28,19 +30,25 @@ class Scipy(Solver):
     rtol : float
         Relative tolerance per step, at least 2.3e-14.
     atol : float, optional
-        Absolute tolerance; ``1e-4 * rtol`` unless given, so that coordinates as small as 1e-4 keep their digits.
+        Absolute tolerance of all coordinates. Unless given, each has its own: ``1e-4 * rtol`` times the largest size
+        that it has had, at most 1, so that a start of 1e-100 keeps its digits.
     max_step : float, optional
         Longest step, in the units of t.
+    breakpoints : sequence of float, optional
+        Times that are stepped onto, such as the jumps of a right-hand side.
 
     Raises
     ------
     ArgumentError
-        If the method is another, a tolerance is out of range, or `max_step` is not positive.
+        If the method is another, a tolerance is out of range, `max_step` is not positive, or `breakpoints` hold no
+        finite numbers.
     RunError
         By :func:`flowdyn.solve`, if a state diverges or is not finite, or the budget ends.
 
     Notes
     -----
+    Steps are chosen from the right-hand side where it is evaluated: no adaptive solver sees a pulse that is shorter
+    than its step. Name its edges in `breakpoints`, or bound the steps by `max_step`.
     Source: Hairer, Norsett and Wanner (1993) and Hairer and Wanner (1996); Petzold (1983) for LSODA.
 
     Examples
@@ -56,22 +64,24 @@ class Scipy(Solver):
     rtol: float = 1e-8
     atol: float | None = None
     max_step: float | None = None
+    breakpoints: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         _check.choice("method", self.method, METHODS)
         if _check.real("rtol", self.rtol, positive=True) < MIN_RTOL:
             raise _check.fail("rtol", f"must be at least {MIN_RTOL:.2g} in float64", self.rtol)
-        atol = 1e-4 * self.rtol if self.atol is None else _check.real("atol", self.atol, nonnegative=True)
-        object.__setattr__(self, "atol", atol)
+        if self.atol is not None:
+            _check.real("atol", self.atol, nonnegative=True)
         if self.max_step is not None:
             _check.real("max_step", self.max_step, positive=True)
+        object.__setattr__(self, "breakpoints", breakpoints(self.breakpoints))
 
     def tighter(self) -> "Scipy":
         """A tenth of the tolerances, down to what float64 allows."""
         if self.rtol < 2 * MIN_RTOL:
             raise _check.fail("rtol", f"must be at least {2 * MIN_RTOL:.2g} where solver error is measured", self.rtol)
         rtol = max(self.rtol / 10, float(MIN_RTOL))
-        return dataclasses.replace(self, rtol=rtol, atol=(self.atol or 0.0) * rtol / self.rtol)
+        return dataclasses.replace(self, rtol=rtol, atol=None if self.atol is None else self.atol * rtol / self.rtol)
 
     @property
     def is_explicit(self) -> bool:
@@ -110,4 +120,6 @@ class Scipy(Solver):
         """Step to the end, a stop, a bad state or the end of the budget."""
         # BLAS threads make the small linear algebra of implicit steppers 7 to 25 times slower
         with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
-            return Drive(Options(self.method, self.rtol, self.atol or 0.0, self.max_step), task).result()
+            return Drive(
+                Options(self.method, self.rtol, self.atol, self.max_step, tuple(self.breakpoints)), task
+            ).result()

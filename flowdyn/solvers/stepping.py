@@ -4,18 +4,17 @@
 for on the dense output), step and time budgets, progress. The Jacobian is exact, from autodiff.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import integrate
 
-from flowdyn import _check
-from flowdyn._tools.compiled import bind
-from flowdyn.methods.systems import ODESystem
-from flowdyn.solvers import kernels
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
+from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
+from flowdyn.solvers.tolerances import RERUNS, Path
 
 METHODS = {
     "LSODA": integrate.LSODA,
@@ -29,20 +28,6 @@ IMPLICIT = ("LSODA", "Radau", "BDF")
 MOST_SCIPY_STEPS = 200_000
 FOREVER = 1e300  # an open-ended run that comes so far has found its rest
 AT_REST = 1e15  # first steps, after which a bad end is no singularity: a system at rest moves by rounding alone
-PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
-
-
-class _GiveUpError(Exception):
-    """Raised inside a right-hand side to leave a stepper that would never return."""
-
-
-class _RaisedError(Exception):
-    """Carries what a user's function raised, and when, past the handlers of a stepper."""
-
-    def __init__(self, error: Exception, t: float):
-        super().__init__(str(error))
-        error.add_note(f"raised by the right-hand side at t = {t:.6g}")
-        self.error = error
 
 
 class Options(NamedTuple):
@@ -50,8 +35,9 @@ class Options(NamedTuple):
 
     method: str
     rtol: float
-    atol: float
+    atol: float | None  # None: it follows the state
     max_step: float | None
+    breakpoints: tuple[float, ...]
 
 
 class Drive:
@@ -60,58 +46,58 @@ class Drive:
     def __init__(self, options: Options, task: Task):
         self.task, self.options = task, options
         self.end = np.inf if task.t is None else float(task.t[-1])
-        self.nonfinite_calls = 0
+        self.relative = np.zeros(task.state0.shape, bool)  # coordinates whose errors have no absolute part
+        self.reruns = 0
+        self.drift = RightHandSide(task)
+        self.start()
+
+    def start(self) -> None:
+        """Begin at the start, for the first time or once more."""
+        task, options = self.task, self.options
+        # a function that jumps at t has its value from the left until there: steps end just before
+        jumps = [t for t in options.breakpoints if task.t0 < t < self.end]
+        self.bounds = [*np.nextafter(jumps, -np.inf), self.end]
+        self.path = Path.at(task.state0)
+        self.atol = np.full(task.state0.shape, options.atol or 0.0)  # changed in place: a stepper holds it
+        self.follow(task.state0)
         self.rows_t: list[float] = []
         self.rows: list[np.ndarray] = []
         self.record = ThinnedRecord(task.saves)
         self.steps = self.stuck = 0
-        self.first_step = 0.0
-        self.stepping = True
+        self.first_step = self.looked_at = 0.0
+        self.counts = dict.fromkeys(("nfev", "njev", "nlu"), 0)  # what steppers have spent
 
-    def right_hand_side(self) -> tuple[Callable, Callable | None]:
-        """Numpy functions f(t, y) and its Jacobian (None for a plain-numpy system)."""
-        system, task = self.task.system, self.task
-        assert isinstance(system, ODESystem)
-        traceable = system.is_traceable(task.state0)
-        compiled = bind(kernels.drift, system) if traceable else system.drift
+    @functools.cached_property
+    def fastest(self) -> float:
+        """Largest rate at which a coordinate changes at the start, in units of its scale."""
+        state, scale = self.task.state0, Path.at(self.task.state0).scale
+        return float(np.abs(self.drift.slope(self.task.t0, state, scale) / scale).max(initial=0.0))
 
-        def fun(t: float, y: np.ndarray) -> np.ndarray:
-            try:
-                value = np.array(compiled(t, y), dtype=float)  # a copy: a function may reuse what it returned
-            except Exception as error:
-                raise _RaisedError(error, t) from error
-            if np.isfinite(value).all():
-                self.nonfinite_calls = 0
-            else:
-                self.nonfinite_calls += 1
-            # a dense output may call it too, and must be finished
-            if self.stepping and (self.nonfinite_calls > PATIENCE or task.out_of_time()):
-                raise _GiveUpError
-            return value
+    def follow(self, state: np.ndarray) -> None:
+        """Let the tolerances follow the state, unless the user gave one."""
+        if self.options.atol is None:
+            self.path = self.path.after(state, self.options.rtol, self.relative)
+            self.atol[...] = self.path.atol(self.options.rtol, self.relative)
 
-        if not traceable or self.options.method not in IMPLICIT:
-            return fun, None
-        jacobian = bind(kernels.jacobian, system)
-        return fun, lambda t, y: np.asarray(jacobian(t, y))
-
-    def stepper(self) -> integrate.OdeSolver:
-        """The scipy stepper at the start."""
-        task, options = self.task, self.options
-        fun, jacobian = self.right_hand_side()
-        more: dict[str, Any] = {} if jacobian is None else {"jac": jacobian}
+    def stepper(self, t: float, state: np.ndarray) -> integrate.OdeSolver:
+        """A stepper of scipy from (t, state) to the next time that it must not step over."""
+        options, bound = self.options, self.bounds.pop(0)
+        more: dict[str, Any] = {}
+        if self.drift.traceable and options.method in IMPLICIT:
+            more["jac"] = self.drift.jacobian
         if options.max_step is not None:
             more["max_step"] = options.max_step
-            more["first_step"] = min(options.max_step, self.end - task.t0)
-        if task.t is None and options.method != "LSODA":  # their first guess of a step divides by the span
+            more["first_step"] = min(options.max_step, bound - t)
+        if np.isinf(bound) and options.method != "LSODA":  # their first guess of a step divides by the span
             more.setdefault("first_step", 1e-6)
-        more |= {"rtol": options.rtol, "atol": options.atol}
-        return METHODS[options.method](fun, task.t0, task.state0, self.end, **more)
+        more |= {"rtol": options.rtol, "atol": self.atol}
+        return METHODS[options.method](self.drift, t, state, bound, **more)
 
     def result(self) -> Result:
         """Drive the stepper until something ends the run; what a user's function raises is passed on."""
         try:
             return self.drive()
-        except _RaisedError as raised:
+        except RaisedError as raised:
             raise raised.error from None
 
     def drive(self) -> Result:
@@ -124,28 +110,34 @@ class Drive:
         if task.t is not None and task.t[-1] == task.t0:
             return self.finish(None, "reached_end")
         self.record.add(0, task.t0, task.state0)
-        stepper = self.stepper()
+        stepper = self.stepper(task.t0, task.state0)
         while True:
             ended = self.step(stepper)
+            if self.path.back.any() and self.reruns < RERUNS:
+                self.relative |= self.path.back
+                self.reruns += 1
+                self.start()
+                return self.drive()
+            if ended is None and stepper.status == "finished":
+                self.count(stepper)
+                stepper = self.stepper(np.nextafter(stepper.t, np.inf), stepper.y.copy())
             if ended is not None:
-                if ended.status in ("diverged", "nonfinite"):
-                    self.refuse_rest(stepper.t)
                 return ended
 
     def step(self, stepper: integrate.OdeSolver) -> Result | None:
         """Take one step; a Result when the run is over."""
         task, t_old, y_old = self.task, stepper.t, stepper.y.copy()  # LSODA may write over its own
-        self.stepping = True
+        self.drift.stepping = True
         try:
             stepper.step()
-        except _GiveUpError:
+        except GiveUpError:
             if task.max_seconds is not None and task.out_of_time():
                 return self.finish(stepper, "max_seconds", t_old, y_old)
             return self.finish(stepper, "nonfinite", t_old, y_old, "drift is not finite")
         except ValueError as error:  # implicit steppers factorise a matrix that is not finite
             return self.finish(stepper, "nonfinite", t_old, y_old, str(error))
         finally:
-            self.stepping = False
+            self.drift.stepping = False
         self.steps += 1
         if self.steps == 1:
             self.first_step = stepper.t - t_old
@@ -155,6 +147,11 @@ class Drive:
             return self.finish(
                 stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell below the spacing of t"
             )
+        self.follow(stepper.y)
+        if self.options.atol is None and self.options.method in IMPLICIT:
+            slope = functools.partial(self.drift.slope, stepper.t, stepper.y)
+            lost = self.path.lost & ~self.relative & (np.abs(stepper.y) < self.atol)
+            self.path = self.path.without_jumps(lost, stepper.t - t_old, slope, lambda: self.fastest)
         # LSODA creeps towards a singularity for ever instead of failing
         self.stuck = self.stuck + 1 if stepper.t - t_old <= 8 * np.spacing(stepper.t) else 0
         if self.stuck > PATIENCE:
@@ -168,20 +165,28 @@ class Drive:
         if task.t is None:
             self.record.add(self.steps, stepper.t, stepper.y.copy())
         else:
-            self.save_until(stepper.dense_output, t_old, stepper.t)
+            before_jump = stepper.status == "finished" and self.bounds
+            self.save_until(stepper.dense_output, t_old, np.nextafter(stepper.t, np.inf) if before_jump else stepper.t)
             task.progress((stepper.t - task.t0) / (self.end - task.t0))
-        self.refuse_rest(stepper.t, FOREVER)
-        if stepper.status == "finished":
+        if self.rests(stepper.t, stepper.y):
+            return self.finish(stepper, "at_rest", stepper.t, stepper.y)
+        if stepper.status == "finished" and not self.bounds:
             return self.finish(stepper, "reached_end")
         if self.steps >= (task.max_steps or MOST_SCIPY_STEPS):
             return self.finish(stepper, "max_steps", stepper.t, stepper.y)
         return None
 
-    def refuse_rest(self, t: float, long: float | None = None) -> None:
-        """Raise where an open-ended run has gone on for so long that nothing moves any more but rounding."""
-        task, forever = self.task, AT_REST * self.first_step if long is None else long
-        if task.stop is not None and task.t is None and t - task.t0 > forever:
-            raise _check.RunError(f"`stop` is never met: {task.stop.describe} does not hold by t = {t:.3g}")
+    def rests(self, t: float, y: np.ndarray, broke_off: bool = False) -> bool:
+        """Whether nothing moves any more but rounding: looked at each time that an open-ended run has doubled."""
+        if self.task.t is not None or self.task.stop is None:
+            return False
+        passed = t - self.task.t0
+        if passed > FOREVER or (broke_off and passed > AT_REST * self.first_step):
+            return True
+        if passed < 2 * self.looked_at:
+            return False
+        self.looked_at = passed
+        return self.drift.is_rounding(t, y, self.steps)
 
     def why_stuck(self, y: np.ndarray) -> Status:
         """Status of a run whose steps vanish: diverged where the state grew, else the right-hand side is to blame."""
@@ -195,6 +200,10 @@ class Drive:
         if found is None:
             return None
         return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
+
+    def count(self, stepper: integrate.OdeSolver) -> None:
+        """Add what a stepper that is done has spent."""
+        self.counts = {name: count + getattr(stepper, name) for name, count in self.counts.items()}
 
     def keep(self, t: float, state: np.ndarray) -> None:
         """Append a row of time and state to the record."""
@@ -220,6 +229,8 @@ class Drive:
         message: str = "",
     ) -> Result:
         """Collect rows and counters; `state` at `t_stop` becomes the last row."""
+        if status in ("diverged", "nonfinite") and stepper and self.rests(stepper.t, stepper.y, broke_off=True):
+            status, message = "at_rest", ""
         t, rows = np.array(self.rows_t), np.array(self.rows).reshape(len(self.rows), self.task.state0.size)
         if self.task.t is None:
             t, rows = self.record.close(t_stop, self.task.state0 if state is None else state)
@@ -227,5 +238,8 @@ class Drive:
             t, rows = np.append(t, t_stop), np.vstack([rows, state])
         stats = {"n_steps": self.steps}
         if stepper is not None:
-            stats |= {"nfev": stepper.nfev, "njev": stepper.njev, "nlu": stepper.nlu}
+            self.count(stepper)
+            stats |= self.counts
+        if self.reruns:
+            stats |= {"reruns": self.reruns}
         return Result(t=t, states=rows, status=status, message=message, stats=stats, t_stop=t_stop)

@@ -1,0 +1,76 @@
+"""The right-hand side f(t, y) of an ODE as scipy's steppers call it: in numpy, watched, with its derivatives."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from flowdyn._tools.compiled import bind
+from flowdyn.methods.systems import ODESystem
+from flowdyn.solvers import kernels
+from flowdyn.solvers.base import Task
+
+PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
+PROBES, ROUNDING = 3, 8 * np.finfo(float).eps
+DIFFERENCE = 1e-3  # of a direction, over which a function that JAX cannot trace is differenced
+
+
+class GiveUpError(Exception):
+    """Raised inside a right-hand side to leave a stepper that would never return."""
+
+
+class RaisedError(Exception):
+    """Carries what a user's function raised, and when, past the handlers of a stepper."""
+
+    def __init__(self, error: Exception, t: float):
+        super().__init__(str(error))
+        error.add_note(f"raised by the right-hand side at t = {t:.6g}")
+        self.error = error
+
+
+class RightHandSide:
+    """The function and its derivatives; what it raises, and a state that stays NaN, leave the stepper that asked."""
+
+    def __init__(self, task: Task):
+        assert isinstance(task.system, ODESystem)
+        self.task, self.system = task, task.system
+        self.traceable = task.system.is_traceable(task.state0)
+        self.compiled = bind(kernels.drift, task.system) if self.traceable else task.system.drift
+        self.nonfinite_calls = 0
+        self.stepping = False  # what others ask for, a first value or a dense output, must be finished
+
+    def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
+        """Value (S,), a copy: a function may reuse what it returned."""
+        try:
+            value = np.array(self.compiled(t, y), dtype=float)
+        except Exception as error:
+            raise RaisedError(error, t) from error
+        self.nonfinite_calls = 0 if np.isfinite(value).all() else self.nonfinite_calls + 1
+        if self.stepping and (self.nonfinite_calls > PATIENCE or self.task.out_of_time()):
+            raise GiveUpError
+        return value
+
+    def jacobian(self, t: float, y: np.ndarray) -> np.ndarray:
+        """Exact derivative (S, S) in the state, by autodiff."""
+        return np.asarray(self._jacobian(t, y))
+
+    @functools.cached_property
+    def _jacobian(self) -> Callable:
+        return bind(kernels.jacobian, self.system)
+
+    @functools.cached_property
+    def _slope(self) -> Callable:
+        return bind(kernels.slope, self.system)
+
+    def is_rounding(self, t: float, y: np.ndarray, seed: int) -> bool:
+        """Whether the value is no larger than what rounding the state does to it, at every coordinate."""
+        rng = np.random.default_rng(seed)
+        turned = [np.abs(self.slope(t, y, y * rng.choice([-1.0, 1.0], y.shape))) for _ in range(PROBES)]
+        return bool((np.abs(self(t, y)) <= ROUNDING * np.max(turned, axis=0)).all())
+
+    def slope(self, t: float, y: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """Derivative (S,) along a direction, by autodiff where JAX can trace the function."""
+        if self.traceable:
+            return np.asarray(self._slope(t, y, direction))
+        ahead, here = (np.array(self.compiled(t, at), dtype=float) for at in (y + DIFFERENCE * direction, y))
+        return (ahead - here) / DIFFERENCE

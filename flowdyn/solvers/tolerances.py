@@ -1,0 +1,74 @@
+r"""What adaptive steps go by: times they must not step over, and absolute tolerances that follow the state.
+
+.. math:: \mathrm{atol}_i(t) = 10^{-4}\, \mathrm{rtol}\, \min\bigl(1, \max_{s \le t} |y_i(s)|\bigr)
+
+One absolute tolerance for all coordinates loses a start of 1e-20 without a word: a flow away from a saddle at 0 would
+end there, in rounding. A coordinate that starts at 0 takes its scale from the smallest of the others.
+A coordinate may also shrink below its tolerance on the way. If it comes back from there, no digit of it is right, and
+the run is made again with errors relative to that coordinate alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flowdyn import _check
+
+MARGIN = 1e-4  # absolute over relative tolerance, in units of a coordinate's scale
+TINY = 1e-290  # keeps the tolerance of what is exactly 0 positive
+TRIED = 4  # coordinates that are looked at one by one in a step
+RATE = 1e-12  # a rate of growth that is smaller beside the others is rounding
+RERUNS = 8  # runs made again at most; each frees one coordinate or more
+
+
+def breakpoints(values: Sequence[float]) -> tuple[float, ...]:
+    """Times in ascending order, each once."""
+    return tuple(sorted({float(t) for t in _check.real_array("breakpoints", values, ndim=1)}))
+
+
+class Path(NamedTuple):
+    """What is remembered of a run, coordinate by coordinate."""
+
+    scale: Any  # (S,) largest size so far, at most 1
+    seen: Any  # (S,) whether it has had the scale of its start
+    lost: Any  # (S,) whether it has then been below its tolerance
+    back: Any  # (S,) whether it has come back from there
+
+    @classmethod
+    def at(cls, state0: np.ndarray) -> "Path":
+        """At the start of a run."""
+        sizes = np.minimum(np.abs(state0), 1.0)
+        smallest = np.min(sizes, axis=-1, keepdims=True, initial=1.0, where=sizes > 0)
+        none = np.zeros(sizes.shape, bool)
+        return cls(np.where(sizes > 0, sizes, smallest), sizes > 0, none, none)
+
+    def atol(self, rtol: Any, relative: Any, xp: Any = np) -> Any:
+        """Absolute tolerances (S,); none for the coordinates whose errors are `relative`."""
+        return xp.where(relative, TINY, xp.maximum(MARGIN * rtol * self.scale, TINY))
+
+    def after(self, state: Any, rtol: Any, relative: Any, xp: Any = np) -> "Path":
+        """The same after one more step, for arrays of numpy (`xp`) or JAX."""
+        size, atol = xp.abs(state), self.atol(rtol, relative, xp)
+        scale = xp.maximum(self.scale, xp.minimum(size, 1.0))
+        seen = self.seen | (size >= self.scale)
+        lost = self.lost | (seen & (size < atol))
+        return Path(scale, seen, lost, self.back | (lost & (size > rtol * scale)))
+
+    def without_jumps(self, lost: np.ndarray, h: float, slope: Callable, fastest: Callable[[], float]) -> "Path":
+        """Call back those of the `lost` that grow by themselves within a step of h: an implicit step jumps over it.
+
+        `slope` is the derivative of the right-hand side along a direction; rates below `RATE` times the `fastest` of
+        the start are rounding.
+        """
+        if not lost.any():
+            return self
+        found, scale = np.zeros(lost.shape, bool), self.scale
+        rates = slope(np.where(lost, scale, 0.0)) / scale
+        for i in np.argsort(-np.where(lost, rates, -np.inf))[:TRIED]:
+            if lost[i] and h * rates[i] > 1 and rates[i] > RATE * fastest():
+                own = np.where(
+                    np.arange(lost.size) == i, scale, 0.0
+                )  # others may have pushed it: its own share decides
+                found[i] = h * slope(own)[i] > scale[i]
+        return self._replace(back=self.back | found)

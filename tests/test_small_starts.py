@@ -1,0 +1,178 @@
+"""Small starts in every adaptive solver of ODEs, against closed forms in mpmath; breakpoints; ends at rest."""
+
+import json
+
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import flowdyn as fd
+from flowdyn.solvers import diffrax_solve, stepping
+
+mpmath.mp.dps = 800  # the squares of 1e-150 beside 1, and their squares
+STARTS = [1e-3, 1e-20, 1e-80, 1e-150]
+QUICK = [fd.solvers.Scipy(), fd.solvers.Scipy("BDF"), fd.solvers.Scipy("DOP853"), fd.solvers.Diffrax()]
+LONG = [fd.solvers.Scipy("RK45"), fd.solvers.Scipy("Radau"), fd.solvers.Scipy("RK23", rtol=1e-6)]
+LONG += [fd.solvers.Diffrax(method) for method in ("Dopri5", "Dopri8", "Kvaerno5")]
+LONG += [fd.solvers.Diffrax(method, rtol=1e-6) for method in ("Bosh3", "Kvaerno3", "Kvaerno4")]
+LONG += [fd.solvers.Diffrax(method, rtol=1e-4) for method in ("Heun", "Midpoint", "Ralston")]
+SOLVERS = [*QUICK, *(pytest.param(solver, marks=pytest.mark.slow) for solver in LONG)]
+RATE = 4  # of a network of depth two with one sample x = 1
+QUARTIC = fd.problems.CustomProblem(lambda w: jnp.sum(w**4) / 4 - jnp.sum(w**2) / 2, np.array([1.0]))
+solvers = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: f"{type(solver).__name__}-{solver.method}")
+
+
+def test_every_adaptive_method_is_tried():
+    adaptive = {name for name, how in diffrax_solve.METHODS.items() if how.adapts} | set(stepping.METHODS)
+    assert {solver.method for solver in QUICK + LONG} == adaptive
+
+
+def relative(value, truth):
+    return float(abs(mpmath.mpf(float(value)) / truth - 1))
+
+
+@solvers
+def test_growth_and_decay(solver):
+    grow, decay = fd.ODE(lambda t, y: y), fd.ODE(lambda t, y: -y)
+    for start in STARTS:
+        size = mpmath.mpf(start)
+        up = fd.solve(grow, [start], t=np.linspace(0, 60, 4), solver=solver)
+        assert (
+            max(relative(w, size * mpmath.exp(t)) for w, t in zip(up.w.values[:, 0], up.t.values, strict=True))
+            < 1e3 * solver.rtol
+        )
+        down = fd.solve(decay, [start], t=np.linspace(0, 60, 4), solver=solver)
+        errors = [
+            float(abs(float(w) - size * mpmath.exp(-t)) / size)
+            for w, t in zip(down.w.values[:, 0], down.t.values, strict=True)
+        ]
+        assert max(errors) < 10 * solver.rtol
+
+
+@solvers
+def test_a_flow_leaves_its_saddle(solver):
+    for start in STARTS:
+        escape = -np.log(start)
+        times = np.array([0.5 * escape, escape, escape + 2, escape + 20])
+        run = fd.solve(fd.GradientFlow(QUARTIC), [start], t=times, solver=solver)
+        for w, t in zip(run.w.values[:, 0], run.t.values, strict=True):
+            truth = 1 / mpmath.sqrt(1 + (mpmath.mpf(start) ** -2 - 1) * mpmath.exp(-2 * mpmath.mpf(float(t))))
+            assert relative(w, truth) < 1e4 * solver.rtol
+
+
+def network_of_depth_two(alpha, y, t):
+    """theta(t) of w+^2 - w-^2 on one sample x = 1, loss (theta - y)^2 / 2.
+
+    s = (w+ / alpha)^2 solves the Riccati equation s' = 4 (y s - alpha^2 (s^2 - 1)).
+    """
+    a, y, t = mpmath.mpf(alpha) ** 2, mpmath.mpf(y), mpmath.mpf(float(t))
+    root = mpmath.sqrt(y**2 + 4 * a**2)
+    low, high = (y - root) / (2 * a), (y + root) / (2 * a)
+    growth = (1 - low) / (high - 1) * mpmath.exp(RATE * root * t)
+    s = (low + growth * high) / (1 + growth)
+    return a * (s - 1 / s)
+
+
+@solvers
+def test_a_diagonal_network_of_depth_two(solver):
+    p = fd.problems.DiagonalNetwork([[1.0]], [0.25])
+    for alpha in STARTS:
+        escape = float(np.log(0.25) - 2 * np.log(alpha)) / (0.25 * RATE)
+        times = escape * np.array([0.3, 0.9, 1.0, 1.2])
+        run = fd.solve(fd.GradientFlow(p), p.init(alpha), t=times, solver=solver)
+        for theta, t in zip(run.theta.values[:, 0], run.t.values, strict=True):
+            assert relative(theta, network_of_depth_two(alpha, 0.25, t)) < 1e5 * solver.rtol
+
+
+CUBIC = fd.problems.CustomProblem(lambda w: (jnp.sum(w[:1] ** 3 - w[1:] ** 3) - 1) ** 2 / 2, np.ones(2))
+
+
+@solvers
+def test_a_diagonal_network_of_depth_three(solver):
+    # before its escape at t = 1 / (3 w), w+' = 3 w+^2 and w-' = -3 w-^2 up to terms of size w^3
+    for start in (1e-20, 1e-60, 1e-100):
+        times = np.array([0.1, 0.5, 0.9]) / (3 * start)
+        run = fd.solve(fd.GradientFlow(CUBIC), [start, start], t=times, solver=solver)
+        for (plus, minus), share in zip(run.w.values, (0.1, 0.5, 0.9), strict=True):
+            assert plus * (1 - share) == pytest.approx(start, rel=1e3 * solver.rtol)
+            assert minus * (1 + share) == pytest.approx(start, rel=1e3 * solver.rtol)
+
+
+@solvers
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_coordinate_that_comes_back_from_nothing(solver, traced):
+    # y = exp((t - 10)^2 - 100): from 1 down to 4e-44 and up again
+    if not traced and isinstance(solver, fd.solvers.Diffrax):
+        pytest.skip("diffrax takes functions of JAX alone")
+    there_and_back = fd.ODE(lambda t, y: 2 * (t - 10) * (y if traced else np.asarray(y)))
+    run = fd.solve(there_and_back, [1.0, -2.0], t=[10.0, 15.0, 20.0], solver=solver)
+    truth = np.exp((run.t.values - 10) ** 2 - 100)
+    assert np.abs(run.w.values / np.outer(truth, [1.0, -2.0]) - 1).max() < 1e4 * solver.rtol
+
+
+def test_what_rests_at_zero_is_not_run_twice():
+    damped = fd.ODE(lambda t, y: jnp.array([y[1], -y[0] - y[1]]))
+    for solver in QUICK:
+        run = fd.solve(damped, [1.0, 0.0], t=1e4, solver=solver)
+        assert "reruns" not in json.loads(run.attrs["flowdyn_stats"]), solver
+
+
+def test_a_tolerance_of_the_users_own_stays_absolute():
+    run = fd.solve(fd.ODE(lambda t, y: y), [1e-20], t=60.0, saves=2, solver=fd.solvers.Scipy("RK45", atol=1e-9))
+    peer = solve_ivp(lambda t, y: y, (0, 60), [1e-20], "RK45", rtol=1e-8, atol=1e-9)
+    assert run.w.values[-1, 0] == pytest.approx(peer.y[0, -1], rel=1e-12)
+
+
+def pulse(t, y):
+    return jnp.where((t > 5) & (t < 5.01), 100.0, 0.0) * jnp.ones_like(y)
+
+
+@pytest.mark.parametrize("solver", [fd.solvers.Scipy, fd.solvers.Diffrax])
+@pytest.mark.parametrize("options", [{"breakpoints": [5.01, 5.0]}, {"max_step": 0.005}])
+def test_a_short_pulse_is_seen_where_it_is_named(solver, options):
+    methods = ["LSODA", "BDF", "DOP853"] if solver is fd.solvers.Scipy else ["Tsit5", "Kvaerno5"]
+    for method in methods:
+        run = fd.solve(fd.ODE(pulse), [0.0], t=10.0, solver=solver(method, **options))
+        assert run.w.values[-1, 0] == pytest.approx(1.0, abs=1e-5)  # its area
+        again = fd.solve(*fd.rebuild(run, f=pulse)[:2], **fd.rebuild(run, f=pulse)[2])
+        assert (again.w == run.w).all()
+
+
+def test_breakpoints_and_longest_steps_are_checked():
+    for solver in (fd.solvers.Scipy, fd.solvers.Diffrax):
+        with pytest.raises(fd.ArgumentError, match="`breakpoints`"):
+            solver(breakpoints=[0.0, np.nan])
+        with pytest.raises(fd.ArgumentError, match="`max_step` must be positive"):
+            solver(max_step=0.0)
+        assert solver(breakpoints=[2, 1, 2]) == solver(breakpoints=(1.0, 2.0))
+    with pytest.raises(fd.ArgumentError, match="`dt` means fixed steps"):
+        fd.solvers.Diffrax(dt=0.1, breakpoints=[1.0])
+    with pytest.raises(fd.ArgumentError, match="`dt` means fixed steps"):
+        fd.solvers.Diffrax(dt=0.1, max_step=1.0)
+
+
+@pytest.mark.parametrize("open_end", [False, True])
+def test_a_breakpoint_is_a_step_for_stop_rules_and_open_ends_too(open_end):
+    ramp = fd.ODE(lambda t, y: jnp.where(t < 1, 1.0, -1.0) * jnp.ones_like(y))
+    for method in ("DOP853", "RK45", "Radau", "LSODA"):
+        solver = fd.solvers.Scipy(method, breakpoints=[1.0])
+        end = np.inf if open_end else 3.0
+        run = fd.solve(ramp, [0.0], end, observe={"y": lambda w: w[0]}, stop={"y": ("<", -0.5)}, solver=solver)
+        assert run.t.values[-1] == pytest.approx(2.5, abs=1e-9)
+    saved = fd.solve(ramp, [0.0], [0.5, 1.0, 1.5], solver=fd.solvers.Scipy("DOP853", breakpoints=[1.0]))
+    assert saved.w.values[:, 0] == pytest.approx([0.5, 1.0, 0.5], abs=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1e3, 1e4])
+def test_a_rule_below_what_arithmetic_reaches_ends_at_rest(alpha):
+    # theta is a difference of squares of size alpha^2, so that the loss cannot fall below (1e-16 alpha^2)^2
+    p = fd.problems.DiagonalNetwork([[1.0, 0.5, -0.3], [0.2, -1.0, 0.7]], [1.0, -0.4])
+    for system in (fd.GradientFlow(p), fd.DualFlow(p, p.init(alpha))):
+        with pytest.raises(fd.RunError, match=r"never met: loss < 1e-28 .* at rest up to rounding"):
+            fd.solve(system, p.init(alpha), t=np.inf, stop={"loss": ("<", 1e-28)})
+        kept = fd.solve(system, p.init(alpha), t=np.inf, stop={"loss": ("<", 1e-28)}, on_divergence="keep")
+        assert kept.status.attrs["flag_meanings"].split()[int(kept.status)] == "at_rest"
+        nearest = fd.theory.minimum_norm(p.X, p.y)  # the limit of large starts, by other means
+        assert kept.theta.values[-1] == pytest.approx(np.asarray(nearest.theta), abs=1e-5)
