@@ -184,6 +184,23 @@ def test_stationary_laws_at_the_border_of_stability():
     assert theory.ou_autocovariance(1.0, 0.5, 1.0).shape == (1, 1, 1)
 
 
+@pytest.mark.parametrize("eta", [0.0, -0.1, np.nan])
+def test_a_step_size_that_is_none(eta):
+    for call in (lambda: theory.stationary_cov(1.0, 1.0, eta), lambda: theory.sgd_mean_cov(1.0, 1.0, eta, 1.0, [1])):
+        assert_refused(call, "`eta` must be")
+    assert_refused(lambda: theory.stationary_cov(1.0, 1.0, 0.1, "sde"), "`kind` must be one of")
+    assert_refused(lambda: theory.ou_mean_cov(1.0, 1.0, 1.0, [-0.5, 1.0]), "`t` must not be negative")
+
+
+def test_moments_that_leave_the_range_of_doubles():
+    for call in (
+        lambda: theory.ou_mean_cov(-1.0, 1.0, 1.0, [800.0]),  # the mean
+        lambda: theory.ou_mean_cov(-1.0, 1.0, 0.0, [400.0]),  # the covariance alone
+        lambda: theory.sgd_mean_cov(1.0, 1.0, 3.0, 0.0, [600]),
+    ):
+        assert_refused(call, "beyond the range of float64", fd.RunError)
+
+
 def test_what_is_a_covariance():
     """Symmetric to 1e-12 of its largest entry, eigenvalues not below -1e-12 of the largest; 0 is one."""
     assert (moments.covariance("D", np.zeros((2, 2)), 2) == 0).all() and moments.covariance("D", 3.0, 1)[0, 0] == 3.0
@@ -210,7 +227,7 @@ def operations(n, d, p):
     return 4 * p**3 + 2 * n * d * p**2 + 2 * n * d**2 * p
 
 
-@pytest.mark.parametrize(("n", "d"), [(0, 4), (50, 2), (7, 12), (20, 40)])
+@pytest.mark.parametrize(("n", "d"), [(0, 4), (50, 2), (7, 12), (5, 25), (5, 26), (20, 40)])
 def test_the_work_of_a_law_is_that_of_its_steps(n, d):
     """Between what is counted and three times that, on each route; the exponentials take some tens of products."""
     p = d + 1

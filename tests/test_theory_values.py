@@ -144,6 +144,9 @@ def test_label_noise_penalty_at_its_borders():
     for eta in (0.5, 0.6):
         with pytest.raises(fd.ArgumentError, match=r"must be below 2/lambda_max = 0\.5"):
             theory.label_noise_penalty(H, eta, 1.0, form="logdet")
+    with pytest.raises(fd.ArgumentError, match="for the log-det form"):  # the largest of three
+        theory.label_noise_penalty(np.diag([1.0, 4.0, 2.0]), 0.5, 1.0, form="logdet")
+    assert theory.label_noise_penalty(np.diag([3.0, 1.0, 2.0]), 0.5, 1.0, form="logdet") > 0
     for bad in ([[1.0, 2.0]], [[4.0, 1e-8], [0.0, 1.0]], [[1e-3, 1e-10], [0.0, 1e-3]]):
         with pytest.raises(fd.ArgumentError, match="`H` must be a symmetric matrix"):
             theory.label_noise_penalty(bad, 0.1, 1.0)
@@ -191,9 +194,18 @@ def test_basis_pursuit_where_every_column_or_none_is_in_the_support():
     assert (none.theta == 0).all() and none.margin == -np.inf and none.is_unique and (none.dual <= 0).all()
     assert theory.recovery_exponent([[1.0, 0.0], [0.0, 1.0]], [0]) == -np.inf
     assert theory.recovery_exponent([[1.0, -0.7]], [0]) == pytest.approx(-0.7)
-    for support in ([], [0, 1]):
-        with pytest.raises(fd.ArgumentError, match="must be a proper part of the columns"):
+    for support, words in (
+        ([], "a proper part"),
+        ([0, 1], "a proper part"),
+        ([2], "positions 0 .. 1"),
+        ([-1], "0 .. 1"),
+    ):
+        with pytest.raises(fd.ArgumentError, match=words):
             theory.recovery_exponent([[1.0, 0.5]], support)
+    # (1e-3, 1e7): an entry below 1e-9 of the largest counts as 0, and then the equations are not met
+    with pytest.raises(fd.RunError, match="lost digits; give the columns of `X` like sizes"):
+        theory.basis_pursuit([[1.0, 0.0], [0.0, 1e-7]], [1e-3, 1.0])
+    assert np.allclose(theory.basis_pursuit([[1.0, 0.0], [0.0, 1e-7]], [0.1, 1.0]).theta, [0.1, 1e7], rtol=1e-12)
     for bad in ([1.0, 2.0], [[1.0]]):
         with pytest.raises(fd.ArgumentError, match="`y` must"):
             theory.basis_pursuit([[1.0, 0.5]], bad)
@@ -257,6 +269,18 @@ def test_the_minimiser_comes_with_its_multiplier(alpha):
     best = theory.q_alpha_minimizer(X, y, alpha)
     assert np.allclose(theory.Q_alpha_gradient(best.theta, alpha), X.T @ best.dual, rtol=1e-9, atol=1e-10)
     assert best.residual == np.linalg.norm(X @ best.theta - y) < 1e-13 and 1 <= best.iterations < 60
+
+
+def test_the_minimiser_is_found_to_rounding_wherever_rounding_ends_the_search():
+    """At the last digits the residual stays as it is, or comes back: that is an end, and no failure."""
+    g = np.random.default_rng(0)
+    for _ in range(80):
+        n = int(g.integers(1, 4))
+        X = g.standard_normal((n, n + int(g.integers(0, 6))))
+        y, alpha = X @ g.standard_normal(X.shape[1]), 10.0 ** g.uniform(-6, 3)
+        found = theory.q_alpha_minimizer(X, y, alpha)
+        start = np.abs(X).sum() * alpha**2  # whose digits cancel where alpha is large
+        assert found.residual < 1e-13 * (np.abs(X).sum() * np.abs(found.theta).max() + start) and found.iterations < 100
 
 
 def test_scales_that_are_refused():
