@@ -253,14 +253,12 @@ def test_how_far_a_state_is_from_optimal():
     found = theory.kkt_residual(X, [1.5], theta, alpha)
     assert found.feasibility == pytest.approx(abs(1.2 - 0.8 - 1.5))
     assert found.stationarity == pytest.approx(abs(4 * u - 3 * v) / 5 / np.hypot(u, v))
-    half = (
-        [0.5, 0.0, 0.4],
-        [0.0, 0.0, 0.9],
-    )  # a weight below 1 moves, and a coordinate that cannot move does not count
-    best = theory.q_alpha_minimizer([[3.0, 4.0, 1.0]], [1.5], half)
-    assert max(theory.kkt_residual([[3.0, 4.0, 1.0]], [1.5], best.theta, half)) < 1e-12
-    moved = best.theta + np.array([0.0, 0.1, 0.0])
-    assert theory.kkt_residual([[3.0, 4.0, 1.0]], [1.5], moved, half).stationarity == np.inf
+    # one weight of size below 1 is enough to move; a coordinate without any cannot, and does not count
+    half = ([0.5, 0.0, 0.4, 0.0], [0.0, 0.0, 0.9, 0.6])
+    best = theory.q_alpha_minimizer([[3.0, 4.0, 1.0, -2.0]], [1.5], half)
+    assert max(theory.kkt_residual([[3.0, 4.0, 1.0, -2.0]], [1.5], best.theta, half)) < 1e-12
+    moved = best.theta + np.array([0.0, 0.1, 0.0, 0.0])
+    assert theory.kkt_residual([[3.0, 4.0, 1.0, -2.0]], [1.5], moved, half).stationarity == np.inf
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 0.5, 20.0, (A, B), ([0.5, 1.3, 0.8], [0.0, 0.7, 0.6])], ids=repr)
