@@ -107,6 +107,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("theory/recovery", "noise_max=", "2 * alpha * inside -> 2 * alpha / inside"): "inside is 1 or NaN",
     ("theory/recovery", "noise_norm=", "np.sqrt(0.5) * inside -> np.sqrt(0.5) / inside"): "inside is 1 or NaN",
     ("theory/recovery", "drift=", "8 * delta * inside -> 8 * delta / inside"): "inside is 1 or NaN",
+    ("theory/interpolation", "kept = s >", "> -> >="): "equality takes rounding to a digit",
+    ("theory/margin", "np.append(np.zeros(d), -1.0)", "1.0 -> 2.0"): "a factor of what is maximised",
     ("theory/margin", "maxiter=50", "50 -> 51"): "the search ends long before",
     ("theory/margin", "bounds=[(-1, 1)] * d", "1 -> 2"): "of Z w the signs alone are looked at",
     ("methods/spectral", "small = np.where(", "0.5 -> 1.0"): "the other line takes what is small up to 0.5",
