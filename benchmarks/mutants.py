@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-5  # numbers below are tolerances and floors, none of which is exact to a factor of two
-LIMIT = 420.0  # seconds of tests a fault; without one the longest list takes a third
+LIMIT = 420.0  # seconds that the tests of a file may take
 FLIPS: dict[type, tuple[type, ...]] = {
     ast.Add: (ast.Sub,),
     ast.Sub: (ast.Add,),
@@ -232,27 +232,33 @@ def tests_of(path: str) -> list[str]:
     return [example, *(f"tests/test_{test}.py" for test in TESTS[name].split())]
 
 
-def noticed(fault: Fault, place: Path, limit: float) -> str:
-    """What notices a fault: the first failing test, or the clock; nothing where all tests pass."""
-    source = place / fault.path
-    source.write_text(rewritten(fault))
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests_of(fault.path)]
+def failing(path: str, place: Path) -> str:
+    """What fails of the tests of a file of the copy: the first test, or the clock; nothing where all pass."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests_of(path)]
     environment = os.environ | {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     child = subprocess.Popen(
         command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        output = child.communicate(timeout=limit)[0]
+        output = child.communicate(timeout=LIMIT)[0]
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
         return "out of time"
-    finally:
-        shutil.copy(ROOT / fault.path, source)
     if child.returncode == 0:
         return ""
     lines = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return lines[0].split(" - ")[0] if lines else "pytest stopped"
+
+
+def noticed(fault: Fault, place: Path) -> str:
+    """What notices a fault that is put into the copy for this time."""
+    source = place / fault.path
+    source.write_text(rewritten(fault))
+    try:
+        return failing(fault.path, place)
+    finally:
+        shutil.copy(ROOT / fault.path, source)
 
 
 def main() -> None:
@@ -282,9 +288,12 @@ def main() -> None:
         )
         if not where.stdout.startswith(str(place)):
             raise SystemExit(f"the copy is not what is imported: {where.stdout}{where.stderr}")
+        for path in sorted({fault.path for fault in picked}):
+            if broken := failing(path, place):
+                raise SystemExit(f"without any fault the tests of {path} do not pass: {broken}")
         for fault in picked:
             begin = time.perf_counter()
-            by = noticed(fault, place, LIMIT)
+            by = noticed(fault, place)
             why = "" if by else reason(fault)
             outcomes["noticed" if by else "equivalent" if why else "not noticed"].append(fault)
             seconds = time.perf_counter() - begin
