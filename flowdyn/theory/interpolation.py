@@ -209,6 +209,8 @@ def recovery_exponent(X: ArrayLike, support: ArrayLike) -> float:
     ------
     ArgumentError
         If `support` is not a proper part of the columns of X, or its columns are dependent.
+    RunError
+        If the linear programme fails.
 
     Notes
     -----
@@ -233,4 +235,9 @@ def recovery_exponent(X: ArrayLike, support: ArrayLike) -> float:
         raise _check.fail("support", "must be a proper part of the columns of `X`", support)
     if np.linalg.matrix_rank(X[:, inside]) < inside.sum():
         raise _check.fail("support", "must have independent columns of `X`", support)
-    return _certificate(_scaled_to_one(X)[0], np.ones(X.shape[1]), inside, True)[1]
+    exponent = _certificate(_scaled_to_one(X)[0], np.ones(X.shape[1]), inside, True)[1]
+    if exponent == np.inf:  # independent columns always have a v: what failed is the solver
+        raise _check.RunError(
+            "the linear programme of the recovery exponent failed; give the columns of `X` like sizes"
+        )
+    return exponent

@@ -110,6 +110,10 @@ def _augmented_start(noise: LinearNoise, x0: Any) -> np.ndarray:
     return np.outer(z, z)
 
 
+def _checked_step(eta: Any, share: Any) -> tuple[float, float]:
+    return _check.real("eta", eta, positive=True), _check.real("share", share, nonnegative=True)
+
+
 @np.errstate(over="ignore", invalid="ignore")  # an unstable mode ends in inf and NaN, which say so
 def linear_sgd_mean_cov(
     noise: LinearNoise, eta: float, share: float, x0: ArrayLike, k: ArrayLike
@@ -123,7 +127,7 @@ def linear_sgd_mean_cov(
     noise : LinearNoise
         Sample gradients.
     eta : float
-        Step size.
+        Step size, positive.
     share : float
         s, the share of one sample's covariance that a batch has: 1/B, or (n - B)/(B (n - 1)) without replacement.
     x0 : array_like of float, shape (d,)
@@ -139,7 +143,8 @@ def linear_sgd_mean_cov(
     Raises
     ------
     ArgumentError
-        If x0 has another shape than b, or k does not hold increasing whole numbers.
+        If eta is not positive, share is negative, x0 has another shape than b, or k does not hold increasing whole
+        numbers.
 
     Notes
     -----
@@ -155,10 +160,11 @@ def linear_sgd_mean_cov(
     >>> round(float(mean[0, 0]), 12), round(float(cov[0, 0, 0]), 12)  # 0.9^2, 0.01 (1 + 0.9^2)
     (0.81, 0.0181)
     """
+    eta, share = _checked_step(eta, share)
+    steps = _check.counts("k", k)
     maps = _Map(noise, share)
     T = np.eye(len(maps.F)) - eta * maps.F
     M, now, rows = _augmented_start(noise, x0), 0, []
-    steps = _check.counts("k", k)
     p = len(maps.F)
     step = None
     if p <= KRONECKER_UP_TO and len(steps) and steps[-1] > p * p:
@@ -187,7 +193,7 @@ def linear_sde_mean_cov(
     noise : LinearNoise
         Sample gradients.
     eta : float
-        Step size of SGD.
+        Step size of SGD, positive.
     share : float
         s, the share of one sample's covariance that a batch has: 1/B, or (n - B)/(B (n - 1)) without replacement.
     order : {1, 2}
@@ -205,7 +211,8 @@ def linear_sde_mean_cov(
     Raises
     ------
     ArgumentError
-        If x0 has another shape than b.
+        If eta is not positive, share is negative, the order is neither 1 nor 2, x0 has another shape than b, or the
+        times do not increase from 0 on.
 
     Notes
     -----
@@ -220,6 +227,11 @@ def linear_sde_mean_cov(
     >>> round(float(mean[0, 0]), 6), round(float(cov[0, 0, 0]), 6)  # exp(-1), 0.05 (1 - exp(-2))
     (0.367879, 0.043233)
     """
+    eta, share = _checked_step(eta, share)
+    order = _check.integer("order", order, minimum=1, maximum=2)
+    times = _check.times("t", np.atleast_1d(_check.real_array("t", t)))
+    if times[0] < 0:
+        raise _check.fail("t", "must not be negative", times[0])
     maps = _Map(noise, share)
     p = len(maps.F)
     F = maps.F + (eta / 2 * maps.F @ maps.F if order == 2 else 0.0)
@@ -239,7 +251,7 @@ def linear_sde_mean_cov(
         shape = (p * p, p * p)
         generator = LinearOperator(shape, matvec=forward, rmatvec=backward, dtype=float)  # pyright: ignore[reportCallIssue]
     M, now, rows = _augmented_start(noise, x0).ravel(), 0.0, []
-    for when in np.asarray(t, dtype=float):
+    for when in times:
         if when > now:
             tau = when - now
             if p <= KRONECKER_UP_TO:

@@ -242,7 +242,8 @@ def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: Literal["sg
     Raises
     ------
     ArgumentError
-        If a mode does not decay (lam = 0 diffuses, variance eta s^2 t), or eta >= 2/lambda_max for "sgd".
+        If a mode does not decay (lam = 0 diffuses, variance eta s^2 t), or for "sgd" if eta is not below
+        2 Re(lam)/|lam|^2 of every mode (2/lambda_max for a symmetric A).
 
     Notes
     -----
@@ -264,10 +265,10 @@ def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: Literal["sg
         raise _check.fail("A", "must have positive eigenvalues for a stationary law", np.sort(rates.real)[:3])
     if kind == "ou":
         return scipy.linalg.solve_continuous_lyapunov(A, eta * Sigma)
-    if (
-        2 * rates.real <= eta * np.abs(rates) ** 2
-    ).any():  # |1 - eta lam| >= 1, without the digits that 1 - eta lam loses
-        raise _check.fail("eta", f"must be below 2/lambda_max = {2 / np.abs(rates).max():g} for a stationary law", eta)
+    # |1 - eta lam| < 1, without the digits that 1 - eta lam loses
+    steepest = float((np.abs(rates) * (np.abs(rates) / (2 * rates.real))).max())
+    if eta * steepest >= 1:
+        raise _check.fail("eta", f"must be below min 2 Re(lam)/|lam|^2 = {1 / steepest:g} for a stationary law", eta)
     # with N = I - eta A / 2 the equation is A S N^T + N S A^T = eta Sigma, a continuous one for B = N^{-1} A
     N = np.eye(len(A)) - eta * A / 2
     half = np.linalg.solve(N, Sigma)
