@@ -28,6 +28,7 @@ REGISTRY = {
     "fast_forward": "convergence.prediction",
     "save": "results.storage",
     "load": "results.storage",
+    "concat": "results.joining",
     "rebuild": "running.rebuilding",
     "plot": "plotting.figures",
     **dict.fromkeys(["FlowdynError", "ArgumentError", "RunError", "FileError", "FlowdynWarning"], "_check"),

@@ -36,6 +36,7 @@ from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.svag import SVAG as SVAG
 from flowdyn.plotting.figures import plot as plot
+from flowdyn.results.joining import concat as concat
 from flowdyn.results.storage import load as load
 from flowdyn.results.storage import save as save
 from flowdyn.running.integration import solve as solve
@@ -71,6 +72,7 @@ __all__ = [
     "SVAG",
     "StochasticModifiedEquation",
     "comparison",
+    "concat",
     "eta_limit",
     "fast_forward",
     "linearize",

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn.results.sealed_recipe import recipe_of
 
 __all__ = ["error", "strong_error", "sup_error", "weak_error"]
 
@@ -164,7 +165,7 @@ def strong_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     """
     _is_result("a", a)
     _is_result("b", b)
-    records = [ds.attrs.get("flowdyn_noise") for ds in (a, b)]
+    records = [recipe_of(ds).get("noise") for ds in (a, b)]
     if records[0] is None or records[0] != records[1]:
         raise _check.ArgumentError(
             f"`a` and `b` must share their Brownian paths, got {records[0]} and {records[1]}; solve both with the same "

@@ -1,12 +1,15 @@
 """One small result of every kind that flowdyn makes, for the tests that go across them."""
 
 import functools
+import json
 
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 import flowdyn as fd
+from flowdyn.results.dataset import LabelledArray
+from flowdyn.results.sealed_recipe import sealed
 
 
 def labelled_regression():
@@ -47,6 +50,14 @@ KINDS = {
 def sgd():
     """On the quadratic that all cases share."""
     return fd.SGD(fd.problems.Quadratic.example()[0], 0.1)
+
+
+def with_recipe(ds, **parts):
+    """A result whose recipe has other parts, sealed as one that was made so."""
+    recipe = json.loads(ds.recipe.item()) | parts
+    arrays = [LabelledArray(name, ds[name].dims, ds[name].values, {}) for name in recipe.pop("arrays")]
+    text, seal = sealed(recipe, arrays, "", 1)
+    return ds.assign_coords(recipe=((), text.values)).assign(recipe_id=((), seal.values))
 
 
 @functools.cache

@@ -41,6 +41,7 @@ RAISES_NOTHING = {
 NO_EQUATION = {
     "flowdyn.observables.Observable",
     "flowdyn.plotting.figures.plot",
+    "flowdyn.results.joining.concat",
     "flowdyn.results.storage.load",
     "flowdyn.results.storage.save",
     "flowdyn.running.integration.solve",

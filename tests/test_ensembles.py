@@ -138,7 +138,7 @@ NUMPY_SDE = fd.SDE(lambda t, x: -np.tanh(np.array([float(v) for v in x])), lambd
 
 def test_plain_numpy_goes_to_sdeint():
     run = fd.solve(NUMPY_SDE, [1.0], t=0.2, saves=3, realizations=2, seed=1)
-    assert '"Sdeint"' in run.attrs["flowdyn_solver"] and np.isfinite(run.w).all()
+    assert '"Sdeint"' in run.recipe.item() and np.isfinite(run.w).all()
 
 
 @pytest.mark.parametrize("count", [3, 111])

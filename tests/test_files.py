@@ -35,7 +35,7 @@ def test_labels_reach_the_file(tmp_path):
     assert back.feature.values.tolist() == ["age", "bmi", "s1"]
     assert back["sample"].values.tolist()[0] == "p0"
     assert float(back.w.sel(feature="bmi").isel(t=-1)) == float(made("labelled").w[-1, 1])
-    assert back.attrs["target"] == "target" and "target" in back.y.attrs["long_name"]
+    assert fd.rebuild(back)[0].problem.target_name == "target" and "target" in back.y.attrs["long_name"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,7 +53,7 @@ def test_provenance_holds_effective_settings():
     from flowdyn.results.recipes import read_json
 
     run = fd.solve(fd.GradientFlow(quartic()), [1.0, 0.5], t=1.0)
-    solver = read_json(run.attrs["flowdyn_solver"], "flowdyn_solver")
+    solver = read_json(run.recipe.item(), "its recipe")["solver"]
     given = {"atol": None, "max_step": None, "breakpoints": []}
     assert solver == {"class": "Scipy", "args": given | {"method": "LSODA", "rtol": 1e-8}}
     assert run.attrs["jax_enable_x64"] == 1

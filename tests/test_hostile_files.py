@@ -1,11 +1,12 @@
 """Files that are hostile or damaged: refused in one line, and nothing in a file is run."""
 
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-from kinds import made
+from kinds import made, with_recipe
 
 import flowdyn as fd
 
@@ -110,23 +111,56 @@ def test_opening_a_file_runs_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "valid JSON"),
+        ("[" * 10_000, "valid JSON"),
+        ('{"class": "GradientFlow", "class": "ODE"}', "duplicate"),
+        ('{"solver": {"class": "Scipy", "args": {"rtol": NaN}}}', "NaN is not allowed"),
+        ("[1]", "must name its arrays"),
+        ('{"arrays": ["X", 3]}', "must name its arrays"),
+        ('{"arrays": ["X", "zz"]}', r"must hold the arrays of its recipe, got none of \['zz'\]"),
+        ('{"arrays": []}', "must hold a run with its own recipe"),
+    ],
+)
+def test_a_damaged_recipe_is_refused_in_words(text, words):
+    with pytest.raises(fd.FlowdynError, match=words):
+        fd.rebuild(made("labelled").assign_coords(recipe=text))
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "words"),
+    [
+        ("system", {"class": "os.system", "args": {}}, "must be one of"),
+        ("system", {"class": "GradientFlow", "args": {"__class__": 1}}, "arguments"),
+        ("system", {"class": "GradientFlow"}, "must give the arguments of each class"),
+        ("system", 3, "must describe a method"),
+        ("solver", {"class": "Scipy", "args": {"zz": 1}}, r"arguments \['zz'\] that Scipy does not take"),
+        ("solver", [1], "must describe a solver"),
+        ("options", {"stop": {"loss": 3}}, "no such `observe` or `stop`"),
+        ("options", {"stop": [1]}, "no such `observe` or `stop`"),
+        ("options", {"observe": 3}, "no such `observe` or `stop`"),
+        ("options", [1], "must describe the options"),
+        ("options", {"zz": 1}, "which `solve` does not take"),
+        ("span", "no", "span"),
+        ("span", [0.0, 1.0, 2], "must hold times of its own recipe"),
+    ],
+)
+def test_a_recipe_that_asks_for_nonsense_is_refused_in_words(part, value, words):
+    with pytest.raises(fd.FlowdynError, match=words):
+        fd.rebuild(with_recipe(made("labelled"), **{part: value}))
+
+
+@pytest.mark.parametrize(
     ("attribute", "text", "words"),
     [
-        ("flowdyn_system", "{", "valid JSON"),
-        ("flowdyn_system", '{"class": "os.system", "args": {}}', "must be one of"),
-        ("flowdyn_system", '{"class": "GradientFlow", "args": {"__class__": 1}}', "arguments"),
-        ("flowdyn_system", '{"class": "GradientFlow", "class": "ODE"}', "duplicate"),
-        ("flowdyn_solver", '{"class": "Scipy", "args": {"rtol": NaN}}', "NaN is not allowed"),
-        ("flowdyn_system", "[" * 10_000, "valid JSON"),
-        ("flowdyn_solver", '{"class": "Scipy", "args": {"zz": 1}}', r"arguments \['zz'\] that Scipy does not take"),
+        ("flowdyn_system", "{", "attribute flowdyn_system must be valid JSON"),
         ("flowdyn_solver", "[1]", "must describe a solver"),
-        ("flowdyn_options", '{"stop": {"loss": 3}}', "no such `observe` or `stop`"),
-        ("flowdyn_options", '{"stop": [1]}', "no such `observe` or `stop`"),
-        ("flowdyn_options", '{"observe": 3}', "no such `observe` or `stop`"),
         ("flowdyn_options", "[1]", "must describe the options"),
     ],
 )
-def test_a_damaged_description_is_refused_in_words(attribute, text, words):
-    ds = made("labelled").assign_attrs({attribute: text})
+def test_a_damaged_description_of_an_old_file_is_refused_in_words(attribute, text, words):
+    with fd.load(Path(__file__).parent / "old_files" / "flow.nc") as old:
+        ds = old.load().assign_attrs({attribute: text})
     with pytest.raises(fd.FlowdynError, match=words):
         fd.rebuild(ds)

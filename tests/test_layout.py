@@ -15,13 +15,13 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # lowest first; folders and single modules of one line do not import each other
 LEVELS = [
     ["_check"],
-    ["_tools", "comparison"],
+    ["_tools"],
     ["schedules", "theory"],
     ["problems"],
     ["methods", "observables"],
     ["solvers"],
     ["results"],
-    ["running", "plotting"],
+    ["running", "plotting", "comparison"],
     ["convergence"],
     ["cli"],
 ]

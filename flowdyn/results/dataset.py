@@ -1,7 +1,7 @@
 """Arrays in, labelled xarray Datasets out: the one door to xarray for results.
 
 Rules (CF-1.11): dims have one meaning each (`t`, `feature`, `sample`, `param`, `eta`, `start`); every variable has a
-long name and units; how a result was made stands in its attributes, as text that can be read back.
+long name and units; how a result was made is a coordinate, as text that can be read back (``sealed_recipe.py``).
 """
 
 import datetime
@@ -18,8 +18,9 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.methods.base import RecursionSystem
-from flowdyn.methods.systems import System
+from flowdyn.methods.systems import OnProblem, System
 from flowdyn.problems.base import Variable
+from flowdyn.schedules import Constant
 from flowdyn.solvers.base import STATUSES
 
 SCHEMA = "flowdyn/1"
@@ -88,8 +89,8 @@ def build(
             "rename them"
         )
     built = {p.name: _variable(p) for p in variables}
-    dims = {dim for v in built.values() for dim in v.dims}
     axes = {p.name: _variable(p) for p in coords}
+    dims = {dim for v in (*built.values(), *axes.values()) for dim in v.dims}
     for dim, values in labels.items():
         if dim in dims and dim not in axes:
             axes[dim] = xr.Variable((dim,), _label_values(values), {"long_name": _LONG_NAMES.get(dim, dim)})
@@ -97,7 +98,8 @@ def build(
 
 
 def _variable(array: LabelledArray) -> xr.Variable:
-    units = {} if "flag_values" in array.attrs else {"units": "1"}
+    is_text = isinstance(array.values, np.ndarray) and array.values.dtype.kind in "OU"
+    units = {} if is_text or "flag_values" in array.attrs else {"units": "1"}
     return xr.Variable(array.dims, array.values, {**units, **array.attrs})
 
 
@@ -123,6 +125,20 @@ def run_coords(system: System, t: np.ndarray, k: np.ndarray | None, clock: str =
 def input_arrays(arrays: Mapping[str, tuple[tuple[str, ...], np.ndarray, str]]) -> list[LabelledArray]:
     """Data that travel with the result, so that it can be run again."""
     return [LabelledArray(name, dims, values, {"long_name": text}) for name, (dims, values, text) in arrays.items()]
+
+
+def number_coords(system: System, arrays: Sequence[LabelledArray], more: Mapping[str, float]) -> list[LabelledArray]:
+    """Numbers of a system as scalar coordinates to select by, under names that the `arrays` leave free."""
+    args = (system.problem.config() if isinstance(system, OnProblem) else {}) | system.numbers | dict(more)
+    taken = {name for array in arrays for name in (array.name, *array.dims)}
+    kept = {}
+    for name, value in args.items():
+        number = value.eta if isinstance(value, Constant) else value
+        if isinstance(number, bool) or name in taken or not hasattr(number, "__float__") or np.ndim(number):
+            continue
+        kept[name] = number if isinstance(number, int) else float(number)
+    long_names = {"seed": "seed of the random numbers"} | _LONG_NAMES
+    return [LabelledArray(n, (), v, {"long_name": long_names.get(n, f"{n} of the system")}) for n, v in kept.items()]
 
 
 def initial_arrays(variables: Sequence[Variable], state0: np.ndarray, lead: tuple[str, ...]) -> list[LabelledArray]:

@@ -13,7 +13,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -116,15 +116,15 @@ def read_json(text: Any, what: str) -> Any:
             raise ValueError("missing or too long")
         return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise _check.FileError(f"attribute {what} must be valid JSON, got {error}; the file is damaged") from None
+        raise _check.FileError(f"{what} must be valid JSON, got {error}; the file is damaged") from None
 
 
-def build_system(ds: Any, handed: Mapping[str, Any]) -> System:
-    """The system that a result's recipe describes; functions of a user's own are taken from `handed`."""
-    spec = read_json(ds.attrs.get("flowdyn_system"), "flowdyn_system")
-    system = _build(spec, ds, handed)
+def build_system(recipe: Mapping[str, Any], ds: Any, handed: Mapping[str, Any]) -> System:
+    """The system that the recipe of a result describes; functions of a user's own are taken from `handed`."""
+    spec = recipe.get("system")
+    system = _build(spec, _Source(ds, recipe.get("target"), handed))
     if not isinstance(system, System):
-        raise _check.FileError("attribute flowdyn_system must describe a method; the file is damaged")
+        raise _check.FileError("its recipe must describe a method; the file is damaged")
     asked = set(_asked(spec, "system"))
     for name, value in handed.items():
         if value is not None and name not in asked:
@@ -145,30 +145,39 @@ def _asked(spec: Any, name: str) -> Iterator[str]:
             yield from _asked(part, name)
 
 
-def build_solver(ds: Any) -> Solver:
-    """The solver that a result's recipe describes."""
-    solver = read_json(ds.attrs.get("flowdyn_solver"), "flowdyn_solver")
+def build_solver(recipe: Mapping[str, Any]) -> Solver:
+    """The solver that the recipe of a result describes."""
+    solver = recipe.get("solver")
     if not isinstance(solver, dict) or not isinstance(solver.get("args", {}), dict):
-        raise _check.FileError("attribute flowdyn_solver must describe a solver; the file is damaged")
-    cls = look_up("flowdyn_solver", solver.get("class"), "flowdyn.solvers", solvers.REGISTRY)
+        raise _check.FileError("its recipe must describe a solver; the file is damaged")
+    cls = look_up("solver", solver.get("class"), "flowdyn.solvers", solvers.REGISTRY)
     args = solver.get("args", {})
-    _check_arguments("flowdyn_solver", cls, args)
+    _check_arguments("solver", cls, args)
     return cls(**args)
 
 
-def _check_arguments(attribute: str, cls: Any, args: Mapping[str, Any]) -> None:
+def _check_arguments(part: str, cls: Any, args: Mapping[str, Any]) -> None:
     unknown = set(args) - set(inspect.signature(cls).parameters)
     if unknown:
         raise _check.FileError(
-            f"attribute {attribute} has arguments {sorted(unknown)} that {cls.__name__} does not take"
+            f"the {part} of its recipe has arguments {sorted(unknown)} that {cls.__name__} does not take"
         )
 
 
-def _build(spec: Any, ds: Any, handed: Mapping[str, Any], name: str = "system") -> Any:
+class _Source(NamedTuple):
+    """Where the parts of a recipe come from."""
+
+    ds: Any  # holds the arrays and labels
+    target: str | None  # name of y
+    handed: Mapping[str, Any]  # functions of a user's own
+
+
+def _build(spec: Any, source: _Source, name: str = "system") -> Any:
+    ds = source.ds
     if not isinstance(spec, dict):
         return spec
     if "custom" in spec:
-        return _handed(spec, handed, name)
+        return _handed(spec, source.handed, name)
     if "array" in spec:
         if spec["array"] not in ds:
             raise _check.FileError(f"variable {spec['array']!r} must be in the file: {name} refers to it")
@@ -176,21 +185,21 @@ def _build(spec: Any, ds: Any, handed: Mapping[str, Any], name: str = "system") 
     if "zeros" in spec:
         shape = [_check.integer("shape", n, minimum=0) for n in spec["zeros"]]
         if math.prod(shape) > sum(v.size for v in ds.variables.values()):
-            raise _check.FileError(f"attribute flowdyn_system asks for an array of shape {shape}; the file is damaged")
+            raise _check.FileError(f"its recipe asks for an array of shape {shape}; the file is damaged")
         return np.zeros(shape)
     if "dict" in spec:
-        return {key: _build(part, ds, handed, key) for key, part in spec["dict"].items()}
+        return {key: _build(part, source, key) for key, part in spec["dict"].items()}
     for kind in (list, tuple):
         if kind.__name__ in spec:
-            return kind(_build(part, ds, handed, name) for part in spec[kind.__name__])
+            return kind(_build(part, source, name) for part in spec[kind.__name__])
     cls = _class(spec.get("class"))
     if not isinstance(spec.get("args"), dict):
-        raise _check.FileError("attribute flowdyn_system must give the arguments of each class; the file is damaged")
-    args = {key: _build(part, ds, handed, key) for key, part in spec["args"].items()}
-    _check_arguments("flowdyn_system", cls, args)
+        raise _check.FileError("its recipe must give the arguments of each class; the file is damaged")
+    args = {key: _build(part, source, key) for key, part in spec["args"].items()}
+    _check_arguments("system", cls, args)
     if "labels" in inspect.signature(cls).parameters:
         coords = {dim: ds[dim].values for dim in ("feature", "sample", "param") if dim in ds.coords}
-        args["labels"] = Labels(coords, {"target": ds.attrs["target"]} if "target" in ds.attrs else None)
+        args["labels"] = Labels(coords, {"target": source.target} if source.target else None)
     return cls(**args)
 
 
@@ -198,7 +207,7 @@ def _class(name: Any) -> Any:
     if name in schedules.REGISTRY:
         return schedules.REGISTRY[name]
     package, registry = (problems, problems.REGISTRY) if name in problems.REGISTRY else (methods, methods.REGISTRY)
-    return look_up("flowdyn_system", name, package.__name__, registry)
+    return look_up("system", name, package.__name__, registry)
 
 
 def _handed(spec: Mapping[str, Any], handed: Mapping[str, Any], name: str) -> Any:

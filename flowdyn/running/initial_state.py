@@ -3,7 +3,7 @@
 How a start is read back from a Dataset stands here too: the state in a slice, and the start that a run was made from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import OnProblem, System
 from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import labels_of, same_labels
+from flowdyn.results.sealed_recipe import INITIAL
 
 
 class Start(NamedTuple):
@@ -114,15 +115,13 @@ def restart(
     return found, t, int(ds.k) if "k" in ds.coords else None
 
 
-def initial_of(ds: xr.Dataset, system: System) -> Any:
+def initial_of(recipe: Mapping[str, Any], ds: xr.Dataset, system: System) -> Any:
     """Initial condition stored in a run: flat parameters, or a slice where the run was itself a restart."""
-    suffix = "_initial"
-    named = {str(n).removesuffix(suffix): ds[n] for n in ds.data_vars if str(n).endswith(suffix)}
-    if "t_initial" in ds.attrs:
-        coords: dict[str, Any] = {"t": float(ds.attrs["t_initial"])}
-        if "k_initial" in ds.attrs:
-            coords["k"] = int(ds.attrs["k_initial"])
-        return xr.Dataset(named).drop_vars("t", errors="ignore").assign_coords(coords)
+    names = [str(name) for name in ds.variables if str(name).endswith(INITIAL)]
+    named = {name.removesuffix(INITIAL): ds[name].reset_coords(drop=True) for name in names}
+    if "t_initial" in recipe:
+        clock = {"t": float(recipe["t_initial"])} | ({"k": int(recipe["k_initial"])} if "k_initial" in recipe else {})
+        return xr.Dataset(named).drop_vars("t", errors="ignore").assign_coords(clock)
     lead = 1 if "start" in ds.dims else 0
     flat = [np.asarray(v.values) for v in named.values()]
     state = np.concatenate([v.reshape(*v.shape[:lead], -1) for v in flat], axis=-1)

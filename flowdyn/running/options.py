@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn.results.recipes import read_json
 
 RULE = 'must be ("<", value) or (">", value)'
 
@@ -76,17 +75,17 @@ class RunOptions:
         return record
 
     @classmethod
-    def decode(cls, ds: xr.Dataset, observe: Mapping[str, Callable] | None) -> dict[str, Any]:
+    def decode(cls, record: Any, ds: xr.Dataset, observe: Mapping[str, Callable] | None) -> dict[str, Any]:
         """Keyword arguments of ``solve`` from the recipe of a run; the functions observed are handed in again."""
-        record = read_json(ds.attrs.get("flowdyn_options"), "flowdyn_options")
         if not isinstance(record, dict):
-            raise _check.FileError("attribute flowdyn_options must describe the options of a run; the file is damaged")
+            raise _check.FileError("its recipe must describe the options of a run; the file is damaged")
+        record = dict(record)
         unknown = sorted(set(record) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
-            raise _check.FileError(f"attribute flowdyn_options has {unknown}, which `solve` does not take")
+            raise _check.FileError(f"its recipe has the options {unknown}, which `solve` does not take")
         names, stop = record.pop("observe", []), record.get("stop") or {}
         if not isinstance(names, list) or not isinstance(stop, dict) or not all(map(_is_pair, stop.values())):
-            raise _check.FileError("attribute flowdyn_options has no such `observe` or `stop`; the file is damaged")
+            raise _check.FileError("its recipe has no such `observe` or `stop`; the file is damaged")
         if sorted(names) != sorted(observe or {}):
             raise _check.fail("observe", f"must hand in the functions {names} again", sorted(observe or {}))
         if record.get("t") == "inf":

@@ -8,6 +8,7 @@ import xarray as xr
 from flowdyn.methods.systems import System
 from flowdyn.results.dataset import check_kind
 from flowdyn.results.recipes import build_solver, build_system
+from flowdyn.results.sealed_recipe import recipe_of
 from flowdyn.running.initial_state import initial_of
 from flowdyn.running.options import RunOptions
 
@@ -66,6 +67,7 @@ def rebuild(
     True
     """
     check_kind(ds, ("run",), "ladders and trees hold many runs")
-    system = build_system(ds, {"loss": loss, **custom})
-    options = RunOptions.decode(ds, observe)
-    return system, initial_of(ds, system), options | {"solver": build_solver(ds)}
+    recipe = recipe_of(ds)
+    system = build_system(recipe, ds, {"loss": loss, **custom})
+    options = RunOptions.decode(recipe.get("options"), ds, observe)
+    return system, initial_of(recipe, ds, system), options | {"solver": build_solver(recipe)}

@@ -11,6 +11,7 @@ from flowdyn.methods.systems import OnProblem, RandomSystem
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
 from flowdyn.results.recipes import describe, describe_solver
+from flowdyn.results.sealed_recipe import sealed
 from flowdyn.running.outcome import Outcome
 from flowdyn.running.preparation import PreparedRun
 
@@ -30,25 +31,25 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     if np.isfinite(outcome.t_stop).any():
         attrs = {"long_name": "time at which the run stopped or broke off"}
         arrays.append(LabelledArray("t_stop", lead, drop_member_axis(outcome.t_stop, dim), attrs))
-    spec, inputs = describe(system)
-    arrays += dataset.input_arrays(inputs)
-    arrays += dataset.initial_arrays(variables, start.states, lead if run.has_many_starts else ())
     law, left_out = _law(run, outcome)
     arrays += law
     coords = dataset.run_coords(system, outcome.t, outcome.k, run.times.note)
     if dim:
         extra = {"standard_name": "realization"} if dim == "realization" else {}
         coords.append(dataset.axis(dim, np.arange(len(outcome.codes)), **extra))
+    spec, inputs = describe(system)
+    made_from = dataset.input_arrays(inputs)
+    made_from += dataset.initial_arrays(variables, start.states, lead if run.has_many_starts else ())
     requested = run.times.requested
     if requested is not None and len(requested) != len(outcome.t):
-        arrays.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-    attrs = _attributes(run, outcome, spec) | ({"flowdyn_law": left_out} if left_out else {})
+        made_from.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
+    recipe, seal = sealed(_recipe(run, outcome, spec), made_from, dim, len(outcome.codes))
+    arrays.append(seal)
+    coords += [recipe, *made_from]
+    coords += dataset.number_coords(system, (*arrays, *coords), {"seed": run.options.seed} if system.is_random else {})
+    attrs = _attributes(run, outcome) | ({"flowdyn_law": left_out} if left_out else {})
     ds = dataset.build(arrays, coords, system.coords, attrs)
-    if "log_t" in ds:
-        ds = ds.set_coords("log_t")
-    if start.is_restart:
-        ds.attrs |= {"t_initial": start.t0} | ({"k_initial": start.k0} if outcome.k is not None else {})
-    return ds
+    return ds.set_coords("log_t") if "log_t" in ds else ds
 
 
 def drop_member_axis(values: np.ndarray, dim: str) -> np.ndarray:
@@ -100,8 +101,25 @@ def _law(run: PreparedRun, outcome: Outcome) -> tuple[list[LabelledArray], str]:
     return arrays, ""
 
 
-def _attributes(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[str, Any]:
-    """How the run was made."""
+def _recipe(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[str, Any]:
+    """What is needed to run it again, and the times that it has."""
+    system, start, t = run.system, run.start, outcome.t
+    target = system.problem.target_name if isinstance(system, OnProblem) else None
+    clock = {"t_initial": start.t0} | ({"k_initial": start.k0} if outcome.k is not None else {})
+    return {
+        "kind": "run",
+        "system": spec,
+        "solver": describe_solver(run.solver),
+        "options": run.options.encode(),
+        "noise": run.solver.brownian_id(run.task(lambda share: None)) if system.is_random else None,
+        "target": target or None,
+        "span": [float(t[0]), float(t[-1]), len(t)] if len(t) else None,
+        **(clock if start.is_restart else {}),
+    }
+
+
+def _attributes(run: PreparedRun, outcome: Outcome) -> dict[str, Any]:
+    """What the run is called, and what it took."""
     system, solver = run.system, run.solver
     on_problem = system.problem if isinstance(system, OnProblem) else None
     cited = on_problem.citation if on_problem else ""
@@ -111,14 +129,8 @@ def _attributes(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dic
         f"{type(system).__name__}{f' of {type(on_problem).__name__}' if on_problem else ''}",
         f"{system.summary or type(system).__name__}{f'; {cited}' if cited else ''}; solved by {type(solver).__name__}",
         system.references or cited or "none",
-        flowdyn_system=spec,
-        flowdyn_solver=describe_solver(solver),
-        flowdyn_options=run.options.encode(),
         flowdyn_stats=outcome.stats,
-        flowdyn_noise=solver.brownian_id(run.task(lambda share: None)) if system.is_random else None,
         flowdyn_parameters=" ".join(v.name for v in own),
-        seed=run.options.seed,
         jax_enable_x64=int(float64_is_on()),
         stopped_by="; ".join(end.text for end in outcome.endings) or None,
-        target=(on_problem.target_name or None) if on_problem else None,
     )

@@ -1,0 +1,129 @@
+"""The recipe that travels with a result, and its seal:  recipe_id = hash(recipe, the arrays that it names).
+
+xarray joins Datasets by rules of its own: of attributes it keeps the first's, of coordinates too under its new
+defaults, of a number among the data one a run. So the recipe is a coordinate, its seal a number among the data, and
+where the two have parted, no run is made from the wrong recipe. Many starts have a seal each, so that one of them can
+be selected; members of an ensemble have one each too, so that ensembles can be joined.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.results.dataset import LabelledArray
+from flowdyn.results.recipes import read_json
+
+RECIPE, SEAL = "recipe", "recipe_id"
+INITIAL = "_initial"  # ends the names of the arrays that a run started from
+BITS = 32  # of a seal: the sum of a million of them is exact in float64, so that a mean over members keeps it
+JOIN = "data_vars='all', coords='different', compat='equals'"
+_OLD = ("system", "solver", "options")  # what a recipe was before it was one: attributes of their own
+
+
+def sealed(recipe: Mapping[str, Any], arrays: Sequence[LabelledArray], lead: str, members: int) -> list[LabelledArray]:
+    """The recipe as a coordinate and its seal as a variable over the members along `lead`, if there are any."""
+    named = {array.name: (array.dims, array.values) for array in arrays}
+    full = {**{key: part for key, part in recipe.items() if part is not None}, "arrays": sorted(named)}
+    text = json.dumps(full, sort_keys=True, allow_nan=False, default=lambda value: np.asarray(value).tolist())
+    seals = list(_seals(text, named))
+    over = (lead,) if lead else ()
+    values = np.array(seals if len(seals) == members else seals * members, dtype=np.int64).reshape(members)
+    return [
+        LabelledArray(RECIPE, (), np.array(text, dtype=object), {"long_name": "how the result was made, as JSON"}),
+        LabelledArray(SEAL, over, values if lead else values[0], {"long_name": "checksum of recipe, data and start"}),
+    ]
+
+
+def _seals(text: str, arrays: Mapping[str, tuple[tuple[str, ...], Any]]) -> Iterator[int]:
+    """The seal, or one for each of many starts."""
+    shared = hashlib.blake2b(text.encode(), digest_size=BITS // 8)
+    starts = []
+    for name in sorted(arrays, key=lambda name: (name.endswith(INITIAL), name)):
+        dims, values = arrays[name]
+        array = np.asarray(values)
+        array = np.ascontiguousarray(array, dtype="<f8") if array.dtype.kind in "biuf" else array.astype("S")
+        if "start" in dims:
+            starts.append((name, np.moveaxis(array, dims.index("start"), 0)))
+        else:
+            _add(shared, name, array)
+    for i in range(len(starts[0][1]) if starts else 1):
+        own = shared.copy()
+        for name, rows in starts:
+            _add(own, name, rows[i])
+        yield int.from_bytes(own.digest(), "big")
+
+
+def _add(digest: Any, name: str, array: np.ndarray) -> None:
+    digest.update(f"{name}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+
+
+def recipe_of(ds: Any) -> dict[str, Any]:
+    """The recipe of a result, after a look at its seal; files from before there were seals have it in attributes."""
+    if RECIPE not in ds.variables and "flowdyn_system" in ds.attrs:
+        old = {key: read_json(ds.attrs.get(f"flowdyn_{key}"), f"attribute flowdyn_{key}") for key in _OLD}
+        noise = ds.attrs.get("flowdyn_noise")
+        more = {key: ds.attrs[key] for key in ("t_initial", "k_initial", "target") if key in ds.attrs}
+        return old | more | ({"noise": read_json(noise, "attribute flowdyn_noise")} if noise else {})
+    recipe = read_json(_the_one(ds, RECIPE), "its recipe")
+    names = recipe.get("arrays") if isinstance(recipe, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _check.FileError("its recipe must name its arrays; the file is damaged")
+    _the_one(ds, SEAL, along="start")
+    gone = [name for name in names if name not in ds.variables]
+    if gone:
+        keep = ", ".join(map(repr, (SEAL, *names)))
+        raise _check.fail(
+            "ds", "must hold the arrays of its recipe", _check.Words(f"none of {gone}"), f"select them too: {keep}"
+        )
+    own = list(_seals(str(_the_one(ds, RECIPE)), {name: (ds[name].dims, ds[name].values) for name in names}))
+    if own != _by_start(ds):
+        raise _check.fail(
+            "ds",
+            "must hold a run with its own recipe",
+            _check.Words("a recipe that does not belong to its data or start"),
+            f"join runs by fd.concat, or xr.concat(..., {JOIN}); cut data and starts after it is rebuilt",
+        )
+    _check_span(ds, recipe.get("span"))
+    return recipe
+
+
+def _by_start(ds: Any) -> list[float]:
+    """The one seal of each start, or the one seal."""
+    values = np.asarray(ds[SEAL].transpose("start", ..., missing_dims="ignore").values, dtype=float)
+    rows = values.reshape(values.shape[0], -1) if "start" in ds[SEAL].dims else values.reshape(1, -1)
+    return [float(np.unique(row[~np.isnan(row)])[0]) for row in rows]
+
+
+def _the_one(ds: Any, name: str, along: str = "") -> Any:
+    """The one value of a variable, which may be repeated; one for each entry `along` a dimension."""
+    if name not in ds.variables:
+        rule = f"must carry its recipe, the variables {RECIPE!r} and {SEAL!r}"
+        raise _check.fail("ds", rule, _check.Words(f"no {name!r}"), f"select variables together with {SEAL!r}")
+    array = ds[name].transpose(along, ..., missing_dims="ignore") if along else ds[name]
+    rows = array.values.reshape(array.shape[0], -1) if along in array.dims else array.values.reshape(1, -1)
+    for row in rows:
+        values = set(row[row == row].tolist())  # `where` leaves NaN
+        if len(values) != 1:
+            dims = [str(dim) for dim in array.dims if dim != along]
+            found = _check.Words(f"{len(values)} recipes along {dims}" if dims else f"no value of {name!r}")
+            raise _check.fail("ds", "must hold one run", found, "select one, e.g. ds.isel(run=0)")
+    return rows[0][0]
+
+
+def _check_span(ds: Any, span: Any) -> None:
+    """Refuse times that the recipe does not reach: runs that were joined along t have the first's recipe."""
+    if span is None or "t" not in ds.variables:
+        return
+    if not (isinstance(span, list) and len(span) == 3 and all(isinstance(n, int | float) for n in span)):
+        raise _check.FileError("the span of its recipe must be three numbers; the file is damaged")
+    t = np.asarray(ds["t"].values, dtype=float).ravel()
+    first, last, count = span
+    if len(t) > count or (t < first).any() or (t > last).any():
+        found = _check.Words(f"{len(t)} times from {t.min():g} to {t.max():g}")
+        rule = f"must hold times of its own recipe, {count} from {first:g} to {last:g}"
+        raise _check.fail("ds", rule, found, "rebuild each run before they are joined along t, or use fd.concat")
