@@ -1,0 +1,247 @@
+"""NetCDF-4 files whose variables prove themselves: content that differs from its checksum is never handed out.
+
+Small files are read whole and closed. Of large ones a block of rows is read and checked when something in it is first
+asked for; `verify=True` asks for every block at once. Every call of HDF5 and netCDF is under one lock, every way out of
+an error closes the file, and a file is never open twice: HDF5 mixes up the text of two handles when one is closed.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import netCDF4
+import numpy as np
+import xarray as xr
+from xarray.backends import (
+    BackendArray,
+    BackendEntrypoint,
+    CachingFileManager,
+    NetCDF4DataStore,
+    StoreBackendEntrypoint,
+)
+from xarray.core import indexing
+
+from flowdyn import _check
+from flowdyn._tools import checksums
+from flowdyn._tools.hdf5_lock import LOCK
+
+EAGER_BYTES = 16 << 20  # files of at most so much content are read whole: a tenth of a second
+
+
+class CheckedArray(BackendArray):
+    """Lazy array of a file that compares blocks of rows with their checksums before it hands them out."""
+
+    def __init__(self, variable: xr.Variable, record: Mapping[str, Any] | None, place: str) -> None:
+        self.shape, self.dtype = variable.shape, variable.dtype
+        self._variable, self._place = variable, place
+        self._rows, self._crcs = (record["rows"], record["crc32"]) if record else (1, [])
+        self._unchecked = set(range(len(self._crcs)))
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def check(self) -> None:
+        """Stream over all blocks that nobody has read yet."""
+        with LOCK:
+            for block in sorted(self._unchecked):
+                self._block(block)
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        with LOCK:
+            if self._unchecked and all(isinstance(k, slice) and k == slice(None) for k in key):
+                return self._whole()
+            for block in self._touched(key):
+                self._block(block)
+            return self._values(key)
+
+    def _whole(self) -> np.ndarray:
+        """Everything, read once: what is checked is what is handed out."""
+        if len(self._crcs) == 1:
+            return self._block(0)
+        values = np.empty(self.shape, self.dtype)
+        for block in range(len(self._crcs)):
+            part = self._block(block)
+            values[block * self._rows : block * self._rows + len(part)] = part
+        return values
+
+    def _touched(self, key: tuple[Any, ...]) -> list[int]:
+        """Unchecked blocks that hold rows of `key`."""
+        if not self._unchecked:
+            return []
+        rows = np.arange(self.shape[0])[key[0]] if key else np.zeros(1, int)
+        return sorted(self._unchecked.intersection(np.unique(rows // self._rows).tolist()))
+
+    def _block(self, block: int) -> np.ndarray:
+        key = (slice(block * self._rows, (block + 1) * self._rows),) if self.shape else ()
+        values = self._values(key)
+        if checksums.digest(values) != self._crcs[block]:
+            raise _check.FileError(
+                f"cannot trust {self._place}: its content differs from its checksum; {checksums.WAY_OUT}"
+            )
+        self._unchecked.discard(block)
+        return values
+
+    def _values(self, key: tuple[Any, ...]) -> np.ndarray:
+        try:
+            return np.asarray(self._variable[key].values)
+        except Exception as error:  # damaged bytes raise what they like in three libraries
+            reason = " ".join(str(error).split())[:160]
+            raise _check.FileError(f"cannot read {self._place}: the file is damaged ({reason})") from None
+
+
+class CheckedBackend(BackendEntrypoint):
+    """Engine for :func:`xarray.open_dataset`: a store's variables as checked arrays."""
+
+    description = "NetCDF-4 files of flowdyn, checked against their checksums"
+
+    def open_dataset(  # type: ignore[override]
+        self,
+        filename_or_obj: NetCDF4DataStore,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        path: Path,
+        verify: bool | None,
+    ) -> xr.Dataset:
+        """Dataset of one group; `verify` as in :func:`open_checked`."""
+        ds = StoreBackendEntrypoint().open_dataset(
+            filename_or_obj, decode_times=False, drop_variables=drop_variables, decode_timedelta=False
+        )
+        text = ds.attrs.pop(checksums.ATTRIBUTE, None)
+        records = {} if text is None or verify is False else checksums.parsed(text, path)
+        missing = sorted(set(records) - set(map(str, ds.variables)))
+        if missing:
+            raise _check.FileError(f"cannot trust {path}: it lacks the variables {missing}; {checksums.WAY_OUT}")
+        variables = {name: _checked(path, str(name), v, records, bool(verify)) for name, v in ds.variables.items()}
+        coords = xr.Coordinates({name: variables.pop(name) for name in ds.coords}, indexes={})
+        checked = xr.Dataset(variables, coords, ds.attrs)
+        checked.encoding = ds.encoding | {"source": str(path)}
+        return checked
+
+
+def _checked(path: Path, name: str, variable: xr.Variable, records: Mapping[str, Any], verify: bool) -> xr.Variable:
+    record = records.get(name)
+    place = f"variable {name!r} of {path}"
+    if record is not None and not checksums.fits(record, variable.dims, variable.shape, variable.dtype):
+        raise _check.FileError(f"cannot trust {place}: its type or shape differs from its record; {checksums.WAY_OUT}")
+    array = CheckedArray(variable, record, place)
+    if verify:
+        array.check()
+    return xr.Variable(variable.dims, indexing.LazilyIndexedArray(array), variable.attrs, variable.encoding)
+
+
+def open_checked(path: Path, verify: bool | None, content: int) -> xr.Dataset | xr.DataTree:
+    """Open a scanned file, a tree if it has groups; `content` is how many bytes it declares.
+
+    `verify`: True compares all content with its checksums now, None does so if the content is small and else a block
+    when it is first read, False never. Files without checksums are taken as they are.
+    """
+    with LOCK:
+        if content > EAGER_BYTES:
+            return _lazy(path, verify)
+        file = netCDF4.Dataset("memory.nc", mode="r", memory=path.read_bytes())
+        try:
+            return _dataset(NetCDF4DataStore(file, mode="r", lock=LOCK), path, verify).load()
+        finally:
+            file.close()
+
+
+class SharedFile(CachingFileManager[netCDF4.Dataset]):
+    """The one handle of a file, for all that read it lazily."""
+
+    users = 0
+
+    def release(self) -> None:
+        """One reader less; the last one closes the file."""
+        self.users -= 1
+        if not self.users:
+            self.close()
+
+
+_SHARED: WeakValueDictionary[Any, SharedFile] = WeakValueDictionary()
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _same_file(path: Path, identity: tuple[int, int, int], mode: str) -> netCDF4.Dataset:
+    """Open a file, again where xarray has closed it meanwhile."""
+    if _identity(path) != identity:
+        raise _check.FileError(
+            f"cannot read {path}: another file has taken its place since it was loaded; load it again"
+        )
+    return netCDF4.Dataset(path, mode=mode)
+
+
+def _lazy(path: Path, verify: bool | None) -> xr.Dataset | xr.DataTree:
+    key = path, _identity(path)
+    shared = _SHARED.get(key)
+    if shared is None:
+        shared = _SHARED[key] = SharedFile(_same_file, *key, mode="r", lock=LOCK)
+    shared.users += 1
+    try:
+        found = _dataset(NetCDF4DataStore(shared, mode="r", lock=LOCK), path, verify)
+        found.set_close(shared.release)
+        return found
+    except BaseException:
+        shared.release()
+        raise
+
+
+def _dataset(store: NetCDF4DataStore, path: Path, verify: bool | None) -> xr.Dataset | xr.DataTree:
+    nodes = {
+        group: xr.open_dataset(
+            store if group == "/" else store.get_child_store(group),  # type: ignore[arg-type]
+            engine=CheckedBackend,
+            path=path,
+            verify=verify,
+        )
+        for group in ("/", *_group_paths(store.ds))
+    }
+    return nodes["/"] if len(nodes) == 1 else xr.DataTree.from_dict(nodes)
+
+
+def _group_paths(group: Any) -> Iterable[str]:
+    for child in group.groups.values():
+        yield child.path
+        yield from _group_paths(child)
+
+
+def write_checked(path: Path, nodes: Mapping[str, tuple[xr.Dataset, Mapping[str, Any]]]) -> None:
+    """Write Datasets by group, each with its encoding and its checksums; the file is closed, whatever happens."""
+    with LOCK:
+        file = netCDF4.Dataset(path, mode="w", format="NETCDF4")
+        try:
+            store = NetCDF4DataStore(file, lock=LOCK)
+            for group, (ds, encoding) in nodes.items():
+                records = {str(name): checksums.record(v.dims, v.values) for name, v in ds.variables.items()}
+                attrs = {**ds.attrs, checksums.ATTRIBUTE: checksums.written(records)}
+                at = store if group == "/" else store.get_child_store(group)
+                ds.assign_attrs(attrs).dump_to_store(at, encoding=encoding)
+            file.sync()  # what cannot be flushed is known while the file can still be given up
+            file.close()
+        except BaseException:
+            _give_up(file, path)
+            raise
+
+
+def _give_up(file: netCDF4.Dataset, path: Path) -> None:
+    """Close a file that could not be written.
+
+    On a full disk HDF5 fails to flush, and so to close, as often as it is asked, and keeps the descriptor. That is
+    turned to the null device first, which takes everything; the space of the file is free once its name is gone.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        for name in os.listdir("/dev/fd") if os.path.isdir("/dev/fd") else ():
+            with contextlib.suppress(OSError):  # the descriptor of the listing itself
+                if os.path.samestat(os.fstat(int(name)), os.stat(path)):
+                    os.dup2(null, int(name), inheritable=False)
+    finally:
+        os.close(null)
+    with contextlib.suppress(RuntimeError):
+        file.close()
