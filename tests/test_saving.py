@@ -121,7 +121,7 @@ assert load(path).equals(ds)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no limits there")
-@pytest.mark.parametrize(("count", "limit"), [(400_000, 200_000), (300, 8192), (300, 0)])
+@pytest.mark.parametrize(("count", "limit"), [(800_000, 4_500_000), (800_000, 200_000), (300, 8192), (300, 0)])
 def test_full_disk_leaves_no_handle_and_no_file(count, limit, tmp_path):
     command = [sys.executable, "-c", FULL, str(tmp_path / "f.nc"), str(count), str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -211,8 +211,14 @@ def _group_paths(group: Any) -> Iterable[str]:
         yield from _group_paths(child)
 
 
+METADATA_BYTES = 64 << 10  # of one Dataset, at most in practice
+RESERVE_BYTES = 4 << 20
+
+
 def write_checked(path: Path, nodes: Mapping[str, tuple[xr.Dataset, Mapping[str, Any]]]) -> None:
     """Write Datasets by group, each with its encoding and its checksums; the file is closed, whatever happens."""
+    size = sum(ds.nbytes for ds, _ in nodes.values()) + len(nodes) * METADATA_BYTES
+    path.write_bytes(bytes(min(size, RESERVE_BYTES)))  # a disk without room says so here, and HDF5 need not be given up
     with LOCK:
         file = netCDF4.Dataset(path, mode="w", format="NETCDF4")
         try:
@@ -233,8 +239,11 @@ def _give_up(file: netCDF4.Dataset, path: Path) -> None:
     """Close a file that could not be written.
 
     On a full disk HDF5 fails to flush, and so to close, as often as it is asked, and keeps the descriptor. That is
-    turned to the null device first, which takes everything; the space of the file is free once its name is gone.
+    turned to the null device, which takes everything; the space of the file is free once its name is gone.
     """
+    with contextlib.suppress(RuntimeError):
+        file.close()
+        return
     null = os.open(os.devnull, os.O_RDWR)
     try:
         for name in os.listdir("/dev/fd") if os.path.isdir("/dev/fd") else ():

@@ -114,13 +114,13 @@ def _disk(target: Path, size: int) -> Iterator[None]:
         raise _check.FileError(f"cannot write {target}: what was read back differs ({error})") from None
     except (OSError, RuntimeError, MemoryError) as error:  # HDF5 says "HDF error" when the disk is full
         free = shutil.disk_usage(target.parent).free
-        code = error.errno if isinstance(error, OSError) else None
-        if free < size or code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if free < size or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
             raise _check.FileError(
                 errno.ENOSPC, f"no space to write {target}: about {size:,} bytes are needed, {free:,} are free"
             ) from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _check.FileError(
-            f"cannot write {target}: {error}; if {target.parent} has a quota or a limit, make room"
+            f"cannot write {target}: {reason}; if {target.parent} has a quota or a limit, make room"
         ) from None
 
 
