@@ -111,9 +111,11 @@ class CheckedBackend(BackendEntrypoint):
         )
         text = ds.attrs.pop(checksums.ATTRIBUTE, None)
         records = {} if text is None or verify is False else checksums.parsed(text, path)
-        missing = sorted(set(records) - set(map(str, ds.variables)))
-        if missing:
-            raise _check.FileError(f"cannot trust {path}: it lacks the variables {missing}; {checksums.WAY_OUT}")
+        other = sorted(set(records) ^ set(map(str, ds.variables)))
+        if records and other:
+            raise _check.FileError(
+                f"cannot trust {path}: the variables {other} are missing or have come in; {checksums.WAY_OUT}"
+            )
         variables = {name: _checked(path, str(name), v, records, bool(verify)) for name, v in ds.variables.items()}
         coords = xr.Coordinates({name: variables.pop(name) for name in ds.coords}, indexes={})
         checked = xr.Dataset(variables, coords, ds.attrs)
@@ -141,7 +143,7 @@ def open_checked(path: Path, verify: bool | None, content: int) -> xr.Dataset | 
     with LOCK:
         if content > EAGER_BYTES:
             return _lazy(path, verify)
-        file = netCDF4.Dataset("memory.nc", mode="r", memory=path.read_bytes())
+        file = opened("memory.nc", mode="r", memory=path.read_bytes())
         try:
             return _dataset(NetCDF4DataStore(file, mode="r", lock=LOCK), path, verify).load()
         finally:
@@ -174,7 +176,19 @@ def _same_file(path: Path, identity: tuple[int, int, int], mode: str) -> netCDF4
         raise _check.FileError(
             f"cannot read {path}: another file has taken its place since it was loaded; load it again"
         )
-    return netCDF4.Dataset(path, mode=mode)
+    return opened(path, mode=mode)
+
+
+def opened(path: Any, **options: Any) -> netCDF4.Dataset:
+    """netCDF4's Dataset, closed if it fails between the opening of the file and the end of its constructor."""
+    file = netCDF4.Dataset.__new__(netCDF4.Dataset)
+    try:
+        file.__init__(path, **options)
+    except BaseException:
+        if file.isopen():
+            file.close()
+        raise
+    return file
 
 
 def _lazy(path: Path, verify: bool | None) -> xr.Dataset | xr.DataTree:

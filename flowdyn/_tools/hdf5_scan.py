@@ -1,6 +1,8 @@
 """What an HDF5 file may hold before xarray is let near it: no links, no data elsewhere, no size that is not stored."""
 
 import math
+import mmap
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,16 +24,43 @@ FREE_BYTES = 64 << 20  # dimension scales without values and small constant arra
 MAX_OBJECTS = 10_000
 MAX_SECONDS = 60.0
 # attributes by which netCDF ties dimensions together: references, in variable-length and compound types
-NETCDF_OWN = ("DIMENSION_LIST", "REFERENCE_LIST")
+NETCDF_OWN = {"DIMENSION_LIST": h5t.VLEN, "REFERENCE_LIST": h5t.COMPOUND}
+NETCDF_NUMBERS = ("_Netcdf4Dimid", "_Netcdf4Coordinates")
 
 
 def scan(path: Path, max_bytes: int = MAX_BYTES) -> int:
     """Refuse HDF5 features that no flowdyn file uses, and count the bytes declared. Read-only, follows no link."""
-    with open(path, "rb") as raw:
-        if raw.read(8) != HDF5_SIGNATURE:
+    with open(path, "rb") as file:
+        if file.read(8) != HDF5_SIGNATURE:
             raise _check.FileError(f"cannot read {path}: it is not a NetCDF-4 file")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+            if not _heaps_end(raw):
+                raise _check.FileError(f"cannot trust {path}: a heap of text in it is damaged")
     with LOCK, h5py.File(path, "r", locking=False) as file:
         return _Scan(path, max_bytes, path.stat().st_size).walk(file)
+
+
+def _heaps_end(raw: mmap.mmap) -> bool:
+    """Whether every global heap, which holds text, is a list of objects that comes to its end.
+
+    HDF5 has no checksum on these, and reads an object of no size for ever. Layout of version 1: signature and version
+    (8 bytes), size (8), then objects of index (2), count (2), nothing (4), size (8) and content in units of 8; an
+    object of index 0 is what is left free, and its size counts its header.
+    """
+    sizes = raw[9:11] if raw[8] >= 2 else raw[13:15]
+    if sizes != b"\x08\x08":  # of addresses and lengths: netCDF has no others
+        return False
+    for found in re.finditer(rb"GCOL\x01\0\0\0", raw):
+        at = found.start()
+        end = at + int.from_bytes(raw[at + 8 : at + 16], "little")
+        at += 16
+        while at + 16 <= end:
+            index, size = int.from_bytes(raw[at : at + 2], "little"), int.from_bytes(raw[at + 8 : at + 16], "little")
+            step = 16 + -(-size // 8) * 8 if index else size
+            if step < 16 or step > end - at:
+                return False
+            at += step
+    return True
 
 
 @dataclass
@@ -86,14 +115,28 @@ class _Scan:
         for index in range(h5a.get_num_attrs(item.id)):
             attribute = h5a.open(item.id, index=index)
             name, kind = attribute.name.decode("utf-8", "replace"), attribute.get_type()
+            rank = len(attribute.shape or ())
             if name in NETCDF_OWN:
+                if kind.get_class() != NETCDF_OWN[name] or rank != 1:
+                    raise self._refuse(f"attribute {name} of {item.name} is not netCDF's")
                 continue
+            if name in NETCDF_NUMBERS:
+                self._dimension_numbers(item, attribute, name)
+            if rank > 1:
+                raise self._refuse(f"attribute {name!r} of {item.name} is no list")
             if kind.get_class() not in (h5t.INTEGER, h5t.FLOAT, h5t.STRING):
                 raise self._refuse(f"attribute {name!r} of {item.name} is neither numbers nor text")
             count = math.prod(attribute.shape or ())
             if count > 1 and kind.get_class() == h5t.STRING and kind.is_variable_str():
                 count *= self.size // kind.get_size() + 1
             self._count(count * kind.get_size())
+
+    def _dimension_numbers(self, item: h5py.Group | h5py.Dataset, attribute: h5a.AttrID, name: str) -> None:
+        """NetCDF's numbers of dimensions: it makes room up to the largest, and ends the process if it cannot."""
+        shape = () if name == "_Netcdf4Dimid" else (item.ndim if isinstance(item, h5py.Dataset) else 0,)
+        numbers = item.attrs[name] if attribute.get_type().get_class() == h5t.INTEGER else -1
+        if attribute.shape != shape or (np.asarray(numbers) < 0).any() or (np.asarray(numbers) > MAX_OBJECTS).any():
+            raise self._refuse(f"attribute {name} of {item.name} is not netCDF's")
 
     def _data(self, item: h5py.Dataset) -> None:
         if item.external or item.is_virtual:
