@@ -36,7 +36,7 @@ def digest(values: np.ndarray) -> str:
             crc = zlib.crc32(raw, zlib.crc32(len(raw).to_bytes(8, "little"), crc))
     else:
         plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-        crc = zlib.crc32(plain.reshape(-1).view(np.uint8))
+        crc = zlib.crc32(plain.reshape(-1).view(np.uint8).data)
     return f"{crc:08x}"
 
 

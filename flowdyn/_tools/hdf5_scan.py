@@ -83,7 +83,7 @@ class _Scan:
             group = groups.pop()
             self._attributes(group)
             for name in group:
-                item = self._item(group, name)
+                item = self._item(group, str(name))
                 if isinstance(item, h5py.Group):
                     groups.append(item)
                 else:
@@ -150,7 +150,7 @@ class _Scan:
         self.stored += stored
         self.data += declared
         self._count(declared)
-        self._ratio(item.name, declared, stored)
+        self._ratio(str(item.name), declared, stored)
         if text is not None and text.length is None and item.size:
             self._text(item)
 
@@ -166,11 +166,11 @@ class _Scan:
 
     def _pieces(self, item: h5py.Dataset) -> Iterator[tuple[int | slice, ...]]:
         """Parts of a variable that cannot be larger than the free bytes, whatever its strings are."""
-        at_once = max(1, FREE_BYTES // self.size)
-        if item.size <= at_once:
+        at_once, count = max(1, FREE_BYTES // self.size), math.prod(item.shape)
+        if count <= at_once:
             yield ()
         elif item.ndim == 1:
-            yield from ((slice(start, start + at_once),) for start in range(0, item.size, at_once))
+            yield from ((slice(start, start + at_once),) for start in range(0, count, at_once))
         else:
             yield from np.ndindex(item.shape)
 
