@@ -138,7 +138,7 @@ def test_a_missing_variable_is_refused(tmp_path):
     path = fd.save(result(), tmp_path / "r.nc")
     with netCDF4.Dataset(path, "a") as file:
         file.renameVariable("w", "v")
-    with pytest.raises(fd.FileError, match=r"lacks the variables \['w'\]"):
+    with pytest.raises(fd.FileError, match=r"variables \['v', 'w'\] are missing or have come in"):
         fd.load(path)
 
 
