@@ -71,6 +71,8 @@ class CheckedArray(BackendArray):
     def _values(self, key: tuple[Any, ...]) -> np.ndarray:
         try:
             return np.asarray(self._variable[key].values)
+        except MemoryError:  # the scan has bounded what is asked for: the file is right, and the machine too small
+            raise
         except Exception as error:  # damaged bytes raise what they like in three libraries
             reason = " ".join(str(error).split())[:160]
             raise _check.FileError(f"cannot read {self._place}: the file is damaged ({reason})") from None

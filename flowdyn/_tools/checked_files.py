@@ -47,9 +47,10 @@ class SharedFile(CachingFileManager[Any]):
 
     def release(self) -> None:
         """One reader less; the last one closes the file."""
-        self.users -= 1
-        if not self.users:
-            self.close()
+        with LOCK:
+            self.users -= 1
+            if not self.users:
+                self.close()
 
 
 _SHARED: WeakValueDictionary[Any, SharedFile] = WeakValueDictionary()

@@ -17,6 +17,7 @@ from flowdyn import _check
 
 ATTRIBUTE = "flowdyn_checksums"
 BLOCK = 4 << 20  # bytes of a block, and of a chunk of the file
+WAY_OUT = "load an older copy, or pass verify=False to take it as it is"
 _MAX_TEXT = 1 << 24
 _KEYS = {"type", "dims", "rows", "crc32"}
 
@@ -74,9 +75,6 @@ def parsed(text: Any, path: Any) -> dict[str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise _check.FileError(f"cannot trust {path}: its checksums are damaged ({error}); {WAY_OUT}") from None
     return records
-
-
-WAY_OUT = "load an older copy, or pass verify=False to take it as it is"
 
 
 def _is_record(found: Any) -> bool:
