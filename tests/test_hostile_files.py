@@ -149,6 +149,20 @@ def test_an_endless_heap_is_refused_before_it_is_read(tmp_path):
         fd.load(path)
 
 
+@pytest.mark.parametrize("shift", [8, -4, 1])
+def test_references_to_text_that_lead_nowhere_are_refused(shift, tmp_path):
+    import h5py
+
+    path = fd.save(xr.Dataset({"w": ("t", ["a", "bc"] * 20)}, attrs={"flowdyn_schema": "flowdyn/1"}), tmp_path / "r.nc")
+    with h5py.File(path) as file:
+        offset = file["w"].id.get_offset()
+    raw = bytearray(path.read_bytes())
+    raw[offset : offset + 600] = raw[offset + shift : offset + shift + 600]
+    path.write_bytes(raw)
+    with pytest.raises(fd.FileError, match="the text of /w is damaged"):
+        fd.load(path)
+
+
 def test_a_slow_structure_is_refused(monkeypatch, tmp_path):
     path = fd.save(made("labelled"), tmp_path / "r.nc")
     monkeypatch.setattr(hdf5_scan, "MAX_SECONDS", -1.0)

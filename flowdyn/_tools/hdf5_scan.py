@@ -25,6 +25,8 @@ MAX_OBJECTS = 10_000
 MAX_SECONDS = 60.0
 # attributes by which netCDF ties dimensions together: references, in variable-length and compound types
 NETCDF_OWN = {"DIMENSION_LIST": h5t.VLEN, "REFERENCE_LIST": h5t.COMPOUND}
+REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # to text, as it stands in a file
+Heaps = dict[int, dict[int, int]]  # by address: size by index
 NETCDF_NUMBERS = ("_Netcdf4Dimid", "_Netcdf4Coordinates")
 
 
@@ -34,14 +36,15 @@ def scan(path: Path, max_bytes: int = MAX_BYTES) -> int:
         if file.read(8) != HDF5_SIGNATURE:
             raise _check.FileError(f"cannot read {path}: it is not a NetCDF-4 file")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-            if not _heaps_end(raw):
+            heaps = _heaps(raw)
+            if heaps is None:
                 raise _check.FileError(f"cannot trust {path}: a heap of text in it is damaged")
     with LOCK, h5py.File(path, "r", locking=False) as file:
-        return _Scan(path, max_bytes, path.stat().st_size).walk(file)
+        return _Scan(path, max_bytes, path.stat().st_size, heaps).walk(file)
 
 
-def _heaps_end(raw: mmap.mmap) -> bool:
-    """Whether every global heap, which holds text, is a list of objects that comes to its end.
+def _heaps(raw: mmap.mmap) -> Heaps | None:
+    """Sizes of the objects of each global heap, which holds text; None if one of them does not come to its end.
 
     HDF5 has no checksum on these, and reads an object of no size for ever. Layout of version 1: signature and version
     (8 bytes), size (8), then objects of index (2), count (2), nothing (4), size (8) and content in units of 8; an
@@ -49,18 +52,22 @@ def _heaps_end(raw: mmap.mmap) -> bool:
     """
     sizes = raw[9:11] if raw[8] >= 2 else raw[13:15]
     if sizes != b"\x08\x08":  # of addresses and lengths: netCDF has no others
-        return False
+        return None
+    heaps: Heaps = {}
     for found in re.finditer(rb"GCOL\x01\0\0\0", raw):
         at = found.start()
+        objects = heaps[at] = {}
         end = at + int.from_bytes(raw[at + 8 : at + 16], "little")
         at += 16
         while at + 16 <= end:
             index, size = int.from_bytes(raw[at : at + 2], "little"), int.from_bytes(raw[at + 8 : at + 16], "little")
             step = 16 + -(-size // 8) * 8 if index else size
             if step < 16 or step > end - at:
-                return False
+                return None
+            if index:
+                objects[index] = size
             at += step
-    return True
+    return heaps
 
 
 @dataclass
@@ -70,6 +77,7 @@ class _Scan:
     path: Path
     max_bytes: int
     size: int
+    heaps: Heaps
     declared: int = 0  # content and attributes
     data: int = 0  # content
     stored: int = 0
@@ -156,6 +164,8 @@ class _Scan:
 
     def _text(self, item: h5py.Dataset) -> None:
         """Count strings before anybody holds them all: a thousand may be the same long one."""
+        if item.chunks is None:
+            self._references(item)
         total = 0
         for piece in self._pieces(item):
             total += sum(map(len, np.ravel(item[piece]).tolist()))
@@ -163,6 +173,20 @@ class _Scan:
                 raise self._refuse(f"{item.name} asks for more text than the file can hold")
             self._in_time()
         self._count(total)
+
+    def _references(self, item: h5py.Dataset) -> None:
+        """References that lead to no object of a heap: HDF5 may follow them for ever."""
+        offset, count = item.id.get_offset(), math.prod(item.shape)
+        if offset is None:
+            return
+        with open(self.path, "rb") as file:
+            file.seek(offset)
+            raw = file.read(count * REFERENCE.itemsize)
+        if len(raw) < count * REFERENCE.itemsize:
+            raise self._refuse(f"the text of {item.name} is cut off")
+        for length, heap, index in np.frombuffer(raw, REFERENCE).tolist():
+            if heap and self.heaps.get(heap, {}).get(index, -1) < length:
+                raise self._refuse(f"the text of {item.name} is damaged")
 
     def _pieces(self, item: h5py.Dataset) -> Iterator[tuple[int | slice, ...]]:
         """Parts of a variable that cannot be larger than the free bytes, whatever its strings are."""
