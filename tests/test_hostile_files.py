@@ -3,12 +3,36 @@
 import subprocess
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from fuzz import handles
 from kinds import made, with_recipe
 
 import flowdyn as fd
+from flowdyn._tools import checked_files, hdf5_scan
+
+ATTRIBUTES = {
+    "_Netcdf4Dimid": 2**62,
+    "_Netcdf4Coordinates": [0, 1],
+    "DIMENSION_LIST": [1.0],
+    "square": np.zeros((2, 2)),
+}
+
+
+def aliased_text(path):
+    """One string of a megabyte, 7,500 times by reference."""
+    import h5py
+
+    with h5py.File(path, "w") as f:
+        x = f.create_dataset("x", (7500,), dtype=h5py.string_dtype())
+        x[0] = "a" * 1_000_000
+        x[1:] = "b"
+        offset = x.id.get_offset()
+    raw = bytearray(path.read_bytes())
+    raw[offset : offset + 7500 * 16] = raw[offset : offset + 16] * 7500
+    path.write_bytes(raw)
 
 
 def hostile(kind, folder):
@@ -26,7 +50,20 @@ def hostile(kind, folder):
     if kind == "flipped":
         xr.Dataset({"w": ("t", np.arange(5000.0))}, attrs={"flowdyn_schema": "flowdyn/2"}).to_netcdf(path)
         return path, "flowdyn/2"
+    if kind == "aliased text":
+        aliased_text(path)
+        return path, "more text than the file can hold"
     with h5py.File(path, "w") as f:
+        if kind in ATTRIBUTES:
+            f.create_dataset("x", (3,), dtype="f8").attrs[kind] = ATTRIBUTES[kind]
+            return path, kind
+        if kind == "unstored":
+            for i in range(60):
+                f.create_dataset(f"x{i}", (63 << 17,), dtype="f8", chunks=(1 << 17,))
+            return path, r"the file declares 3,963,617,280 bytes and stores 0"
+        if kind == "text in rows":
+            f.create_dataset("x", (1, 2), dtype=h5py.vlen_dtype(np.int32))
+            return path, "neither numbers nor text"
         if kind in ("cycle", "alias"):
             f["group/x"] = np.zeros(3)
             f["group/again"] = f["/"] if kind == "cycle" else f["group/x"]
@@ -62,6 +99,10 @@ def hostile(kind, folder):
         "cycle",
         "alias",
         "bomb",
+        "unstored",
+        "aliased text",
+        "text in rows",
+        *ATTRIBUTES,
         "named type",
         "soft link",
         "external link",
@@ -80,17 +121,72 @@ def test_remote_and_missing_paths_are_refused(path):
         fd.load(path)
 
 
-def test_a_flipped_byte_is_noticed(tmp_path):
-    path = fd.save(
-        xr.Dataset({"w": ("t", np.random.default_rng(0).random(5000))}, attrs={"flowdyn_schema": "flowdyn/1"}),
-        tmp_path / "f.nc",
-    )
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_flipped_byte_is_noticed_and_no_handle_is_left(lazy, monkeypatch, tmp_path):
+    monkeypatch.setattr(checked_files, "EAGER_BYTES", 0 if lazy else 1 << 20)
+    ds = xr.Dataset({"w": ("t", np.random.default_rng(0).random(5000))}, attrs={"flowdyn_schema": "flowdyn/1"})
+    path = fd.save(ds, tmp_path / "f.nc")
+    sound = path.read_bytes()
+    for place in (len(sound) // 2, 100, sound.index(b"flowdyn/1"), sound.index(b"crc32")):
+        raw = bytearray(sound)
+        raw[place : place + 16] = bytes(byte ^ 0xFF for byte in raw[place : place + 16])
+        path.write_bytes(raw)
+        with pytest.raises(fd.FileError) as caught, fd.load(path) as found:
+            found.load()
+        assert len(str(caught.value).splitlines()) == 1 and handles(path) == []
+    fd.save(ds, path, overwrite=True)
+    with fd.load(path) as found:
+        assert found.equals(ds)
+
+
+def test_an_endless_heap_is_refused_before_it_is_read(tmp_path):
+    ds = xr.Dataset({"w": ("t", ["a", "bc"] * 20)}, attrs={"flowdyn_schema": "flowdyn/1"})
+    path = fd.save(ds, tmp_path / "h.nc")
     raw = bytearray(path.read_bytes())
-    for i in range(len(raw) // 2, len(raw) // 2 + 16):
-        raw[i] ^= 0xFF
+    at = raw.index(b"GCOL") + 16 + 24 * 3  # the fourth string: index, count, nothing, size, eight bytes
+    raw[at : at + 24] = bytes(24)  # of no size: HDF5 never comes to the fifth
     path.write_bytes(raw)
-    with pytest.raises((OSError, RuntimeError)), fd.load(path) as ds:
-        ds.load()
+    with pytest.raises(fd.FileError, match="a heap of text in it is damaged"):
+        fd.load(path)
+
+
+@pytest.mark.parametrize("shift", [8, -4, 1])
+def test_references_to_text_that_lead_nowhere_are_refused(shift, tmp_path):
+    import h5py
+
+    path = fd.save(xr.Dataset({"w": ("t", ["a", "bc"] * 20)}, attrs={"flowdyn_schema": "flowdyn/1"}), tmp_path / "r.nc")
+    with h5py.File(path) as file:
+        offset = file["w"].id.get_offset()
+    raw = bytearray(path.read_bytes())
+    raw[offset : offset + 600] = raw[offset + shift : offset + shift + 600]
+    path.write_bytes(raw)
+    with pytest.raises(fd.FileError, match="the text of /w is damaged"):
+        fd.load(path)
+
+
+def test_a_slow_structure_is_refused(monkeypatch, tmp_path):
+    path = fd.save(made("labelled"), tmp_path / "r.nc")
+    monkeypatch.setattr(hdf5_scan, "MAX_SECONDS", -1.0)
+    with pytest.raises(fd.FileError, match="takes more than"):
+        fd.load(path)
+
+
+def test_the_budget_is_raised_by_who_trusts_the_file(tmp_path):
+    ds = xr.Dataset({"w": ("t", np.arange(5000.0))}, attrs={"flowdyn_schema": "flowdyn/1"})
+    path = fd.save(ds, tmp_path / "r.nc")
+    with pytest.raises(fd.FileError, match="max_bytes = 10,000; raise max_bytes if you trust it"):
+        fd.load(path, max_bytes=10_000)
+    with fd.load(path, max_bytes=1_000_000) as found:
+        assert found.equals(ds)
+
+
+@pytest.mark.parametrize("value", [np.arange(3), 0.5])
+def test_an_attribute_of_another_type_is_refused(value, tmp_path):
+    path = fd.save(made("labelled"), tmp_path / "r.nc")
+    with netCDF4.Dataset(path, "a") as file:
+        file.setncattr("flowdyn_schema" if np.ndim(value) == 0 else "flowdyn_kind", value)
+    with pytest.raises(fd.FileError, match=r"schema 0\.5|flowdyn_kind must be text or a number, got \[0 1 2\]"):
+        fd.load(path)
 
 
 def test_opening_a_file_runs_nothing(tmp_path, monkeypatch):

@@ -81,10 +81,49 @@ def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("NetCDF: HDF error")
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", broken)
+    monkeypatch.setattr(xr.Dataset, "dump_to_store", broken)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(fd.FileError, match=r"no space to write .*r\.nc") as caught:
         fd.save(made("ladder"), path, overwrite=True)
     assert caught.value.errno == errno.ENOSPC
     monkeypatch.undo()
     assert fd.load(path).attrs["flowdyn_kind"] == "run" and os.listdir(tmp_path) == ["r.nc"]
+
+
+# the limit on the size of a file acts as a full disk does, on this process alone
+FULL = """
+import os, resource, signal, sys, numpy as np, xarray as xr
+from flowdyn import FileError
+from flowdyn.results.storage import load, save
+
+path = sys.argv[1]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+large = xr.Dataset({"w": ("t", np.random.default_rng(0).random(800_000))}, attrs={"flowdyn_schema": "flowdyn/1"})
+small = large.isel(t=slice(9))
+# HDF5 fails midway; nothing can be written; not even the file's own structure
+for ds, limit in ((large, 4_500_000), (large, 0), (large.isel(t=slice(300)), 8192)):
+    save(small, path, overwrite=True)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    before = sorted(os.listdir("/dev/fd"))
+    for _ in range(3):
+        try:
+            save(ds, path, overwrite=True)
+        except FileError as error:
+            assert "cannot write" in str(error) and len(str(error).splitlines()) == 1, error
+        else:
+            raise AssertionError("the disk was not full")
+    assert sorted(os.listdir("/dev/fd")) == before  # and with it the space is free again
+    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
+    assert load(path).equals(small)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    save(ds, path, overwrite=True)
+    assert load(path).equals(ds)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limits there")
+def test_full_disk_leaves_no_handle_and_no_file(tmp_path):
+    command = [sys.executable, "-c", FULL, str(tmp_path / "f.nc")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]

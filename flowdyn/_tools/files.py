@@ -2,7 +2,7 @@
 
 A file is written beside its target under another name, synced and moved into place: a crash leaves the old file or the
 new one. Before xarray opens a file, its HDF5 structure is scanned for features that no file of ours uses (external and
-soft links, data in other files, sizes declared but not stored).
+soft links, data in other files, sizes declared but not stored); what is read is compared with its checksums.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from typing import Any
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn._tools.checked_files import open_checked
 from flowdyn._tools.hdf5_scan import MAX_BYTES, scan
 
 
@@ -85,19 +86,24 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def open_netcdf(path: Any, max_bytes: int = MAX_BYTES) -> xr.Dataset:
-    """Open any local NetCDF-4 file lazily after the scan."""
+def local_file(path: Any) -> Path:
+    """Resolved path of an existing file of this machine."""
     text = _text(path)
     if "://" in text or text.startswith("[") or "#mode" in text:
         raise _check.FileError(f"`path` must be a local file, got {text!r}; download it first")
     place = Path(text)
     if not place.is_file():
         raise _check.FileError(f"`path` must be an existing file, got {text!r}; check the path")
+    return place.resolve()
+
+
+def open_netcdf(path: Any, max_bytes: int = MAX_BYTES, verify: bool | None = None) -> xr.Dataset | xr.DataTree:
+    """Open any local NetCDF-4 file after the scan, lazily if it is large; a file with groups is a tree."""
+    place = local_file(path)
     try:
-        scan(place, max_bytes)
-        return xr.open_dataset(place.resolve(), engine="netcdf4", decode_times=False)
+        return open_checked(place, verify, scan(place, max_bytes))
     except _check.FileError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise _check.FileError(f"cannot read {text}: the file is damaged or truncated ({reason})") from None
+    except Exception as error:  # damaged bytes raise what they like in three libraries
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise _check.FileError(f"cannot read {place}: the file is damaged or truncated ({reason})") from None

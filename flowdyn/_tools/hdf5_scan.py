@@ -1,67 +1,215 @@
 """What an HDF5 file may hold before xarray is let near it: no links, no data elsewhere, no size that is not stored."""
 
-from os import PathLike
+import math
+import mmap
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
-
 # netCDF4 before h5py: they bring two HDF5 libraries, and this order is the tested one
+import h5py
 import netCDF4  # noqa: F401
 import numpy as np
-from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]
+from h5py import h5a, h5o, h5t  # pyright: ignore[reportAttributeAccessIssue]
 
 from flowdyn import _check
+from flowdyn._tools.hdf5_lock import LOCK
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_BYTES = 4 << 30
 MAX_RATIO = 1000  # declared over stored bytes; constant data compress about that well
+FREE_BYTES = 64 << 20  # dimension scales without values and small constant arrays store nothing; a bomb declares more
 MAX_OBJECTS = 10_000
+MAX_SECONDS = 60.0
+# attributes by which netCDF ties dimensions together: references, in variable-length and compound types
+NETCDF_OWN = {"DIMENSION_LIST": h5t.VLEN, "REFERENCE_LIST": h5t.COMPOUND}
+REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # to text, as it stands in a file
+Heaps = dict[int, dict[int, int]]  # by address: size by index
+NETCDF_NUMBERS = ("_Netcdf4Dimid", "_Netcdf4Coordinates")
 
 
-def scan(path: Path, max_bytes: int = MAX_BYTES) -> None:
-    """Refuse HDF5 features that no flowdyn file uses. Read-only, follows no link."""
+def scan(path: Path, max_bytes: int = MAX_BYTES) -> int:
+    """Refuse HDF5 features that no flowdyn file uses, and count the bytes declared. Read-only, follows no link."""
     with open(path, "rb") as file:
         if file.read(8) != HDF5_SIGNATURE:
             raise _check.FileError(f"cannot read {path}: it is not a NetCDF-4 file")
-    with h5py.File(path, "r", locking=False) as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+            heaps = _heaps(raw)
+            if heaps is None:
+                raise _check.FileError(f"cannot trust {path}: a heap of text in it is damaged")
+    with LOCK, h5py.File(path, "r", locking=False) as file:
+        return _Scan(path, max_bytes, path.stat().st_size, heaps).walk(file)
+
+
+def _heaps(raw: mmap.mmap) -> Heaps | None:
+    """Sizes of the objects of each global heap, which holds text; None if one of them does not come to its end.
+
+    HDF5 has no checksum on these, and reads an object of no size for ever. Layout of version 1: signature and version
+    (8 bytes), size (8), then objects of index (2), count (2), nothing (4), size (8) and content in units of 8; an
+    object of index 0 is what is left free, and its size counts its header.
+    """
+    sizes = raw[9:11] if raw[8] >= 2 else raw[13:15]
+    if sizes != b"\x08\x08":  # of addresses and lengths: netCDF has no others
+        return None
+    heaps: Heaps = {}
+    for found in re.finditer(rb"GCOL\x01\0\0\0", raw):
+        at = found.start()
+        objects = heaps[at] = {}
+        end = at + int.from_bytes(raw[at + 8 : at + 16], "little")
+        at += 16
+        while at + 16 <= end:
+            index, size = int.from_bytes(raw[at : at + 2], "little"), int.from_bytes(raw[at + 8 : at + 16], "little")
+            step = 16 + -(-size // 8) * 8 if index else size
+            if step < 16 or step > end - at:
+                return None
+            if index:
+                objects[index] = size
+            at += step
+    return heaps
+
+
+@dataclass
+class _Scan:
+    """Counts of one walk over a file, by the addresses of its objects."""
+
+    path: Path
+    max_bytes: int
+    size: int
+    heaps: Heaps
+    declared: int = 0  # content and attributes
+    data: int = 0  # content
+    stored: int = 0
+    seen: set[int] = field(default_factory=set)
+    deadline: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
+
+    def walk(self, file: h5py.File) -> int:
         groups: list[h5py.Group] = [file]
-        seen, total = {h5o.get_info(file.id).addr}, 0
+        self.seen.add(h5o.get_info(file.id).addr)
         while groups:
             group = groups.pop()
+            self._attributes(group)
             for name in group:
-                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise _check.FileError(f"cannot trust {path}: {name!r} is a soft or external link")
-                item = group[name]
-                address = h5o.get_info(item.id).addr
-                if address in seen:  # netCDF would follow a cycle for ever
-                    raise _check.FileError(f"cannot trust {path}: {name!r} is a second link to the same object")
-                seen.add(address)
-                if len(seen) > MAX_OBJECTS:
-                    raise _check.FileError(f"cannot trust {path}: more than {MAX_OBJECTS} objects")
+                item = self._item(group, str(name))
                 if isinstance(item, h5py.Group):
                     groups.append(item)
-                elif isinstance(item, h5py.Dataset):
-                    total += _declared_bytes(path, item)
                 else:
-                    raise _check.FileError(f"cannot trust {path}: {name!r} is a named type")
-        if total > max_bytes:
+                    self._attributes(item)
+                    self._data(item)
+        self._ratio("the file", self.data, self.stored)
+        return self.declared
+
+    def _refuse(self, what: str) -> _check.FileError:
+        return _check.FileError(f"cannot trust {self.path}: {what}")
+
+    def _item(self, group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
+        self._in_time()
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise self._refuse(f"{name!r} is a soft or external link")
+        item = group[name]
+        address = h5o.get_info(item.id).addr
+        if address in self.seen:  # netCDF would follow a cycle for ever
+            raise self._refuse(f"{name!r} is a second link to the same object")
+        self.seen.add(address)
+        if len(self.seen) > MAX_OBJECTS:
+            raise self._refuse(f"more than {MAX_OBJECTS} objects")
+        if not isinstance(item, h5py.Group | h5py.Dataset):
+            raise self._refuse(f"{name!r} is a named type")
+        return item
+
+    def _attributes(self, item: h5py.Group | h5py.Dataset) -> None:
+        """Attributes are numbers, text, or netCDF's own; many strings must not be one long string again and again."""
+        for index in range(h5a.get_num_attrs(item.id)):
+            attribute = h5a.open(item.id, index=index)
+            name, kind = attribute.name.decode("utf-8", "replace"), attribute.get_type()
+            rank = len(attribute.shape or ())
+            if name in NETCDF_OWN:
+                if kind.get_class() != NETCDF_OWN[name] or rank != 1:
+                    raise self._refuse(f"attribute {name} of {item.name} is not netCDF's")
+                continue
+            if name in NETCDF_NUMBERS:
+                self._dimension_numbers(item, attribute, name)
+            if rank > 1:
+                raise self._refuse(f"attribute {name!r} of {item.name} is no list")
+            if kind.get_class() not in (h5t.INTEGER, h5t.FLOAT, h5t.STRING):
+                raise self._refuse(f"attribute {name!r} of {item.name} is neither numbers nor text")
+            count = math.prod(attribute.shape or ())
+            if count > 1 and kind.get_class() == h5t.STRING and kind.is_variable_str():
+                count *= self.size // kind.get_size() + 1
+            self._count(count * kind.get_size())
+
+    def _dimension_numbers(self, item: h5py.Group | h5py.Dataset, attribute: h5a.AttrID, name: str) -> None:
+        """NetCDF's numbers of dimensions: it makes room up to the largest, and ends the process if it cannot."""
+        shape = () if name == "_Netcdf4Dimid" else (item.ndim if isinstance(item, h5py.Dataset) else 0,)
+        numbers = item.attrs[name] if attribute.get_type().get_class() == h5t.INTEGER else -1
+        if attribute.shape != shape or (np.asarray(numbers) < 0).any() or (np.asarray(numbers) > MAX_OBJECTS).any():
+            raise self._refuse(f"attribute {name} of {item.name} is not netCDF's")
+
+    def _data(self, item: h5py.Dataset) -> None:
+        if item.external or item.is_virtual:
+            raise self._refuse(f"{item.name} keeps its data outside the file")
+        text = h5py.check_string_dtype(item.dtype)
+        if item.dtype.kind not in "biufS" and text is None:
+            raise self._refuse(f"{item.name} holds neither numbers nor text")
+        chunk = math.prod(item.chunks or ())  # a chunk is read as a whole
+        declared = max(item.size or 0, chunk) * item.dtype.itemsize
+        stored = item.id.get_storage_size()
+        self.stored += stored
+        self.data += declared
+        self._count(declared)
+        self._ratio(str(item.name), declared, stored)
+        if text is not None and text.length is None and item.size:
+            self._text(item)
+
+    def _text(self, item: h5py.Dataset) -> None:
+        """Count strings before anybody holds them all: a thousand may be the same long one."""
+        if item.chunks is None:
+            self._references(item)
+        total = 0
+        for piece in self._pieces(item):
+            total += sum(map(len, np.ravel(item[piece]).tolist()))
+            if total > max(self.size, FREE_BYTES):
+                raise self._refuse(f"{item.name} asks for more text than the file can hold")
+            self._in_time()
+        self._count(total)
+
+    def _references(self, item: h5py.Dataset) -> None:
+        """References that lead to no object of a heap: HDF5 may follow them for ever."""
+        offset, count = item.id.get_offset(), math.prod(item.shape)
+        if offset is None:
+            return
+        with open(self.path, "rb") as file:
+            file.seek(offset)
+            raw = file.read(count * REFERENCE.itemsize)
+        if len(raw) < count * REFERENCE.itemsize:
+            raise self._refuse(f"the text of {item.name} is cut off")
+        for length, heap, index in np.frombuffer(raw, REFERENCE).tolist():
+            if heap and self.heaps.get(heap, {}).get(index, -1) < length:
+                raise self._refuse(f"the text of {item.name} is damaged")
+
+    def _pieces(self, item: h5py.Dataset) -> Iterator[tuple[int | slice, ...]]:
+        """Parts of a variable that cannot be larger than the free bytes, whatever its strings are."""
+        at_once, count = max(1, FREE_BYTES // self.size), math.prod(item.shape)
+        if count <= at_once:
+            yield ()
+        elif item.ndim == 1:
+            yield from ((slice(start, start + at_once),) for start in range(0, count, at_once))
+        else:
+            yield from np.ndindex(item.shape)
+
+    def _in_time(self) -> None:
+        if time.monotonic() > self.deadline:
+            raise self._refuse(f"its structure takes more than {MAX_SECONDS:g} seconds to read")
+
+    def _count(self, size: int) -> None:
+        self.declared += size
+        if self.declared > self.max_bytes:
             raise _check.FileError(
-                f"cannot load {path}: it declares {total:,} bytes, more than max_bytes = {max_bytes:,}"
+                f"cannot load {self.path}: it declares {self.declared:,} bytes or more, more than max_bytes = "
+                f"{self.max_bytes:,}; raise max_bytes if you trust it"
             )
 
-
-def group_names(path: str | PathLike[str]) -> list[str]:
-    """Names of the groups below the root of a file that has been scanned."""
-    with h5py.File(path, "r", locking=False) as file:
-        return [str(name) for name in file if isinstance(file[name], h5py.Group)]
-
-
-def _declared_bytes(path: Path, item: h5py.Dataset) -> int:
-    if item.external or item.is_virtual:
-        raise _check.FileError(f"cannot trust {path}: {item.name} keeps its data outside the file")
-    declared = (item.size or 0) * item.dtype.itemsize
-    stored = item.id.get_storage_size()
-    # dimension scales without values and small constant arrays store nothing; a bomb declares far more
-    if declared > max(MAX_RATIO * max(stored, 1), 64 << 20) and not np.issubdtype(item.dtype, np.void):
-        raise _check.FileError(f"cannot trust {path}: {item.name} declares {declared:,} bytes and stores {stored:,}")
-    return declared
+    def _ratio(self, name: str, declared: int, stored: int) -> None:
+        if declared > max(MAX_RATIO * stored, FREE_BYTES):
+            raise self._refuse(f"{name} declares {declared:,} bytes and stores {stored:,}")

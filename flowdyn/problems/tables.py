@@ -112,10 +112,12 @@ def _check_header(header: list[str], path: Path) -> None:
 
 
 def _read_netcdf(path: Path, target: str | None) -> Table:
+    import xarray as xr
+
     from flowdyn._tools.files import open_netcdf
 
-    ds = open_netcdf(path).load()
-    ds.close()
+    with open_netcdf(path, verify=True) as found:
+        ds = (found if isinstance(found, xr.Dataset) else found.to_dataset()).load()
     if target is None and "X" in ds and "y" in ds:
         X, y = from_dataset(ds, "X", "y")
         dim = X.dims[1]

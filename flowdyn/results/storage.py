@@ -1,16 +1,21 @@
 """Results in NetCDF-4 files: written atomically and read back, loaded lazily after a scan that trusts nothing."""
 
+import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn._tools import checksums
+from flowdyn._tools.checked_files import open_checked, write_checked
 from flowdyn._tools.files import open_netcdf, replacing, writable
-from flowdyn._tools.hdf5_scan import MAX_BYTES, group_names
+from flowdyn._tools.hdf5_scan import MAX_BYTES
 from flowdyn.results.dataset import SCHEMA
 
 Saved = xr.Dataset | xr.DataTree
@@ -62,28 +67,61 @@ def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) ->
                 "ds", rule, f"{schema!r} at {place!r}", "keep the attributes of a result, or use to_netcdf"
             )
     target = writable(path, ".nc", overwrite)
-    with replacing(target) as temporary:
-        try:
-            same = _write(ds, temporary)
-        except RuntimeError as error:  # netCDF4 says "HDF error" when the disk is full
-            raise _write_error(target, ds.nbytes, error) from None
-        if not same:
-            raise _write_error(target, ds.nbytes, RuntimeError("what was read back differs"))
+    nodes = _nodes(ds)
+    with _disk(target, ds.nbytes), replacing(target) as temporary:
+        _write(temporary, nodes)
+        _compare(temporary, nodes)
     return target
 
 
-def _write(ds: Saved, path: Path) -> bool:
-    """Write, and say whether what is read back is the same."""
-    if isinstance(ds, xr.Dataset):
-        ds = _labels_out(ds)
-        ds.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=_encoding(ds))
-        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as written:
-            return written.load().equals(ds)
-    tree = xr.map_over_datasets(_labels_out, ds)
-    encoding = {node.path: _encoding(node.to_dataset(inherit=False)) for node in tree.subtree}
-    tree.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
-    with xr.open_datatree(path, engine="netcdf4", decode_times=False) as found:
-        return found.load().equals(tree)
+Nodes = dict[str, tuple[xr.Dataset, dict[str, dict[str, Any]]]]
+
+
+def _nodes(ds: Saved) -> Nodes:
+    """Datasets by group, in memory and with the names and the encoding of the file."""
+    ds = ds.compute()  # before any lock is taken: what is lazy may wait for it in another thread
+    found = {"/": ds} if isinstance(ds, xr.Dataset) else {n.path: n.to_dataset(inherit=n is ds) for n in ds.subtree}
+    out = {group: _labels_out(node) for group, node in found.items()}
+    return {group: (node, _encoding(node)) for group, node in out.items()}
+
+
+def _write(path: Path, nodes: Nodes) -> None:
+    try:
+        write_checked(path, nodes)
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise _check.fail(
+            "ds", "must hold numbers and text that NetCDF-4 can hold", _check.Words(reason), "convert or drop them"
+        ) from None
+
+
+def _compare(path: Path, nodes: Nodes) -> None:
+    """Read back: the content by its checksums, then which variables are coordinates of which group."""
+    size = sum(node.nbytes for node, _ in nodes.values())
+    with open_checked(path, True, size) as found:
+        back = {"/": found} if isinstance(found, xr.Dataset) else {n.path: n.to_dataset(False) for n in found.subtree}
+        same = {g: (set(n.data_vars), set(n.coords)) for g, n in back.items()}
+    if same != {g: (set(n.data_vars), set(n.coords)) for g, (n, _) in nodes.items()}:
+        raise _check.FileError(f"cannot write {path}: what was read back differs")
+
+
+@contextlib.contextmanager
+def _disk(target: Path, size: int) -> Iterator[None]:
+    """One FileError for whatever the system or the libraries say of a disk."""
+    try:
+        yield
+    except _check.FileError as error:
+        raise _check.FileError(f"cannot write {target}: what was read back differs ({error})") from None
+    except (OSError, RuntimeError, MemoryError) as error:  # HDF5 says "HDF error" when the disk is full
+        free = shutil.disk_usage(target.parent).free
+        if free < size or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+            raise _check.FileError(
+                errno.ENOSPC, f"no space to write {target}: about {size:,} bytes are needed, {free:,} are free"
+            ) from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise _check.FileError(
+            f"cannot write {target}: {reason}; if {target.parent} has a quota or a limit, make room"
+        ) from None
 
 
 LABEL = "_label"
@@ -105,34 +143,31 @@ def _labels_in(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """Compression with checksums for numbers; no fill value, which CF forbids on coordinates."""
+    """Compression and checksums for numbers, in blocks; no fill value, which CF forbids on coordinates."""
     encoding: dict[str, dict[str, Any]] = {}
     for name, variable in ds.variables.items():
         options: dict[str, Any] = {"_FillValue": None} if variable.dtype.kind in "iuf" else {}
         if variable.ndim and variable.size and variable.dtype.kind in "iuf":
             options |= {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
+            if variable.nbytes > checksums.BLOCK >= variable[0].nbytes:  # a chunk is what one checksum covers
+                rows = checksums.block_rows(variable.shape, variable.dtype.itemsize)
+                options["chunksizes"] = (rows, *variable.shape[1:])
         encoding[str(name)] = options
     return encoding
 
 
-def _write_error(target: Path, size: int, error: Exception) -> _check.FileError:
-    free = shutil.disk_usage(target.parent).free
-    if free < size:
-        return _check.FileError(
-            errno.ENOSPC, f"no space to write {target}: about {size:,} bytes are needed, {free:,} are free"
-        )
-    return _check.FileError(f"cannot write {target}: {error}")
-
-
-def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Saved:
-    """Open a result lazily after scanning the file; nothing in it is ever executed.
+def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, verify: bool | None = None) -> Saved:
+    """Load a result after scanning its file, lazily if it is large; nothing in it is ever executed.
 
     Parameters
     ----------
     path : path-like
         A local file that :func:`save` wrote.
     max_bytes : int
-        Most bytes that the file may declare.
+        Most bytes that the file may declare; raise it for large files that you trust.
+    verify : bool, optional
+        Compare the content with the checksums that :func:`save` kept: True all of it now, False none of it. By
+        default all of it now if it is at most 16 MB, and of larger files each block of 4 MB when it is first read.
 
     Returns
     -------
@@ -142,11 +177,16 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Saved:
     Raises
     ------
     FileError
-        If the file is missing, damaged, foreign, hostile, or written by a newer schema.
+        If the file is missing, damaged, foreign, hostile, or written by a newer schema; of large files also when
+        a damaged block is read.
 
     Notes
     -----
-    Source: of our own; what a file may hold is told in :mod:`flowdyn._tools.hdf5_scan`.
+    Content of at most 16 MB is read whole and the file closed; what is larger is read from the file when it is asked
+    for. Files without checksums (made by earlier versions, or by xarray itself) load as they are. The checksums are not
+    among the attributes of what is loaded, so that a part of it can be written by any means. Several threads may load,
+    save and read at once. Source: of our own; what a file may hold is told in :mod:`flowdyn._tools.hdf5_scan`, what a
+    checksum covers in :mod:`flowdyn._tools.checksums`.
 
     Examples
     --------
@@ -157,17 +197,36 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Saved:
     0.367879
     """
     _check.integer("max_bytes", max_bytes, minimum=1)
-    found: Saved = open_netcdf(path, max_bytes)
-    if group_names(path):
+    if verify is not None:
+        _check.flag("verify", verify)
+    found = open_netcdf(path, max_bytes, verify)
+    try:
+        for place, schema in _schemas(found).items():
+            if not isinstance(schema, str) or schema != SCHEMA:
+                reason = (
+                    f"it has schema {_check.short(schema)}" if schema is not None else "it was not written by flowdyn"
+                )
+                where = f" at {place!r}" if place != "/" else ""
+                raise _check.FileError(f"cannot load {path}: {reason}{where}, this flowdyn reads {SCHEMA!r}")
+        _check_attributes(found, path)
+        labelled = _labels_in(found) if isinstance(found, xr.Dataset) else xr.map_over_datasets(_labels_in, found)
+        labelled.set_close(found.close)
+        return labelled
+    except BaseException as error:
         found.close()
-        found = xr.open_datatree(Path(path).resolve(), engine="netcdf4", decode_times=False)
-    for place, schema in _schemas(found).items():
-        if schema != SCHEMA:
-            found.close()
-            reason = f"it has schema {schema!r}" if schema else "it was not written by flowdyn"
-            where = f" at {place!r}" if place != "/" else ""
-            raise _check.FileError(f"cannot load {path}: {reason}{where}, this flowdyn reads {SCHEMA!r}")
-    return _labels_in(found) if isinstance(found, xr.Dataset) else xr.map_over_datasets(_labels_in, found)
+        if isinstance(error, _check.FileError) or not isinstance(error, Exception):
+            raise
+        raise _check.FileError(f"cannot load {path}: the file is damaged ({_check.short(str(error))})") from None
+
+
+def _check_attributes(result: Saved, path: Any) -> None:
+    """What flowdyn reads of its attributes is text or one number."""
+    for node in (result,) if isinstance(result, xr.Dataset) else result.subtree:
+        for name, value in node.attrs.items():
+            if str(name).startswith("flowdyn_") and not isinstance(value, str | int | float | np.integer | np.floating):
+                raise _check.FileError(
+                    f"cannot load {path}: attribute {name} must be text or a number, got {_check.short(value)}"
+                )
 
 
 def _schemas(result: Saved) -> dict[str, str | None]:
