@@ -23,7 +23,8 @@ TRIALS = 50
 OUTSTANDING = 5.0  # standard errors of every rung, above which a ladder should be resolved
 MEMBERS, PRECISION = 2**15, 0.1  # of a sampled rung: the most, and the standard error over the gap
 SAMPLES, FEATURES = 6, 3
-LARGEST = (0.05, 0.3)  # eta times curvature; off linear problems one sample's is up to six times that of the mean
+WIDE = (0.05, 0.8)  # largest eta times curvature, log-uniform
+NOISY = 0.05  # the same of sampled ladders: one sample's curvature is up to six times that of the mean
 
 
 def first(w):
@@ -64,6 +65,10 @@ def problem(kind: str, rng: np.random.Generator) -> tuple[Problem, np.ndarray]:
     if kind == "quartic":
         start = rng.uniform(0.3, 1.0, FEATURES)
         return fd.problems.CustomProblem(quartic, start, data=X, sample_losses=quartic_losses), start
+    if kind == "squared":
+        return fd.problems.SquaredRegression(X, y), rng.uniform(0.3, 1.0, FEATURES)
+    if kind == "diagonal":
+        return fd.problems.DiagonalNetwork(X, y), rng.uniform(0.3, 1.0, 2 * FEATURES)
     start = rng.uniform(0.3, 1.0, FEATURES + 1)
     return fd.problems.CustomRegression(tanh_model, y, start, data=X), start
 
@@ -71,6 +76,11 @@ def problem(kind: str, rng: np.random.Generator) -> tuple[Problem, np.ndarray]:
 def scale(p: Problem, w0: np.ndarray) -> float:
     """Largest curvature at the start, by size."""
     return float(np.abs(np.linalg.eigvalsh(np.asarray(p.hessian(w0)))).max())
+
+
+def wide_eta(rng: np.random.Generator) -> float:
+    """A random step size, in units of the inverse curvature."""
+    return float(np.exp(rng.uniform(*np.log(WIDE))))
 
 
 @dataclasses.dataclass
@@ -124,7 +134,9 @@ def deterministic(kind: str, order: int, trials: int, rng: np.random.Generator) 
     for _ in range(trials):
         p, w0 = problem(kind, rng)
         lam = scale(p, w0)
-        ladder = fd.eta_limit(fd.GradientDescent(p, 0.2 / lam), w0, t=2.0 / lam, order=order, progress=False)
+        eta = wide_eta(rng) / lam
+        t = int(rng.integers(4, 21)) * eta
+        ladder = fd.eta_limit(fd.GradientDescent(p, eta), w0, t=t, order=order, progress=False)
         floor = ladder.solver_error + ladder.rounding_error
         count.add(ladder, ladder.sup_error.values, floor.values, None)
     return count
@@ -136,7 +148,7 @@ def random_ladder(kind: str, order: int, trials: int, rng: np.random.Generator, 
     for _ in range(trials):
         p, w0 = problem(kind, rng)
         lam = scale(p, w0)
-        eta = LARGEST[kind == "linear"] / lam
+        eta = (NOISY if more else wide_eta(rng)) / lam
         seed = int(rng.integers(2**31))
         ladder = fd.eta_limit(
             fd.SGD(p, eta), w0, t=8 * eta, etas=eta / 2.0 ** np.arange(5), order=order, observable=OBSERVABLES,
@@ -153,7 +165,7 @@ def cells(group: str, trials: int) -> Iterator[tuple[str, Count]]:
     rng = np.random.default_rng(0)
     if group == "deterministic":
         for order in range(4):
-            for kind in ("linear", "logistic", "quartic", "tanh"):
+            for kind in ("linear", "logistic", "quartic", "squared", "diagonal", "tanh"):
                 yield f"{kind} order {order}", deterministic(kind, order, trials, rng)
     elif group == "moments":
         for order in range(3):

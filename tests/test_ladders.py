@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import flowdyn as fd
+from flowdyn.convergence import prediction_error
 from flowdyn.convergence.ladder import common_steps
 from flowdyn.convergence.order_fit import fit_order
 
@@ -259,22 +260,24 @@ def wavy_gradient(w):
     return np.array([w[0] + 0.9 * np.cos(3 * w[0]) + rest * np.sin(w[0]), rest])
 
 
+VALLEY = fd.problems.CustomProblem(lambda w: wavy(w[:2]) + 1e-3 * w[2] ** 4, np.zeros(3))  # and a slow direction
+
+
 @pytest.mark.filterwarnings("ignore:`eta` times the largest curvature:flowdyn._check.FlowdynWarning")
-@pytest.mark.parametrize("steps", [23, 2000])
+@pytest.mark.parametrize(("steps", "head"), [(23, 512), (60, 8), (1000, 512)])
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
-def test_an_error_estimate_is_never_below_a_third_of_the_truth(order, steps):
+def test_an_error_estimate_is_never_below_a_third_of_the_truth(order, steps, head, monkeypatch):
     """Also beyond the steps that are taken exactly, where a slow direction keeps what the first steps have missed."""
-    p, rng = (
-        fd.problems.CustomProblem(lambda w: wavy(w[:2]) + 1e-3 * w[2] ** 4, np.zeros(3)),
-        np.random.default_rng(order),
-    )
+    monkeypatch.setattr(prediction_error, "HEAD", head)
+    rng = np.random.default_rng(order)
     starts = [np.array([2.5, -1.0, 2.0]), *rng.uniform(-2.5, 2.5, (2, 3))]
     ratios = []
     for start, eta in zip(starts, [0.2577, *rng.uniform(0.02, 0.26, 2)], strict=True):
         w = start
         for _ in range(steps):
             w = w - eta * np.append(wavy_gradient(w[:2]), 4e-3 * w[2] ** 3)
-        run = fd.fast_forward(fd.GradientDescent(p, eta), start, t=eta * steps, order=order)
+        run = fd.fast_forward(fd.GradientDescent(VALLEY, eta), start, t=eta * steps, order=order)
         said, truth = float(run.error_estimate[-1]), float(np.linalg.norm(run.w.values[-1] - w))
         ratios += [(said + 1e-13) / (truth + 1e-13)] if np.isfinite(said) else []
-    assert len(ratios) >= 2 and min(ratios) > 1 / 3 and np.median(ratios) < 5
+    assert len(ratios) >= 2 and min(ratios) > 1 / 3
+    assert head < 512 or np.median(ratios) < 5  # with fewer steps of its own it has to be cautious

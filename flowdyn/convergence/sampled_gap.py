@@ -26,6 +26,7 @@ from flowdyn.convergence.monte_carlo import (
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import SDESystem
 
+ROUNDING = 64 * float(np.finfo(float).eps)  # of a mean
 DEAR = 20.0  # seconds of a first piece above which it is not run again, without its compilation
 
 
@@ -77,7 +78,8 @@ class GapSampler:
             report(gaps.count / self.members)
             if (gaps.standard_error <= self.relative_error * np.abs(gaps.mean)).all() or self.is_hopeless(gaps):
                 break
-        solver_error = np.abs(changes.mean) / 4  # the finer extrapolation gains a factor of 4 to 8
+        # the finer extrapolation gains a factor of 4 to 8; two equal means still differ by rounding
+        solver_error = np.abs(changes.mean) / 4 + ROUNDING * np.abs(means.mean)
         return Gap(means.mean, means.mean - gaps.mean, gaps.mean, gaps.standard_error, solver_error, gaps.count)
 
     def needed(self, gaps: RunningMean) -> np.ndarray:
