@@ -25,7 +25,7 @@ from flowdyn.results.dataset import flat_parameters
 from flowdyn.solvers.base import Solver
 
 HEAD = 512  # steps that the recursion takes itself: cheaper than one solution of the flow
-LOOKS = 24  # states on the way whose curvature is looked at, equally spaced along its length
+LOOKS = 16  # states on the way whose curvature is looked at, equally spaced along its length
 MARKS = 256  # times on the way from which they are chosen
 QUICK = 0.3  # eta lambda up to which one order more tells the error
 TRUSTED = 0.97  # and from which on nothing does
@@ -74,7 +74,7 @@ def flow_error(method: DiscreteSystem, start: np.ndarray, times: np.ndarray, flo
     distances = np.linalg.norm(flow.on_clock - path[np.searchsorted(k, on_clock)], axis=1)
     nearest = np.rint(times[~rest] / eta).astype(np.int64)
     estimate[~rest] = np.append(0.0, distances)[np.searchsorted(on_clock, nearest, side="right")]
-    product = eta * _curvature_along(method, np.vstack([start, path]))
+    product = eta * _curvature_along(method, np.vstack([start, path]), LOOKS // 2 if rest.any() else LOOKS)
     if rest.any() and product < TRUSTED:
         beyond = _Beyond(method, path[-1], times[rest], flow, budget)
         estimate[rest], product = beyond.estimate(product)
@@ -99,7 +99,7 @@ class _Beyond:
         """Distances (T,), and the largest product with what is seen on the way."""
         p, eta = self.flow.order, self.method.constant_eta("a prediction")
         next_order = self._states(self.method.limit(p + 1))
-        product = max(product, eta * _curvature_along(self.method, next_order))
+        product = max(product, eta * _curvature_along(self.method, next_order, LOOKS))
         first = next_order[self.at]
         distance = np.linalg.norm(self.states - first, axis=1)
         if product <= QUICK:
@@ -121,11 +121,11 @@ def marks(first: float, last: float) -> np.ndarray:
     return np.unique(first + (last - first) * np.append(np.linspace(0.0, 1.0, MARKS // 2), ratios))
 
 
-def _curvature_along(method: DiscreteSystem, path: np.ndarray) -> float:
-    """Largest |lambda| of the Hessian on LOOKS of the states of a path, equally spaced along its length."""
+def _curvature_along(method: DiscreteSystem, path: np.ndarray, looks: int) -> float:
+    """Largest |lambda| of the Hessian on some states of a path, equally spaced along its length."""
     length = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1)))
     if not np.isfinite(length[-1]):
         return np.inf
-    chosen = np.unique(np.searchsorted(length, np.linspace(0.0, length[-1], LOOKS)).clip(0, len(path) - 1))
+    chosen = np.unique(np.searchsorted(length, np.linspace(0.0, length[-1], looks)).clip(0, len(path) - 1))
     problem = method.problem  # type: ignore[attr-defined]
     return max(largest_curvature(problem, w, of_size=True) for w in path[chosen])
