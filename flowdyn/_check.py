@@ -27,6 +27,10 @@ class RunError(FlowdynError, RuntimeError):
     """Raised when a run ends early (diverged, not finite, out of budget); the message says where. A RuntimeError."""
 
 
+class BudgetError(RunError):
+    """Raised when a run ends because its budget of steps or seconds is spent. A RunError."""
+
+
 class FileError(FlowdynError, OSError):
     """Raised when a file cannot be read, written or trusted; the message says why. An OSError too."""
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -195,3 +196,13 @@ def test_a_picture_of_no_format_is_refused_before_the_run(tmp_path, capsys):
     out = tmp_path / "l.nc"
     assert main(["eta-limit", "--figure", str(tmp_path / "l.foo"), "--out", str(out)]) == 2
     assert "`--figure` must end in one of" in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.filterwarnings("default::flowdyn.FlowdynWarning")
+def test_an_order_that_is_not_resolved_is_one_line_of_warning(capfd, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` sets its own
+    assert main(["eta-limit", "--etas", "1e-4,5e-5,2.5e-5", "--order", "6", "--t", "0.01"]) == 0
+    printed = capfd.readouterr()
+    (line,) = printed.err.splitlines()
+    assert line.startswith("flowdyn: warning: the order is not resolved: ") and "use larger `etas`" in line
+    assert "order nan" in printed.out and "not resolved" not in printed.out

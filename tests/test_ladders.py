@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import flowdyn as fd
+from flowdyn.convergence import prediction_error
 from flowdyn.convergence.ladder import common_steps
 from flowdyn.convergence.order_fit import fit_order
 
@@ -106,7 +107,8 @@ def test_momentum_methods_have_order_one_in_the_root_of_eta(method):
 
 def test_errors_below_the_floor_are_not_fitted(problem):
     # at order 5 the gap of the finest rungs is below what float64 can resolve
-    ladder = fd.eta_limit(fd.GradientDescent(problem, 0.1), W0, t=2.0, etas=2.0 ** -np.arange(7, 13), order=5)
+    with pytest.warns(fd.FlowdynWarning, match="solver error and rounding.*; use larger `etas`, or a tighter `solver`"):
+        ladder = fd.eta_limit(fd.GradientDescent(problem, 0.1), W0, t=2.0, etas=2.0 ** -np.arange(7, 13), order=5)
     assert ladder.attrs["verdict"].startswith("not resolved") and np.isnan(ladder.order)
 
 
@@ -239,6 +241,43 @@ def test_a_prediction_looks_at_the_curvature_on_the_way():
 
 
 def test_a_prediction_whose_series_diverges_has_no_error_estimate():
+    """What the recursion's own first steps measure is true all the same."""
     with pytest.warns(fd.FlowdynWarning, match="does not converge"):
-        far = fd.fast_forward(fd.GradientDescent(fd.problems.Quadratic(1.0), 1.5), [1.0], t=30.0)
-    assert np.isnan(far.error_estimate).all()
+        far = fd.fast_forward(fd.GradientDescent(fd.problems.Quadratic(1.0), 1.5), [1.0], t=[3.0, 30.0, 1500.0])
+    said = far.error_estimate.values
+    assert np.isnan(said[2])
+    flow = np.exp(-sum(1.5**j / j for j in (1, 2, 3)) / 1.5 * np.array([3.0, 30.0]))
+    assert np.allclose(said[:2], np.abs(np.array([0.25, 0.5**20]) - flow), rtol=1e-6)
+
+
+def wavy(w):
+    """A valley along a cosine, with waves across: its curvature changes sign on the way down."""
+    return w[0] ** 2 / 2 + 0.3 * jnp.sin(3 * w[0]) + (w[1] - jnp.cos(w[0])) ** 2 / 2
+
+
+def wavy_gradient(w):
+    rest = w[1] - np.cos(w[0])
+    return np.array([w[0] + 0.9 * np.cos(3 * w[0]) + rest * np.sin(w[0]), rest])
+
+
+VALLEY = fd.problems.CustomProblem(lambda w: wavy(w[:2]) + 1e-3 * w[2] ** 4, np.zeros(3))  # and a slow direction
+
+
+@pytest.mark.filterwarnings("ignore:`eta` times the largest curvature:flowdyn._check.FlowdynWarning")
+@pytest.mark.parametrize(("steps", "head"), [(23, 512), (60, 8), (1000, 512)])
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_an_error_estimate_is_never_below_a_third_of_the_truth(order, steps, head, monkeypatch):
+    """Also beyond the steps that are taken exactly, where a slow direction keeps what the first steps have missed."""
+    monkeypatch.setattr(prediction_error, "HEAD", head)
+    rng = np.random.default_rng(order)
+    starts = [np.array([2.5, -1.0, 2.0]), *rng.uniform(-2.5, 2.5, (2, 3))]
+    ratios = []
+    for start, eta in zip(starts, [0.2577, *rng.uniform(0.02, 0.26, 2)], strict=True):
+        w = start
+        for _ in range(steps):
+            w = w - eta * np.append(wavy_gradient(w[:2]), 4e-3 * w[2] ** 3)
+        run = fd.fast_forward(fd.GradientDescent(VALLEY, eta), start, t=eta * steps, order=order)
+        said, truth = float(run.error_estimate[-1]), float(np.linalg.norm(run.w.values[-1] - w))
+        ratios += [(said + 1e-13) / (truth + 1e-13)] if np.isfinite(said) else []
+    assert len(ratios) >= 2 and min(ratios) > 1 / 3
+    assert head < 512 or np.median(ratios) < 5  # with fewer steps of its own it has to be cautious

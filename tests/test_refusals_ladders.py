@@ -43,7 +43,7 @@ CASES = {
         lambda: fd.eta_limit(descent(), W, 1.0, error="weak"),
         "`error` must be 'sup' for a deterministic method",
     ),
-    "predict order": (lambda: fd.fast_forward(descent(), W, 1.0, order=0), "`order` must be at least 1, got 0"),
+    "predict order": (lambda: fd.fast_forward(descent(), W, 1.0, order=-1), "`order` must be at least 0, got -1"),
     "observable of two": (
         lambda: fd.eta_limit(
             fd.SGD(fd.problems.LinearRegression(X, Y), 0.01), np.zeros(3), 1.0, observable=lambda w, v: w

@@ -2,19 +2,25 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 from flowdyn import _check
 
 Report = Callable[[float], None]
+LONG = 10.0  # seconds from which work is spoken of off a terminal too
 
 
 @contextlib.contextmanager
-def meter(progress: bool | Report | None, label: str) -> Iterator[Report]:
+def meter(progress: bool | Report | None, label: str, *, lines: bool = False) -> Iterator[Report]:
     """Yield ``report(fraction)``.
 
-    `progress` is None (a bar if stderr is a terminal), True, False, or a function of the fraction done.
+    `progress` is None (a bar if stderr is a terminal, else sparse lines where asked for), True, False, or a function of
+    the fraction done.
     """
+    if progress is None and lines and not sys.stderr.isatty():
+        yield _sparse_lines(label)
+        return
     if progress is None:
         progress = sys.stderr.isatty()
     if progress is False:
@@ -36,6 +42,33 @@ def meter(progress: bool | Report | None, label: str) -> Iterator[Report]:
             bar.update(max(0.0, min(fraction, 1.0) - bar.n))
 
         yield report
+
+
+def _sparse_lines(label: str) -> Report:
+    """Report in lines that grow rarer: after LONG seconds, and each time as many have passed again."""
+    began, due = time.monotonic(), LONG
+
+    def report(fraction: float) -> None:
+        nonlocal due
+        elapsed = time.monotonic() - began
+        if elapsed >= due:
+            due = 2 * elapsed
+            print(f"{label}: {fraction:.0%} after {elapsed:.0f} s", file=sys.stderr, flush=True)
+
+    return report
+
+
+def is_spoken(progress: bool | Report | None) -> bool:
+    """Whether words may be printed: not where progress is switched off or goes to a function."""
+    return progress is None or progress is True
+
+
+def announce(progress: bool | Report | None, text: str, seconds: float) -> None:
+    """Say what work will cost: on a terminal, and off it where it takes long."""
+    if is_spoken(progress) and (progress or sys.stderr.isatty() or seconds > LONG):
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr)  # above a bar, where there is one
 
 
 def part(report: Report, start: float, stop: float) -> Report:

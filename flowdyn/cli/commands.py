@@ -131,8 +131,6 @@ def _eta_limit(options: argparse.Namespace) -> None:
     print(f"{ladder.attrs['title']} ({type(problem).__name__}, up to t = {float(ladder.t.max()):g})")
     for line in _ladder_lines(ladder):
         print(line)
-    if ladder.attrs["verdict"] != "resolved":
-        print(ladder.attrs["verdict"])
     _write(ladder, options)
 
 

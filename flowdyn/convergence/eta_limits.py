@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn.convergence.budget import Budget
 from flowdyn.convergence.deterministic import sup_ladder
 from flowdyn.convergence.ladder import build_ladder
 from flowdyn.convergence.stochastic import strong_ladder, weak_ladder
@@ -37,6 +38,8 @@ def eta_limit(
     seed: SupportsIndex = 0,
     solver: Solver | None = None,
     saves: SupportsIndex = 101,
+    max_steps: SupportsIndex | None = None,
+    max_seconds: float | None = None,
     progress: bool | Callable[[float], None] | None = None,
     resolution: float | None = None,
 ) -> xr.Dataset:
@@ -53,7 +56,7 @@ def eta_limit(
     t : float
         End time on the clock; rounded down to a common multiple of all time steps.
     etas : array_like of float, shape (m,), optional
-        Step sizes, at least 3; the method's eta and five halvings of its time step (three for random methods)
+        Step sizes, at least 3; the method's eta and five halvings of its time step (four for random methods)
         unless given.
     order : int, optional
         Order p of the limit: 0 the gradient flow, p >= 1 the modified flow or (SGD, p = 1 or 2) stochastic equation.
@@ -78,8 +81,13 @@ def eta_limit(
         tightened until its error is below 1/200 of the smallest gap.
     saves : int
         Common times kept, at most.
+    max_steps, max_seconds : int, float, optional
+        Budgets: steps of each run of the recursion or of its limit, wall time of the whole ladder in seconds. The limit
+        gets as many steps as the finest rung, or 10,000, unless `max_steps` or `solver` is given; where it cannot be
+        solved any better within a budget, its error counts in the fit. Sampling ends with the time.
     progress : bool or callable, optional
-        A bar on a terminal unless False; or a function of the fraction done.
+        A bar on a terminal unless False; or a function of the fraction done. Before rungs are sampled it says what they
+        cost; off a terminal that, and a line now and then, is printed where it takes more than ten seconds.
     resolution : float, optional
         Former name of `relative_error`.
 
@@ -98,12 +106,13 @@ def eta_limit(
         If the time steps have no common multiple below t, the method has a schedule, or the error asked for does not
         exist.
     RunError
-        If a rung diverges.
+        If a rung diverges, or a rung or its limit exceeds a budget.
 
     Warns
     -----
     FlowdynWarning
-        If the largest step size is above the stability threshold at the start.
+        If the largest step size is above the stability threshold at the start; if the order is not resolved, with the
+        cause and the argument that helps.
     DeprecationWarning
         If `resolution` is given.
 
@@ -129,7 +138,9 @@ def eta_limit(
     is_random = isinstance(method, RandomRecursionSystem)
     p = (1 if is_random else 0) if order is None else _check.integer("order", order, minimum=0)
     kind = _kind(method, error, p)
-    ladder = build_ladder(method, etas, w0, t, p, saves=2 if kind == "weak" else saves, seed=seed)
+    ladder = build_ladder(
+        method, etas, w0, t, p, saves=2 if kind == "weak" else saves, seed=seed, budget=Budget(max_steps, max_seconds)
+    )
     if kind == "sup":
         given = {"realizations": realizations, "observable": observable, "relative_error": relative_error}
         for name, value in given.items():
@@ -151,7 +162,11 @@ def eta_limit(
         else:
             if observable is not None:
                 raise _check.fail("observable", "is for error='weak'", observable)
-            ds = strong_ladder(ladder, budget, fraction)
+            ds = strong_ladder(ladder, budget, fraction, progress)
+    verdict = ds.attrs["verdict"]
+    if verdict != "resolved":
+        text = "the order is" if verdict.startswith("not") else "not every order is resolved:"
+        warnings.warn(f"{text} {verdict}", _check.FlowdynWarning, stacklevel=2)
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
 

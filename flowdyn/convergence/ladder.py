@@ -11,11 +11,13 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.convergence.budget import Budget
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import System
 
 RUNGS = 6
-RANDOM_RUNGS = 4  # sampling a rung costs more than running it once
+LIMIT_STEPS = 10_000
+RANDOM_RUNGS = 5  # sampling a rung costs more than running it once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Ladder:
     steps: tuple[np.ndarray, ...]  # (m,) arrays of step numbers at the common times
     times: np.ndarray  # (T,)
     seed: int
+    budget: Budget
 
     @functools.cached_property
     def limits(self) -> tuple[System, ...]:
@@ -44,6 +47,14 @@ class Ladder:
         return self.order == 0
 
     @property
+    def limit_budget(self) -> Budget:
+        """The budget of a run of the limit: no more steps than the finest rung, or LIMIT_STEPS, unless given.
+
+        A smooth limit takes far fewer; where the loss has kinks the steps of an adaptive solver shrink without end.
+        """
+        return self.budget.with_steps(max(LIMIT_STEPS, *(int(k[-1]) for k in self.steps)))
+
+    @property
     def etas(self) -> list[float]:
         """Step size of each rung."""
         return [rung.constant_eta("a ladder") for rung in self.rungs]
@@ -55,7 +66,15 @@ class Ladder:
 
 
 def build_ladder(
-    method: Any, etas: Any, w0: Any, t: float, order: int, *, saves: SupportsIndex, seed: SupportsIndex
+    method: Any,
+    etas: Any,
+    w0: Any,
+    t: float,
+    order: int,
+    *,
+    saves: SupportsIndex,
+    seed: SupportsIndex,
+    budget: Budget,
 ) -> Ladder:
     """Check the step sizes and find the common times."""
     if not isinstance(method, RecursionSystem):
@@ -70,7 +89,7 @@ def build_ladder(
     steps = common_steps(h, end, _check.integer("saves", saves, minimum=2))
     finest = int(np.argmin(h))
     times = rungs[finest].clock(steps[finest])
-    return Ladder(method, rungs, h, method.ravel(w0), order, tuple(steps), times, _check.seed(seed))
+    return Ladder(method, rungs, h, method.ravel(w0), order, tuple(steps), times, _check.seed(seed), budget)
 
 
 def _rungs(method: RecursionSystem, etas: Any) -> tuple[RecursionSystem, ...]:

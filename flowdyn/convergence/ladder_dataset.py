@@ -58,7 +58,7 @@ def label_ladder(ladder: Ladder, found: LadderFindings) -> xr.Dataset:
         method.references or ladder.limits[0].references or problem.citation or "none",
         flowdyn_system=spec,
         flowdyn_solver=found.solver,
-        flowdyn_options={"order": p, "error": found.error, **found.options},
+        flowdyn_options={"order": p, "error": found.error, **ladder.budget.record, **found.options},
         flowdyn_parameters=" ".join(v.name for v in problem.variables),
         limit_order=p,
         verdict=_verdict(found),

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from flowdyn import comparison
+from flowdyn import _check, comparison
+from flowdyn.convergence.budget import Budget
 from flowdyn.methods.systems import ODESystem, System
 from flowdyn.results.dataset import flat_parameters
-from flowdyn.running.integration import solve
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.selection import accurate_solver, pick_solver
 
@@ -37,17 +37,32 @@ def solver_alone(limit: System, w0: np.ndarray, end: float) -> Solver:
     return accurate_solver(limit, np.asarray(limit.lift(w0)), ALONE, end=end, explicit=False)
 
 
-def solved_twice(limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver) -> tuple[xr.Dataset, float]:
+def solved(limit: Any, w0: np.ndarray, times: Any, solver: Solver, budget: Budget, progress: Any = False) -> xr.Dataset:
+    """The limit at `times` within a budget; where that does not suffice, the reason and the way out in words."""
+    try:
+        return budget.solve(limit, w0, times, solver=solver, progress=progress)
+    except _check.BudgetError as spent:
+        bound = "" if budget.max_steps is None else f" ({budget.max_steps:,} steps a run)"
+        raise _check.BudgetError(
+            f"the limit could not be solved by {type(solver).__name__}{bound}: {spent}; where a loss has kinks (|w|, a "
+            "hinge) steps shrink without end: smooth it or use a shorter `t`; else a looser `solver`, or raise "
+            "`max_steps` or `max_seconds`"
+        ) from None
+
+
+def solved_twice(
+    limit: Any, w0: np.ndarray, times: np.ndarray, solver: Solver, budget: Budget
+) -> tuple[xr.Dataset, float]:
     """The limit at `times`, and the change from a looser to a tighter tolerance: a bound on the latter's error."""
-    run = solve(limit, w0, times, solver=solver, progress=False)
+    run = solved(limit, w0, times, solver, budget)
     tighter = solver.tighter()
     if tighter is None:
         return run, 0.0
-    finer = solve(limit, w0, times, solver=tighter, progress=False)
+    finer = solved(limit, w0, times, tighter, budget)
     return finer, float(comparison.sup_error(run, finer))
 
 
-def flow_states(flow: ODESystem, w0: np.ndarray, times: Any) -> np.ndarray:
+def flow_states(flow: ODESystem, w0: np.ndarray, times: Any, budget: Budget) -> np.ndarray:
     """Flat parameters (T, P) of a flow, as exact as it can be had."""
     solver = accurate_solver(flow, np.asarray(flow.lift(w0)), MEAN, end=float(times[-1]))
-    return flat_parameters(solve(flow, w0, times, solver=solver, progress=False))
+    return flat_parameters(solved(flow, w0, times, solver, budget))

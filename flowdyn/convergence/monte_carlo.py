@@ -20,7 +20,7 @@ from flowdyn._tools.compiled import ByIdentity, map_rows
 from flowdyn.convergence.control_variates import Controlled, EulerScheme, controlled_start, controlled_value
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import SDESystem
-from flowdyn.solvers.base import Task
+from flowdyn.solvers.base import STATUSES, Task
 from flowdyn.solvers.ensembles import run_ensemble
 from flowdyn.solvers.segments import Segments
 from flowdyn.solvers.step_program import StepProgram, recursion_step
@@ -78,19 +78,25 @@ def path_values(
     functional: Callable,
     seed: int,
     members: range,
-    refine: int,
+    refine: int = 1,
+    max_seconds: float | None = None,
 ) -> np.ndarray:
     """Controlled values (N, F) of members after `steps` steps."""
     system = Controlled(recursion)
     state0 = controlled_start(w0)
     task = Task(
-        system, state0, 0.0, 0, None, np.array([steps]), 1, None, None, None, lambda share: None,
+        system, state0, 0.0, 0, None, np.array([steps]), 1, None, None, max_seconds, lambda share: None,
         seed=seed, members=len(members), first=members.start,
     )  # fmt: skip
     segments = Segments(np.array([0]), np.array([steps]), np.zeros(1), np.ones(1))
     program = StepProgram(recursion_step, system.random_inputs, refine)
-    blocks = run_ensemble(task, program, segments, system.epoch, system.epoch_bits)
-    ends = np.concatenate([block.states[:, -1] for block in blocks])
+    blocks, done = [], 0
+    for block in run_ensemble(task, program, segments, system.epoch, system.epoch_bits):
+        blocks.append(block.states[:, -1])
+        done += len(block.states)
+        if (block.codes == STATUSES.index("max_seconds")).any() or (done < len(members) and task.out_of_time()):
+            raise _check.BudgetError("`max_seconds` ran out before the first members of a rung were sampled; raise it")
+    ends = np.concatenate(blocks)
     lost = int((~np.isfinite(ends).all(axis=1)).sum())
     if lost:
         raise _check.RunError(f"{lost} of {len(ends)} paths did not stay finite: means do not exist; use a smaller eta")
@@ -104,7 +110,14 @@ def path_values(
 
 
 def equation_values(
-    equation: SDESystem, eta: float, w0: np.ndarray, steps: int, functional: Callable, seed: int, members: range
+    equation: SDESystem,
+    eta: float,
+    w0: np.ndarray,
+    steps: int,
+    functional: Callable,
+    seed: int,
+    members: range,
+    max_seconds: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Extrapolated values (N, F) of the equation, and the change from the next coarser extrapolation."""
     m = equation.noise_dim(w0)
@@ -112,7 +125,7 @@ def equation_values(
     best = coarser = np.zeros(1)
     for substeps, weight in ROMBERG_WEIGHTS.items():
         scheme = EulerScheme(equation, eta / substeps, m)
-        values = path_values(scheme, w0, steps * substeps, functional, seed, members, finest // substeps)
+        values = path_values(scheme, w0, steps * substeps, functional, seed, members, finest // substeps, max_seconds)
         best, coarser = best + weight * values, coarser + COARSER_WEIGHTS[substeps] * values
     return np.asarray(best), np.asarray(best - coarser)
 

@@ -48,8 +48,11 @@ def fit_order(h: np.ndarray, errors: np.ndarray, floor: np.ndarray, noise: np.nd
     spread = np.hypot(floor, sampled)
     used = np.isfinite(errors) & (np.abs(errors) > STANDS_OUT * spread) & (errors != 0)
     what = "Monte-Carlo noise and solver error" if sampled.any() else "solver error and rounding"
+    way_out = (
+        "use more `realizations`, or larger `etas`" if sampled.any() else "use larger `etas`, or a tighter `solver`"
+    )
     if used.sum() < 2 or not np.isfinite(errors).all():
-        verdict = f"not resolved: only {int(used.sum())} of {len(h)} errors stand out of {what}"
+        verdict = f"not resolved: only {int(used.sum())} of {len(h)} errors stand out of {what}; {way_out}"
         return OrderFit(np.nan, np.nan, np.nan, used, verdict)
     modes, cancelled = posterior_modes(h, errors, spread)
     if not modes:
@@ -66,9 +69,10 @@ def fit_order(h: np.ndarray, errors: np.ndarray, floor: np.ndarray, noise: np.nd
     low, order, high = modes[0].quantiles
     low, high = min(low, order - NARROWEST), max(high, order + NARROWEST)
     if (high - low) / 2 > WIDE:
-        way_out = "more `realizations`, or larger `etas`" if sampled.any() else "larger `etas`, or a tighter solver"
         is_noisy = (spread > 0.05 * np.abs(errors)).any()
-        cause = f"{what} hide it; use {way_out}" if is_noisy else "the rungs do not lie on one power of eta"
+        cause = (
+            f"{what} hide it; {way_out}" if is_noisy else "the rungs do not lie on one power of eta; use smaller `etas`"
+        )
         verdict = f"not resolved: the order lies between {low:.2f} and {high:.2f}: {cause}"
         return OrderFit(np.nan, np.nan, np.nan, used, verdict)
     return OrderFit(order, low, high, used, "resolved")

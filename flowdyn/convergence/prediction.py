@@ -1,31 +1,37 @@
 """The state of a recursion at a tiny eta, from its modified flow:  cost O(1) in 1/eta."""
 
 import warnings
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from flowdyn import _check, comparison
-from flowdyn.convergence.limits import solved_twice, solver_alone
+from flowdyn import _check
+from flowdyn.convergence.budget import Budget
+from flowdyn.convergence.limits import solved, solver_alone
+from flowdyn.convergence.prediction_error import HEAD, TRUSTED, Flow, clock_steps, flow_error
 from flowdyn.methods.base import DiscreteSystem
-from flowdyn.methods.curvature import largest_curvature
-from flowdyn.problems.base import Problem
 from flowdyn.results.dataset import flat_parameters
-from flowdyn.running.integration import solve
 from flowdyn.solvers.base import Solver
 
-LOOKS = 8
+UNMEASURED = 3.0  # near the tightest tolerance the change to a tighter one may be a third of the error
+MOST_STEPS = 50_000  # of a solution of the flow, where the user sets no bound
 
 
 def fast_forward(
-    method: DiscreteSystem, w0: Any, t: ArrayLike, order: int = 2, *, solver: Solver | None = None
+    method: DiscreteSystem,
+    w0: Any,
+    t: ArrayLike,
+    order: int = 2,
+    *,
+    solver: Solver | None = None,
+    max_steps: SupportsIndex | None = None,
+    max_seconds: float | None = None,
 ) -> xr.Dataset:
     r"""State of a recursion at time t from its modified flow, at a cost that does not grow with 1/eta.
 
-    .. math:: \|w_{t/\eta} - \tilde w_p(t)\| = O(\eta^{p+1}), \qquad
-              \text{estimate } \|\tilde w_p(t) - \tilde w_{p-1}(t)\| = O(\eta^p)
+    .. math:: \|w_{t/\eta} - \tilde w_p(t)\| = O(\eta^{p+1})
 
     Parameters
     ----------
@@ -36,30 +42,32 @@ def fast_forward(
     t : float or array_like of float, shape (T,)
         Training time(s) eta * k.
     order : int
-        Order p >= 1 of the modified flow.
+        Order p of the modified flow; 0 is the gradient flow.
     solver : Solver, optional
         Exact where a closed form is known, else a stiff method near the tightest tolerance.
+    max_steps, max_seconds : int, float, optional
+        Budgets: steps of each solution of the flow (50,000 for the default solver), wall time of the whole in seconds.
 
     Returns
     -------
     xarray.Dataset
-        The modified flow at `t`, with ``error_estimate(t)``: the distance from order p - 1 plus solver error and
-        rounding. It overestimates the gap where eta is small enough for the series to converge, and is NaN where it
-        cannot.
+        The modified flow at `t`, with ``error_estimate(t)``: its distance from the recursion, which takes its first 512
+        steps itself (a time between two of them counts as the nearer one) and is then followed by a flow of higher
+        order; plus solver error and rounding. NaN where the series cannot be trusted.
 
     Raises
     ------
     ArgumentError
-        If `method` is random or has no modified flow, its eta changes, the order is below 1, or the times do not
+        If `method` is random or has no modified flow, its eta changes, the order is negative, or the times do not
         increase.
     RunError
-        If the modified flow diverges.
+        If the modified flow diverges or exceeds a budget.
 
     Warns
     -----
     FlowdynWarning
-        If eta times the largest curvature, at the start or at a time of `t`, is 1 or more, where the series does not
-        converge.
+        If eta times the largest curvature on the way is 0.97 or more, where the series does not converge or hardly
+        does.
 
     Notes
     -----
@@ -75,32 +83,35 @@ def fast_forward(
     """
     if not isinstance(method, DiscreteSystem):
         raise _check.fail("method", "must be a deterministic recursion with a step size", method)
-    p = _check.integer("order", order, minimum=1)
+    p = _check.integer("order", order, minimum=0)
     times = _check.times("t", np.atleast_1d(_check.real_array("t", t)))
-    flow, lower = method.limit(p), method.limit(p - 1)
-    start = flow.ravel(w0)
-    chosen = solver or solver_alone(flow, start, float(times[-1]))
-    run, solver_error = solved_twice(flow, start, times, chosen)
-    below = solve(lower, start, times, solver=chosen.tighter() or chosen, progress=False)
-    text = f"distance from the modified flow of order {p - 1}, plus solver error and rounding"
+    budget = Budget(max_steps, max_seconds)
+    if solver is None:
+        budget = budget.with_steps(MOST_STEPS)
+    limit = method.limit(p)
+    start = limit.ravel(w0)
+    chosen = solver or solver_alone(limit, start, float(times[-1]))
+    seen: list[float] = []
+    k = clock_steps(method, times)
+    both = np.union1d(times, method.clock(k))
+    loose = flat_parameters(solved(limit, start, both, chosen, budget, seen.append))
+    run = solved(limit, start, times, chosen.tighter() or chosen, budget)
     states = flat_parameters(run)
-    rounding = np.finfo(float).eps * np.linalg.norm(states, axis=1)
-    estimate = comparison.error(run, below).values + solver_error + rounding
-    product = method.constant_eta("a prediction") * _largest_on_the_way(method.problem, start, states)  # type: ignore[attr-defined]
-    if product >= 1:  # two truncations of a series that diverges may agree and both be wrong
-        estimate = np.full_like(estimate, np.nan)
+    solver_error = np.linalg.norm(loose[np.searchsorted(both, times)] - states, axis=1).max()
+    on_clock = loose[np.searchsorted(both, method.clock(k))]
+    flow = Flow(states, on_clock, p, chosen, np.unique(seen) * both[-1])
+    found = flow_error(method, start, times, flow, budget)
+    estimate = found.estimate + UNMEASURED * solver_error + np.finfo(float).eps * np.linalg.norm(states, axis=1)
+    if found.product >= TRUSTED:
+        largest = f"`eta` times the largest curvature on the way is {found.product:.3g}"
         warnings.warn(
-            f"`eta` times the largest curvature on the way is {product:.3g}: from 1 on the series of the modified "
-            "flow does not converge, and no error is estimated (NaN); use a smaller eta",
+            f"{largest if np.isfinite(found.product) else 'the recursion itself diverges'}: from about 1 on the series "
+            f"of the modified flow does not converge, and no error is estimated beyond {HEAD} steps (NaN); use a "
+            "smaller eta",
             _check.FlowdynWarning,
             stacklevel=2,
         )
+    text = f"estimated distance from the recursion: {HEAD} steps of it, then its flow of higher order"
     run["error_estimate"] = (("t",), estimate, {"long_name": text, "units": "1"})
     run.attrs["title"] = f"{type(method).__name__} predicted by its modified flow of order {p}"
     return run
-
-
-def _largest_on_the_way(problem: Problem, start: np.ndarray, states: np.ndarray) -> float:
-    """Largest eigenvalue of the Hessian at the start and at up to LOOKS of the states."""
-    chosen = np.unique(np.linspace(0, len(states) - 1, LOOKS).astype(int))
-    return max(largest_curvature(problem, w) for w in [start, *states[chosen]])

@@ -32,9 +32,9 @@ def weak_ladder(
 ) -> xr.Dataset:
     """Dataset of the gaps of means at the end."""
     functions = named_functions(ladder.method, observable)
-    measured = WeakGaps(ladder, functions, budget, relative_error)
+    measured = WeakGaps(ladder, functions, budget, relative_error, progress)
     count, gaps = len(ladder.rungs), []
-    with meter(progress, "eta_limit") as report:
+    with meter(progress, "eta_limit", lines=True) as report:
         for i in range(count):
             own = part(report, i / count, (i + 1) / count)
             gaps.append(measured.gap(i, own))
@@ -43,12 +43,12 @@ def weak_ladder(
         LabelledArray("t", (), float(ladder.times[-1]), {"long_name": "training time of the comparison"}),
         LabelledArray("k", ("eta",), [int(k[-1]) for k in ladder.steps], {"long_name": "step number k"}),
     ]
-    return _dataset(ladder, "weak", list(functions), gaps, [], coords, relative_error)
+    return _dataset(ladder, "weak", list(functions), gaps, [], coords, relative_error, measured.sampler.cut)
 
 
-def strong_ladder(ladder: Ladder, budget: int | None, relative_error: float) -> xr.Dataset:
+def strong_ladder(ladder: Ladder, budget: int | None, relative_error: float, progress: Any) -> xr.Dataset:
     """Dataset of the distances on shared Brownian paths."""
-    gaps, curves = strong_gaps(ladder, budget)
+    gaps, curves = strong_gaps(ladder, budget, progress)
     attrs = {"long_name": "root-mean-square distance over the members"}
     arrays = [LabelledArray("rms_error", ("eta", "t"), np.stack(curves), attrs)]
     coords = [
@@ -66,6 +66,7 @@ def _dataset(
     arrays: list[LabelledArray],
     coords: list[LabelledArray],
     relative_error: float,
+    cut: str = "",
 ) -> xr.Dataset:
     found = columns(gaps)
     shown = list(TEXTS) if error == "weak" else list(TEXTS)[2:]
@@ -87,7 +88,7 @@ def _dataset(
             limit=limit,
             arrays=arrays,
             coords=coords,
-            fits=_fits(ladder, found),
+            fits=_fits(ladder, found, cut),
             observables=names,
             interval="Monte-Carlo noise, unknown higher-order terms and solver error",
             used="the gap stands out of noise and solver error",
@@ -97,7 +98,10 @@ def _dataset(
     )
 
 
-def _fits(ladder: Ladder, found: dict[str, np.ndarray]) -> list[OrderFit]:
-    """One order an observable."""
+def _fits(ladder: Ladder, found: dict[str, np.ndarray], cut: str) -> list[OrderFit]:
+    """One order an observable; where it is not resolved and sampling was cut, that is said."""
     columns = zip(found["error"].T, found["solver_error"].T, found["standard_error"].T, strict=True)
-    return [fit_order(ladder.time_steps, errors, floor, noise) for errors, floor, noise in columns]
+    fits = [fit_order(ladder.time_steps, errors, floor, noise) for errors, floor, noise in columns]
+    if not cut:
+        return fits
+    return [fit if fit.verdict == "resolved" else fit._replace(verdict=f"{fit.verdict}; {cut}") for fit in fits]

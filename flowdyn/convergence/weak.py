@@ -19,7 +19,8 @@ from flowdyn._tools.progress import Report
 from flowdyn.convergence.gap import Gap
 from flowdyn.convergence.ladder import Ladder
 from flowdyn.convergence.limits import flow_states
-from flowdyn.convergence.monte_carlo import RunningMean, chunks, controlled, equation_values, path_values
+from flowdyn.convergence.monte_carlo import controlled
+from flowdyn.convergence.sampled_gap import GapSampler
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import ODESystem, SDESystem, System
 
@@ -63,14 +64,18 @@ class WeakGaps:
     """The gap of means on each rung of a ladder."""
 
     def __init__(
-        self, ladder: Ladder, functions: Mapping[str, Callable | None], budget: int | None, relative_error: float
+        self,
+        ladder: Ladder,
+        functions: Mapping[str, Callable | None],
+        budget: int | None,
+        relative_error: float,
+        progress: Any,
     ) -> None:
         problem = ladder.method.problem  # type: ignore[attr-defined]
-        self.ladder, self.relative_error = ladder, relative_error
-        self.budget, self.exact = budget or BUDGET, budget is None
+        self.ladder, self.exact = ladder, budget is None
         # equal, and compiled once, where the user's functions are the same objects
         kernels = [ByIdentity(function, kernel=_scalar) for function in functions.values()]
-        self.controlled = controlled(kernels)
+        self.sampler = GapSampler(ladder, controlled(kernels), budget or BUDGET, relative_error, progress)
         self.functions = [functools.partial(kernel, problem) for kernel in kernels]
         self.quadratic = _quadratic_parts(self.functions, len(ladder.start))
 
@@ -88,13 +93,13 @@ class WeakGaps:
                 zero = np.zeros(len(mean))
                 rounding = 64 * np.finfo(float).eps * (np.abs(mean) + np.abs(known)) * max(1.0, np.log2(max(steps, 2)))
                 return Gap(mean, known, mean - known, zero, rounding, 0)
-        return self._sampled(rung, limit, steps, known, report)
+        return self.sampler.gap(index, known, report)
 
     def _known_limit(self, limit: System) -> np.ndarray | None:
         """Means of the limit without sampling: a flow's values, or exact moments."""
         start, t = self.ladder.start, float(self.ladder.times[-1])
         if isinstance(limit, ODESystem):
-            w = flow_states(limit, start, [t])[0]
+            w = flow_states(limit, start, [t], self.ladder.limit_budget)[0]
             return np.array([float(g(w)) for g in self.functions])
         if self.quadratic is None:
             return None
@@ -103,34 +108,6 @@ class WeakGaps:
             return None
         moments = limit.exact_moments(start, np.array([t]))
         return None if moments is None else _expectations(self.quadratic, moments[0][-1], moments[1][-1])
-
-    def needed(self, gaps: RunningMean) -> np.ndarray:
-        """Members that the accuracy takes at the least, were the gap as wide as its noise allows."""
-        widest = np.abs(gaps.mean) + 2 * gaps.standard_error
-        return gaps.count * (gaps.standard_error / np.maximum(self.relative_error * widest, 1e-300)) ** 2
-
-    def is_hopeless(self, gaps: RunningMean) -> bool:
-        """Whether the budget cannot resolve some gap: the members that are left are then not run."""
-        return bool((self.needed(gaps) > self.budget).any())
-
-    def _sampled(
-        self, rung: RandomRecursionSystem, limit: System, steps: int, known: np.ndarray | None, report: Report
-    ) -> Gap:
-        gaps = means = changes = RunningMean.empty(len(self.functions))
-        start, seed, h = self.ladder.start, self.ladder.seed, float(rung.clock(1))
-        for members in chunks(self.budget):
-            x = path_values(rung, start, steps, self.controlled, seed, members, 1)
-            if known is None:
-                assert isinstance(limit, SDESystem)
-                X, change = equation_values(limit, h, start, steps, self.controlled, seed, members)
-            else:
-                X, change = np.broadcast_to(known, x.shape), np.zeros_like(x)
-            gaps, means, changes = gaps.including(x - X), means.including(x), changes.including(change)
-            report(gaps.count / self.budget)
-            if (gaps.standard_error <= self.relative_error * np.abs(gaps.mean)).all() or self.is_hopeless(gaps):
-                break
-        solver_error = np.abs(changes.mean) / 4  # the finer extrapolation gains a factor of 4 to 8
-        return Gap(means.mean, means.mean - gaps.mean, gaps.mean, gaps.standard_error, solver_error, gaps.count)
 
 
 def _quadratic_parts(functions: Sequence[Callable], size: int) -> list[tuple] | None:

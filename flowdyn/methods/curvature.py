@@ -21,14 +21,21 @@ def _hvp(problem: Problem, w: Vector, v: Vector) -> jax.Array:
     return problem.hvp(w, v)
 
 
-def largest_curvature(problem: Problem, w: np.ndarray) -> float:
-    """Return lambda_max of the Hessian at flat w (P,), never overestimated; 0.0 where it is not finite."""
+def largest_curvature(problem: Problem, w: np.ndarray, *, of_size: bool = False) -> float:
+    """Return lambda_max of the Hessian at flat w (P,), never overestimated; 0.0 where it is not finite.
+
+    With `of_size` the largest absolute value of an eigenvalue.
+    """
     spectrum = problem.spectrum()
     if spectrum is not None:
-        return float(spectrum.eigenvalues.max(initial=0.0))
+        values = np.abs(spectrum.eigenvalues) if of_size else spectrum.eigenvalues
+        return float(values.max(initial=0.0))
     if len(w) <= MATRIX_UP_TO:
         matrix = np.asarray(bind(_hessian, problem)(w))
-        return float(eigvalsh(matrix)[-1]) if np.isfinite(matrix).all() else 0.0
+        if not np.isfinite(matrix).all():
+            return 0.0
+        values = eigvalsh(matrix)
+        return float(np.abs(values).max() if of_size else values[-1])
     product = bind(_hvp, problem)
     if not np.isfinite(np.asarray(product(w, w))).all():
         return 0.0
@@ -40,7 +47,9 @@ def largest_curvature(problem: Problem, w: np.ndarray) -> float:
     operator = LinearOperator(shape, matvec=times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).standard_normal(len(w))
     try:  # a Ritz value is a lower bound, so the warning it feeds is never a false alarm
-        found: Any = eigsh(operator, k=1, which="LA", v0=start, tol=1e-6, return_eigenvectors=False)  # pyright: ignore
-        return float(found[0])
+        which: Any = "LM" if of_size else "LA"
+        found: Any = eigsh(operator, k=1, which=which, v0=start, tol=1e-6, return_eigenvectors=False)  # pyright: ignore
+        return float(np.abs(found[0]) if of_size else found[0])
     except ArpackNoConvergence as partial:
-        return float(partial.eigenvalues.max(initial=0.0))
+        values = np.abs(partial.eigenvalues) if of_size else partial.eigenvalues
+        return float(values.max(initial=0.0))

@@ -16,6 +16,8 @@ from flowdyn.solvers.ensembles import MemberBlock
 
 LOSS = "loss"
 GOOD: tuple[Status, ...] = ("reached_end", "stopped")
+SPENT: tuple[Status, ...] = ("max_steps", "max_seconds")
+KEEP = '; on_divergence="keep" keeps the part before it'
 
 
 class Ending(NamedTuple):
@@ -94,9 +96,10 @@ class Outcome:
 
     def refuse_bad_ends(self, on_divergence: str) -> None:
         """Raise for a run that ended badly, unless its good part is to be kept."""
-        bad = [end.text for end in self.endings if end.status not in GOOD]
+        bad = [end for end in self.endings if end.status not in GOOD]
         if bad and on_divergence != "keep":
-            raise _check.RunError(f'{"; ".join(bad)}; on_divergence="keep" keeps the part before it')
+            kind = _check.BudgetError if all(end.status in SPENT for end in bad) else _check.RunError
+            raise kind("; ".join(end.text for end in bad) + KEEP)
 
 
 def mark_outside_domain(
