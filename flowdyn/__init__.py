@@ -29,7 +29,8 @@ REGISTRY = {
     "save": "results.storage",
     "load": "results.storage",
     "concat": "results.joining",
-    "rebuild": "running.rebuilding",
+    "rebuild": "convergence.rebuilding",
+    "rerun": "convergence.rebuilding",
     "plot": "plotting.figures",
     **dict.fromkeys(["FlowdynError", "ArgumentError", "RunError", "FileError", "FlowdynWarning"], "_check"),
 }

@@ -14,6 +14,8 @@ from flowdyn._check import FlowdynWarning as FlowdynWarning
 from flowdyn._check import RunError as RunError
 from flowdyn.convergence.eta_limits import eta_limit as eta_limit
 from flowdyn.convergence.prediction import fast_forward as fast_forward
+from flowdyn.convergence.rebuilding import rebuild as rebuild
+from flowdyn.convergence.rebuilding import rerun as rerun
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
 from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
@@ -40,7 +42,6 @@ from flowdyn.results.joining import concat as concat
 from flowdyn.results.storage import load as load
 from flowdyn.results.storage import save as save
 from flowdyn.running.integration import solve as solve
-from flowdyn.running.rebuilding import rebuild as rebuild
 
 MODULES: tuple[str, ...]
 __version__: str
@@ -82,6 +83,7 @@ __all__ = [
     "plot",
     "problems",
     "rebuild",
+    "rerun",
     "save",
     "schedules",
     "solve",

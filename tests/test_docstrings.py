@@ -45,7 +45,8 @@ NO_EQUATION = {
     "flowdyn.results.storage.load",
     "flowdyn.results.storage.save",
     "flowdyn.running.integration.solve",
-    "flowdyn.running.rebuilding.rebuild",
+    "flowdyn.convergence.rebuilding.rebuild",
+    "flowdyn.convergence.rebuilding.rerun",
     "flowdyn.schedules.as_schedule",
 }
 

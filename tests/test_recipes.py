@@ -201,3 +201,63 @@ def test_shared_noise_is_read_from_each_run_itself():
     with pytest.raises(fd.ArgumentError, match="must share their Brownian paths"):
         fd.comparison.strong_error(both.sel(seed=2), pair[0])
     assert json.loads(pair[0].recipe.item())["noise"]["seed"] == 1
+
+
+def cost(w):
+    return w[0] ** 2
+
+
+def ladders():
+    p = fd.problems.LinearRegression(*DATA[0])
+    gd, sgd = fd.GradientDescent(p, 0.02), fd.SGD(p, 0.05, batch_size=2)
+    yield "sup", gd, {"order": 1, "saves": 11, "solver": fd.solvers.Scipy("DOP853", rtol=1e-12)}
+    yield "given etas", gd, {"etas": [0.04, 0.02, 0.01, 0.005], "max_steps": 100_000}
+    yield "exact means", sgd, {"observable": {"a": cost, "b": lambda w: w[1]}}
+    yield "sampled", sgd, {"observable": cost, "realizations": 400, "seed": 5}
+
+
+@pytest.mark.filterwarnings("ignore::flowdyn.FlowdynWarning")
+@pytest.mark.parametrize(("method", "options"), [pytest.param(*more, id=name) for name, *more in ladders()])
+def test_a_ladder_runs_again_to_the_same_bits(method, options, tmp_path):
+    w0 = [1.0, -1.0]
+    ladder = fd.eta_limit(method, w0, 1.0, **options)
+    handed = {"observable": options["observable"]} if "observable" in options else {}
+    with fd.load(fd.save(ladder, tmp_path / "l.nc")) as back:
+        back.load()
+    made_from, start, again = fd.rebuild(back, **handed)
+    assert type(made_from) is type(method) and start.tolist() == w0
+    assert {name: again[name] for name in options if name not in ("etas", "solver")} == {
+        name: value for name, value in options.items() if name not in ("etas", "solver")
+    }
+    anew = fd.rerun(back, **handed)
+    assert int(anew.recipe_id) == int(ladder.recipe_id)
+    for name in ladder.data_vars:
+        assert np.array_equal(anew[name], ladder[name], equal_nan=True), name
+
+
+def test_ladders_and_runs_take_their_own_functions(runs):
+    ladder = fd.eta_limit(fd.GradientDescent(fd.problems.LinearRegression(*DATA[0]), 0.02), [1.0, 1.0], 1.0)
+    with pytest.raises(fd.ArgumentError, match="`observable` must be left out"):
+        fd.rebuild(ladder, observable=cost)
+    with pytest.raises(fd.ArgumentError, match="`observable` is for weak ladders"):
+        fd.rebuild(runs[0], observable=cost)
+    sampled = fd.eta_limit(
+        fd.SGD(fd.problems.LinearRegression(*DATA[0]), 0.05), [1.0, 1.0], 1.0, observable={"a": cost}
+    )
+    with pytest.raises(fd.ArgumentError, match=r"`observable` must hand in the functions \['a'\] again"):
+        fd.rerun(sampled)
+    with pytest.raises(fd.ArgumentError, match="own recipe"):
+        fd.rebuild(ladder.assign_coords(w_initial=ladder.w_initial + 1))
+    assert fd.rebuild(ladder.isel(eta=[0, 1]))[2]["etas"] == ladder.eta.values.tolist()
+
+
+def test_a_run_runs_again(runs):
+    assert fd.rerun(runs[1]).w.equals(runs[1].w)
+    assert fd.rerun(fd.concat(runs, "eta").sel(eta=0.05)).w.equals(runs[1].w)
+
+
+def test_a_prediction_is_rebuilt_as_the_flow_it_is():
+    gd = fd.GradientDescent(fd.problems.LinearRegression(*DATA[0]), 0.02)
+    predicted = fd.fast_forward(gd, [1.0, 1.0], t=1.0, order=2)
+    system, w0, options = fd.rebuild(predicted)
+    assert system.kind == gd.limit(2).kind and fd.solve(system, w0, **options).w.equals(predicted.w)

@@ -58,7 +58,6 @@ def sup_ladder(ladder: Ladder, solver: Solver | None, progress: Any) -> xr.Datas
         interval="unknown higher-order terms, solver error and rounding",
         used="the error stands out of solver error and rounding",
         title=f"{type(ladder.method).__name__} as eta -> 0, beside its {limit}",
-        options={},
         solver=describe_solver(found_limits.solver),
     )
     return label_ladder(ladder, found)

@@ -3,6 +3,7 @@
 sup_t ||w_eta(t) - w(t)|| = O(h^{p+1}),   |E g(w_eta(t)) - E g(X(t))| = O(eta^p),   h the time step of the clock
 """
 
+import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -141,7 +142,9 @@ def eta_limit(
     ladder = build_ladder(
         method, etas, w0, t, p, saves=2 if kind == "weak" else saves, seed=seed, budget=Budget(max_steps, max_seconds)
     )
+    asked = {"t": float(t), "saves": _check.integer("saves", saves, minimum=2), "observable": observable}
     if kind == "sup":
+        ladder = dataclasses.replace(ladder, asked=asked | {"solver": solver})
         given = {"realizations": realizations, "observable": observable, "relative_error": relative_error}
         for name, value in given.items():
             if value is not None:
@@ -154,6 +157,8 @@ def eta_limit(
         fraction = _check.real(
             "relative_error", RELATIVE_ERROR if relative_error is None else relative_error, positive=True
         )
+        asked |= {"realizations": budget, "relative_error": fraction}
+        ladder = dataclasses.replace(ladder, asked=asked)
         doubt = ladder.coarsest.warn_before(ladder.start)
         if doubt:
             warnings.warn(doubt, _check.FlowdynWarning, stacklevel=2)
@@ -162,13 +167,17 @@ def eta_limit(
         else:
             if observable is not None:
                 raise _check.fail("observable", "is for error='weak'", observable)
-            ds = strong_ladder(ladder, budget, fraction, progress)
-    verdict = ds.attrs["verdict"]
-    if verdict != "resolved":
-        text = "the order is" if verdict.startswith("not") else "not every order is resolved:"
-        warnings.warn(f"{text} {verdict}", _check.FlowdynWarning, stacklevel=2)
+            ds = strong_ladder(ladder, budget, progress)
+    _warn_of(ds.attrs["verdict"])
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
+
+
+def _warn_of(verdict: str) -> None:
+    """Warn the caller of `eta_limit` of an order that is not resolved."""
+    if verdict != "resolved":
+        text = "the order is" if verdict.startswith("not") else "not every order is resolved:"
+        warnings.warn(f"{text} {verdict}", _check.FlowdynWarning, stacklevel=3)
 
 
 def _kind(method: RecursionSystem, error: str | None, order: int) -> str:

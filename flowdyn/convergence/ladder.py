@@ -5,6 +5,7 @@ rung i has the time step h_i = clock_i(1);  common times are the multiples of al
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, SupportsIndex
 
@@ -14,8 +15,10 @@ from flowdyn import _check
 from flowdyn.convergence.budget import Budget
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import System
+from flowdyn.results.recipes import build_solver, describe_solver
 
 RUNGS = 6
+SINGLE = "g"  # name of a test function that has none
 LIMIT_STEPS = 10_000
 RANDOM_RUNGS = 5  # sampling a rung costs more than running it once
 
@@ -33,6 +36,7 @@ class Ladder:
     times: np.ndarray  # (T,)
     seed: int
     budget: Budget
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # further arguments of `eta_limit`
 
     @functools.cached_property
     def limits(self) -> tuple[System, ...]:
@@ -60,9 +64,32 @@ class Ladder:
         return [rung.constant_eta("a ladder") for rung in self.rungs]
 
     @property
+    def record(self) -> dict[str, Any]:
+        """The arguments of `eta_limit` that the ladder itself does not fix, as JSON can hold them."""
+        given = dict(self.asked)
+        functions, solver = given.get("observable"), given.get("solver")
+        if functions is not None:
+            given["observable"] = list(functions) if isinstance(functions, Mapping) else [SINGLE]
+        given["solver"] = None if solver is None else describe_solver(solver)
+        return {"order": self.order, "etas": self.etas, "seed": self.seed, **given, **self.budget.record}
+
+    @property
     def coarsest(self) -> RecursionSystem:
         """The rung of the largest time step."""
         return self.rungs[int(np.argmax(self.time_steps))]
+
+
+def asked_again(record: Any, observable: Any) -> dict[str, Any]:
+    """Keyword arguments of `eta_limit` from the recipe of a ladder; its test functions are handed in again."""
+    if not isinstance(record, dict) or not isinstance(record.get("observable"), list | None):
+        raise _check.FileError("its recipe must describe the options of a ladder; the file is damaged")
+    names = record.get("observable")
+    handed = list(observable) if isinstance(observable, Mapping) else None if observable is None else [SINGLE]
+    if names != handed:
+        rule = f"must hand in the functions {names} again" if names else "must be left out: the loss was measured"
+        raise _check.fail("observable", rule, handed)
+    solver = record.get("solver")
+    return record | {"observable": observable, "solver": None if solver is None else build_solver(solver)}
 
 
 def build_ladder(

@@ -13,6 +13,7 @@ from flowdyn.convergence.order_fit import OrderFit
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
 from flowdyn.results.recipes import describe
+from flowdyn.results.sealed_recipe import sealed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,6 @@ class LadderFindings:
     interval: str  # what the interval joins, in words
     used: str  # what makes a rung count, in words
     title: str
-    options: dict[str, Any]
     solver: dict[str, Any] | None = None  # of the limit
 
 
@@ -49,20 +49,27 @@ def label_ladder(ladder: Ladder, found: LadderFindings) -> xr.Dataset:
         *found.arrays,
         *_order_arrays(ladder, found),
         dataset.status_array(["reached_end"] * len(ladder.rungs), ("eta",)),
-        *dataset.input_arrays(inputs),
     ]
+    made_from = [*dataset.input_arrays(inputs), *dataset.initial_arrays(problem.variables, ladder.start, ())]
+    how = {
+        "kind": found.kind,
+        "system": spec,
+        "solver": found.solver,
+        "options": {**ladder.record, "error": found.error},
+        "target": problem.target_name or None,
+    }
+    recipe, seal = sealed(how, made_from, "", 1)
+    arrays.append(seal)
+    coords += [recipe, *made_from]
+    coords += dataset.number_coords(method, (*arrays, *coords), {"seed": ladder.seed} if method.is_random else {})
     attrs = dataset.provenance(
         found.kind,
         found.title,
         f"{method.summary or type(method).__name__}, on a ladder of step sizes, beside {found.limit}",
         method.references or ladder.limits[0].references or problem.citation or "none",
-        flowdyn_system=spec,
-        flowdyn_solver=found.solver,
-        flowdyn_options={"order": p, "error": found.error, **ladder.budget.record, **found.options},
         flowdyn_parameters=" ".join(v.name for v in problem.variables),
         limit_order=p,
         verdict=_verdict(found),
-        seed=ladder.seed,
         jax_enable_x64=int(float64_is_on()),
     )
     return dataset.build(arrays, coords, method.coords, attrs)

@@ -43,10 +43,10 @@ def weak_ladder(
         LabelledArray("t", (), float(ladder.times[-1]), {"long_name": "training time of the comparison"}),
         LabelledArray("k", ("eta",), [int(k[-1]) for k in ladder.steps], {"long_name": "step number k"}),
     ]
-    return _dataset(ladder, "weak", list(functions), gaps, [], coords, relative_error, measured.sampler.cut)
+    return _dataset(ladder, "weak", list(functions), gaps, [], coords, measured.sampler.cut)
 
 
-def strong_ladder(ladder: Ladder, budget: int | None, relative_error: float, progress: Any) -> xr.Dataset:
+def strong_ladder(ladder: Ladder, budget: int | None, progress: Any) -> xr.Dataset:
     """Dataset of the distances on shared Brownian paths."""
     gaps, curves = strong_gaps(ladder, budget, progress)
     attrs = {"long_name": "root-mean-square distance over the members"}
@@ -55,7 +55,7 @@ def strong_ladder(ladder: Ladder, budget: int | None, relative_error: float, pro
         dataset.axis("t", ladder.times),
         LabelledArray("k", ("eta", "t"), np.stack(ladder.steps), {"long_name": "step number k"}),
     ]
-    return _dataset(ladder, "strong", ["distance"], gaps, arrays, coords, relative_error)
+    return _dataset(ladder, "strong", ["distance"], gaps, arrays, coords)
 
 
 def _dataset(
@@ -65,7 +65,6 @@ def _dataset(
     gaps: list[Gap],
     arrays: list[LabelledArray],
     coords: list[LabelledArray],
-    relative_error: float,
     cut: str = "",
 ) -> xr.Dataset:
     found = columns(gaps)
@@ -93,7 +92,6 @@ def _dataset(
             interval="Monte-Carlo noise, unknown higher-order terms and solver error",
             used="the gap stands out of noise and solver error",
             title=f"{name} beside {limit}: {error} error as eta -> 0",
-            options={"relative_error": relative_error},
         ),
     )
 

@@ -17,7 +17,7 @@ from flowdyn._tools.compiled import ByIdentity
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.progress import Report
 from flowdyn.convergence.gap import Gap
-from flowdyn.convergence.ladder import Ladder
+from flowdyn.convergence.ladder import SINGLE, Ladder
 from flowdyn.convergence.limits import flow_states
 from flowdyn.convergence.monte_carlo import controlled
 from flowdyn.convergence.sampled_gap import GapSampler
@@ -33,7 +33,7 @@ def named_functions(method: Any, observable: Any) -> dict[str, Callable | None]:
     problem = method.problem
     if observable is None:
         return {"loss": None}
-    given = dict(observable) if isinstance(observable, Mapping) else {"g": observable}
+    given = dict(observable) if isinstance(observable, Mapping) else {SINGLE: observable}
     if not given:
         raise _check.fail("observable", "must hold at least one function", observable)
     for name, function in given.items():

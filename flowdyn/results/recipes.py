@@ -145,9 +145,8 @@ def _asked(spec: Any, name: str) -> Iterator[str]:
             yield from _asked(part, name)
 
 
-def build_solver(recipe: Mapping[str, Any]) -> Solver:
-    """The solver that the recipe of a result describes."""
-    solver = recipe.get("solver")
+def build_solver(solver: Any) -> Solver:
+    """The solver that a recipe describes."""
     if not isinstance(solver, dict) or not isinstance(solver.get("args", {}), dict):
         raise _check.FileError("its recipe must describe a solver; the file is damaged")
     cls = look_up("solver", solver.get("class"), "flowdyn.solvers", solvers.REGISTRY)

@@ -1,0 +1,149 @@
+"""From a Dataset back to what made it.
+
+rebuild(run) = (system, w0, options),      solve(system, w0, **options) = run
+rebuild(ladder) = (method, w0, options),   eta_limit(method, w0, **options) = ladder
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import xarray as xr
+
+from flowdyn import _check
+from flowdyn.convergence.eta_limits import eta_limit
+from flowdyn.convergence.ladder import asked_again
+from flowdyn.methods.systems import System
+from flowdyn.results.dataset import check_kind
+from flowdyn.results.recipes import build_solver, build_system
+from flowdyn.results.sealed_recipe import recipe_of
+from flowdyn.running.initial_state import initial_of
+from flowdyn.running.integration import solve
+from flowdyn.running.options import RunOptions
+
+LADDERS = ("ladder", "weak ladder", "strong ladder")
+
+
+def rebuild(
+    ds: xr.Dataset,
+    loss: Callable | None = None,
+    *,
+    observe: Mapping[str, Callable] | None = None,
+    observable: Callable | Mapping[str, Callable] | None = None,
+    **custom: Any,
+) -> tuple[System, Any, dict[str, Any]]:
+    """Return (system, w0, options) such that ``solve`` or ``eta_limit`` of these gives the numbers of `ds` again.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A run made by :func:`flowdyn.solve` or a ladder made by :func:`flowdyn.eta_limit`, perhaps loaded from a file,
+        or selected from many that were joined.
+    loss : callable, optional
+        The loss of a CustomProblem: functions do not travel in files.
+    observe : mapping of str to callable, optional
+        The functionals that the run recorded, by their names.
+    observable : callable or mapping of str to callable, optional
+        The test functions of a weak ladder.
+    **custom
+        Other functions by the name of their argument: ``predict``, ``sample_losses``, ``f``, ``w0_like``.
+
+    Returns
+    -------
+    system : System
+        The method or flow.
+    w0 : numpy.ndarray of float, shape (P,) or (B, P), or xarray.Dataset
+        The start; a Dataset at one time where the run was itself a restart.
+    options : dict
+        Keyword arguments of :func:`flowdyn.solve` or :func:`flowdyn.eta_limit`, the solver among them.
+
+    Raises
+    ------
+    ArgumentError
+        If a function is missing, or `ds` is not a run or a ladder, or has parted from its recipe.
+    FileError
+        If the description in `ds` is damaged.
+
+    Warns
+    -----
+    FlowdynWarning
+        If a function handed in differs in its source from the one that made the run.
+
+    Notes
+    -----
+    Names are looked up in the registries only; nothing in a Dataset is executed. Source: of our own.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+    >>> system, w0, options = fd.rebuild(run)
+    >>> bool((fd.solve(system, w0, **options).w == run.w).all())
+    True
+    """
+    kind = check_kind(ds, ("run", *LADDERS), "select one node of a tree: tree[name].to_dataset()")
+    recipe = recipe_of(ds)
+    if kind in LADDERS and recipe.get("kind") is None:
+        raise _check.fail(
+            "ds", "must be a ladder with a recipe", _check.Words("one of an older flowdyn"), "run it again"
+        )
+    system = build_system(recipe, ds, {"loss": loss, **custom})
+    start = initial_of(recipe, ds, system)
+    if kind in LADDERS:
+        return system, start, asked_again(recipe.get("options"), observable)
+    if observable is not None:
+        raise _check.fail("observable", "is for weak ladders", observable, "a run takes `observe`")
+    options = RunOptions.decode(recipe.get("options"), ds, observe)
+    return system, start, options | {"solver": build_solver(recipe.get("solver"))}
+
+
+def rerun(
+    ds: xr.Dataset,
+    loss: Callable | None = None,
+    *,
+    observe: Mapping[str, Callable] | None = None,
+    observable: Callable | Mapping[str, Callable] | None = None,
+    **custom: Any,
+) -> xr.Dataset:
+    """Make a run or a ladder again, as its recipe says: the same bits on the same machine.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A run or a ladder, as :func:`rebuild` takes it.
+    loss : callable, optional
+        The loss of a CustomProblem: functions do not travel in files.
+    observe : mapping of str to callable, optional
+        The functionals that the run recorded, by their names.
+    observable : callable or mapping of str to callable, optional
+        The test functions of a weak ladder.
+    **custom
+        Other functions by the name of their argument, as :func:`rebuild` takes them.
+
+    Returns
+    -------
+    xarray.Dataset
+        The run or ladder, made anew.
+
+    Raises
+    ------
+    ArgumentError
+        If a function is missing, or `ds` is not a run or a ladder, or has parted from its recipe.
+    FileError
+        If the description in `ds` is damaged.
+    RunError
+        As the first time.
+
+    Notes
+    -----
+    Source: of our own.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+    >>> bool((fd.rerun(run).w == run.w).all())
+    True
+    """
+    system, w0, options = rebuild(ds, loss, observe=observe, observable=observable, **custom)
+    again: Callable[..., xr.Dataset] = eta_limit if ds.attrs["flowdyn_kind"] in LADDERS else solve
+    return again(system, w0, **options)
