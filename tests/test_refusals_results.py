@@ -31,7 +31,10 @@ CASES = {
     "load a number": (lambda: fd.load(3), "`path` must be a path"),
     "save to a number": (lambda: fd.save(run(), 3), "`path` must be a path"),
     "save to bytes": (lambda: fd.save(run(), b"a.nc"), "`path` must be a path"),
-    "rebuild nothing": (lambda: fd.rebuild(xr.Dataset()), "`ds` must be a run made by flowdyn"),
+    "rebuild nothing": (
+        lambda: fd.rebuild(xr.Dataset()),
+        "`ds` must be a run or ladder or weak ladder or strong ladder made by flowdyn",
+    ),
     "rebuild a path": (lambda: fd.rebuild("run.nc"), "load it first"),
     "rebuild with a loss too many": (lambda: fd.rebuild(run(), loss=len), r"functions that the run names, \[\]"),
     "overwrite in words": (lambda: fd.save(run(), "tests/refusal.py", overwrite="no"), "must end in .nc"),
