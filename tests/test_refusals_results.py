@@ -33,7 +33,7 @@ CASES = {
     "save to bytes": (lambda: fd.save(run(), b"a.nc"), "`path` must be a path"),
     "rebuild nothing": (
         lambda: fd.rebuild(xr.Dataset()),
-        "`ds` must be a run or ladder or weak ladder or strong ladder made by flowdyn",
+        "`ds` must be a run or ladder or .* made by flowdyn",
     ),
     "rebuild a path": (lambda: fd.rebuild("run.nc"), "load it first"),
     "rebuild with a loss too many": (lambda: fd.rebuild(run(), loss=len), r"functions that the run names, \[\]"),
