@@ -92,3 +92,14 @@ def test_a_tree_of_runs_is_saved_and_loaded_whole(tmp_path):
         assert fd.solve(system, w0, **options).w.identical(run.w)
     with pytest.raises(fd.FileError, match="must not exist yet"):
         fd.save(tree, path)
+
+
+def test_labels_come_back_where_a_file_no_longer_says_which_variables_are_coordinates(tmp_path):
+    import h5py
+
+    path = fd.save(made("labelled"), tmp_path / "r.nc")
+    with h5py.File(path, "a") as file:
+        for place in (file, *file.values()):
+            place.attrs.pop("coordinates", None)
+    with fd.load(path) as back:
+        assert back.feature.values.tolist() == ["age", "bmi", "s1"] and back["sample"].values[0] == "p0"

@@ -135,8 +135,9 @@ def _labels_out(ds: xr.Dataset) -> xr.Dataset:
 
 def _labels_in(ds: xr.Dataset) -> xr.Dataset:
     """Inverse of `_labels_out`, so that ``sel(feature="age")`` works."""
-    text = {name: dim for dim in ds.dims if (name := f"{dim}{LABEL}") in ds.coords}
-    ds = ds.rename_vars(text)
+    # by its name, not as a coordinate: the attribute that says which variables are may be damaged
+    text = {name: dim for dim in ds.dims if (name := f"{dim}{LABEL}") in ds.variables and ds[name].dims == (dim,)}
+    ds = ds.set_coords(list(text)).rename_vars(text)
     for dim in text.values():
         ds = ds.set_xindex(str(dim))
     return ds
