@@ -17,6 +17,7 @@ from flowdyn.convergence.prediction import fast_forward as fast_forward
 from flowdyn.convergence.rebuilding import rebuild as rebuild
 from flowdyn.convergence.rebuilding import rerun as rerun
 from flowdyn.methods.diagonal import DualFlow as DualFlow
+from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
 from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
 from flowdyn.methods.gradient_descent import ModifiedFlow as ModifiedFlow
@@ -32,8 +33,10 @@ from flowdyn.methods.nesterov import NesterovFlow as NesterovFlow
 from flowdyn.methods.normalized import NormalizedFlow as NormalizedFlow
 from flowdyn.methods.normalized import NormalizedGradientDescent as NormalizedGradientDescent
 from flowdyn.methods.ode import ODE as ODE
+from flowdyn.methods.optax_recursion import Optax as Optax
 from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
 from flowdyn.methods.ornstein_uhlenbeck import linearize as linearize
+from flowdyn.methods.recursion import Recursion as Recursion
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.svag import SVAG as SVAG
@@ -66,7 +69,10 @@ __all__ = [
     "NormalizedFlow",
     "NormalizedGradientDescent",
     "ODE",
+    "Optax",
     "OrnsteinUhlenbeck",
+    "Recursion",
+    "RecursionFlow",
     "RunError",
     "SDE",
     "SGD",

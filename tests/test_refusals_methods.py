@@ -32,7 +32,7 @@ CASES = {
     "order float": (lambda: fd.ModifiedFlow(quadratic(), 0.1, 1.5), "`order` must be a whole number, got 1.5"),
     "friction": (lambda: fd.HeavyBall(quadratic(), 0.1, -1.0), "`friction` must not be negative"),
     "momentum": (lambda: fd.HeavyBall(quadratic(), 0.25, 4.0), "`eta` must keep the momentum"),
-    "momentum order": (lambda: fd.Nesterov(quadratic(), 0.1).limit(1), "`order` must be 0 for Nesterov"),
+    "momentum order": (lambda: fd.Nesterov(quadratic(), 0.1).limit(-1), "`order` must be at least 0"),
     "momentum schedule": (
         lambda: fd.Nesterov(quadratic(), fd.schedules.PowerDecay(0.1)),
         "`eta` must be one number for a momentum method",

@@ -122,8 +122,8 @@ def test_heavy_ball_with_a_velocity():
     assert np.allclose(hb.clock([0, 10]), [0.0, 2.0]) and hb.step_power == 0.5
     assert float(hb.limit(0).friction) == 3.0 and float(fd.HeavyBallFlow(Q, 0.0).friction) == 0.0
     assert float(fd.HeavyBall(Q, 0.0625, 4.0).friction) == 4.0  # no momentum is left, and none is negative
-    with pytest.raises(fd.ArgumentError, match="`order` must be 0 for HeavyBall"):
-        hb.limit(1)
+    # slopes are the step over h = 0.2, without a difference of states
+    assert np.allclose(hb.slope(5, state), (np.r_[W + 0.2 * v, v] - state) / 0.2)
     with pytest.raises(fd.ArgumentError, match="for a momentum method"):
         fd.HeavyBall(Q, SCHEDULE, 1.0)
     # momentum is counted in h = sqrt(eta): 1 - 1.5 * 0.8 < 0, though 1.5 * 0.64 < 1
@@ -174,8 +174,7 @@ def test_the_normalised_clock(loss):
     assert np.allclose(flow.lift(W), np.r_[W, 0.0]) and np.allclose(flow.project(np.r_[W, u]), W)
     assert flow.explicit_until == pytest.approx(1e6 / (4 + 0.09)) and flow.layout(3)[-1].shape == ()
     assert isinstance(gd.limit(), fd.NormalizedFlow)
-    with pytest.raises(fd.ArgumentError, match="must be 0 for NormalizedGradientDescent"):
-        gd.limit(1)
+    assert np.allclose(gd.slope(2, np.r_[W, u]), (gd.step(2, np.r_[W, u]) - np.r_[W, u]) / 0.25, rtol=1e-12)
 
 
 def test_the_normalised_clock_at_the_ends_of_its_range():

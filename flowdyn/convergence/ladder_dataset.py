@@ -36,7 +36,7 @@ class LadderFindings:
 def label_ladder(ladder: Ladder, found: LadderFindings) -> xr.Dataset:
     """Assemble the Dataset of a ladder from what was found."""
     method, p = ladder.method, ladder.order
-    problem = method.problem  # type: ignore[attr-defined]
+    parameters, problem = method.parameters(len(ladder.start)), method.on_problem
     spec, inputs = describe(method)
     coords = [
         dataset.axis("eta", ladder.etas),
@@ -50,13 +50,13 @@ def label_ladder(ladder: Ladder, found: LadderFindings) -> xr.Dataset:
         *_order_arrays(ladder, found),
         dataset.status_array(["reached_end"] * len(ladder.rungs), ("eta",)),
     ]
-    made_from = [*dataset.input_arrays(inputs), *dataset.initial_arrays(problem.variables, ladder.start, ())]
+    made_from = [*dataset.input_arrays(inputs), *dataset.initial_arrays(parameters, ladder.start, ())]
     how = {
         "kind": found.kind,
         "system": spec,
         "solver": found.solver,
         "options": {**ladder.record, "error": found.error},
-        "target": problem.target_name or None,
+        "target": (problem.target_name if problem else None) or None,
     }
     recipe, seal = sealed(how, made_from, "", 1)
     arrays.append(seal)
@@ -66,8 +66,8 @@ def label_ladder(ladder: Ladder, found: LadderFindings) -> xr.Dataset:
         found.kind,
         found.title,
         f"{method.summary or type(method).__name__}, on a ladder of step sizes, beside {found.limit}",
-        method.references or ladder.limits[0].references or problem.citation or "none",
-        flowdyn_parameters=" ".join(v.name for v in problem.variables),
+        method.references or ladder.limits[0].references or (problem.citation if problem else "") or "none",
+        flowdyn_parameters=" ".join(v.name for v in parameters),
         limit_order=p,
         verdict=_verdict(found),
         jax_enable_x64=int(float64_is_on()),

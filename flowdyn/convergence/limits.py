@@ -28,16 +28,32 @@ def limit_solvers(limit: System, w0: np.ndarray, end: float, solver: Solver | No
     state0 = np.asarray(limit.lift(w0))
     if solver is not None:
         return [pick_solver(limit, state0, solver)]
-    tried = [accurate_solver(limit, state0, rtol, end=end) for rtol in TOLERANCES]
+    floor = 10 * relative_rounding(limit, state0)  # its error is measured at a tenth
+    tolerances = dict.fromkeys(max(rtol, floor) for rtol in TOLERANCES)
+    tried = [accurate_solver(limit, state0, rtol, end=end) for rtol in tolerances]
     return tried[:1] if tried[0].tighter() is None else tried
 
 
 def solver_alone(limit: System, w0: np.ndarray, end: float) -> Solver:
     """For a limit without its recursion beside it: stiffness that the recursion would resolve must not be paid for."""
-    return accurate_solver(limit, np.asarray(limit.lift(w0)), ALONE, end=end, explicit=False)
+    state0 = np.asarray(limit.lift(w0))
+    rtol = max(ALONE, 10 * relative_rounding(limit, state0))
+    return accurate_solver(limit, state0, rtol, end=end, explicit=False)
 
 
-def solved(limit: Any, w0: np.ndarray, times: Any, solver: Solver, budget: Budget, progress: Any = False) -> xr.Dataset:
+def relative_rounding(limit: Any, state0: np.ndarray) -> float:
+    """Rounding of a right-hand side as a share of it: a tolerance below that has steps shrink for nothing."""
+    if not (isinstance(limit, ODESystem) and limit.drift_rounding(state0)):
+        return 0.0
+    return limit.drift_rounding(state0) / max(float(np.abs(np.asarray(limit.drift(0.0, state0))).max()), 1e-300)
+
+
+def accumulated_rounding(limit: Any, w0: np.ndarray, span: float) -> float:
+    """What rounding of the right-hand side may add up to over a time."""
+    return span * limit.drift_rounding(np.asarray(limit.lift(w0))) if isinstance(limit, ODESystem) else 0.0
+
+
+def solved(limit: Any, w0: Any, times: Any, solver: Solver, budget: Budget, progress: Any = False) -> xr.Dataset:
     """The limit at `times` within a budget; where that does not suffice, the reason and the way out in words."""
     try:
         return budget.solve(limit, w0, times, solver=solver, progress=progress)
@@ -45,8 +61,8 @@ def solved(limit: Any, w0: np.ndarray, times: Any, solver: Solver, budget: Budge
         bound = "" if budget.max_steps is None else f" ({budget.max_steps:,} steps a run)"
         raise _check.BudgetError(
             f"the limit could not be solved by {type(solver).__name__}{bound}: {spent}; where a loss has kinks (|w|, a "
-            "hinge) steps shrink without end: smooth it or use a shorter `t`; else a looser `solver`, or raise "
-            "`max_steps` or `max_seconds`"
+            "hinge) or a step takes signs, steps shrink without end: smooth it or use a shorter `t`; else a looser "
+            "`solver`, or raise `max_steps` or `max_seconds`"
         ) from None
 
 
@@ -59,7 +75,7 @@ def solved_twice(
     if tighter is None:
         return run, 0.0
     finer = solved(limit, w0, times, tighter, budget)
-    return finer, float(comparison.sup_error(run, finer))
+    return finer, float(comparison.sup_error(run, finer)) + accumulated_rounding(limit, w0, float(times[-1]))
 
 
 def flow_states(flow: ODESystem, w0: np.ndarray, times: Any, budget: Budget) -> np.ndarray:

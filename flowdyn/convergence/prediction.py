@@ -36,11 +36,11 @@ def fast_forward(
     Parameters
     ----------
     method : DiscreteSystem
-        Gradient descent with a constant eta.
+        Any deterministic recursion with a constant eta.
     w0 : array_like of float, shape (P,), mapping or pytree
         Start.
     t : float or array_like of float, shape (T,)
-        Training time(s) eta * k.
+        Training time(s) on its clock.
     order : int
         Order p of the modified flow; 0 is the gradient flow.
     solver : Solver, optional
@@ -66,8 +66,8 @@ def fast_forward(
     Warns
     -----
     FlowdynWarning
-        If eta times the largest curvature on the way is 0.97 or more, where the series does not converge or hardly
-        does.
+        If eta times the largest curvature on the way (the largest |lambda| of dS/dz - 1, S the step) is 0.97 or more,
+        where the series does not converge or hardly does.
 
     Notes
     -----
@@ -103,7 +103,7 @@ def fast_forward(
     found = flow_error(method, start, times, flow, budget)
     estimate = found.estimate + UNMEASURED * solver_error + np.finfo(float).eps * np.linalg.norm(states, axis=1)
     if found.product >= TRUSTED:
-        largest = f"`eta` times the largest curvature on the way is {found.product:.3g}"
+        largest = f"`eta` times the largest curvature on the way (|dS/dz - 1| of a step S) is {found.product:.3g}"
         warnings.warn(
             f"{largest if np.isfinite(found.product) else 'the recursion itself diverges'}: from about 1 on the series "
             f"of the modified flow does not converge, and no error is estimated beyond {HEAD} steps (NaN); use a "

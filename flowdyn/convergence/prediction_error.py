@@ -5,8 +5,8 @@ r"""How far a modified flow is from its recursion, measured: the recursion itsel
 
 The series of the flow converges slowest where eta lambda is large, most often in the first steps, and what it misses
 there stays: K steps are taken exactly. Beyond them q = p + 1 and the last term is e x / (1 - x), where x, the largest
-eta |lambda| on the way, is small (the ratio of successive orders is about x), else q = p + 2. The way is looked at
-along the solver's own steps.
+|lambda| of dS/dz - 1 on the way (eta |lambda| of the Hessian for gradient descent), is small (the ratio of successive
+orders is about x), else q = p + 2. The way is looked at along the solver's own steps.
 """
 
 import dataclasses
@@ -14,14 +14,14 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from flowdyn import _check
 from flowdyn.convergence.budget import Budget
 from flowdyn.convergence.limits import solved
 from flowdyn.methods.base import DiscreteSystem
-from flowdyn.methods.curvature import largest_curvature
 from flowdyn.methods.systems import System
-from flowdyn.results.dataset import flat_parameters
+from flowdyn.results.dataset import flat_parameters, flat_states
 from flowdyn.solvers.base import Solver
 
 HEAD = 512  # steps that the recursion takes itself: cheaper than one solution of the flow
@@ -41,7 +41,7 @@ class FlowError(NamedTuple):
 class Flow(NamedTuple):
     """A modified flow that was solved, and how."""
 
-    states: np.ndarray  # (T, P) at the times asked for
+    states: np.ndarray  # parameters (T, P) at the times asked for
     on_clock: np.ndarray  # (C, P) after the steps of `clock_steps`
     order: int
     solver: Solver
@@ -50,17 +50,17 @@ class Flow(NamedTuple):
 
 def clock_steps(method: DiscreteSystem, times: np.ndarray) -> np.ndarray:
     """Steps of the recursion nearest to those of the times that lie in its first HEAD steps."""
-    eta = method.constant_eta("a prediction")
-    near = np.rint(times[times <= (HEAD + 0.5) * eta] / eta)
+    h = float(method.clock(1))
+    near = np.rint(times[times <= (HEAD + 0.5) * h] / h)
     return np.unique(near[near > 0]).astype(np.int64)
 
 
 def flow_error(method: DiscreteSystem, start: np.ndarray, times: np.ndarray, flow: Flow, budget: Budget) -> FlowError:
     """Estimate the distance of a solved flow from its recursion at each time."""
-    eta, on_clock = method.constant_eta("a prediction"), clock_steps(method, times)
-    rest = times > (HEAD + 0.5) * eta
+    h, on_clock = float(method.clock(1)), clock_steps(method, times)
+    rest = times > (HEAD + 0.5) * h
     last = HEAD if rest.any() else int(on_clock.max(initial=1))
-    k = np.unique(np.concatenate([on_clock, marks(1, last).astype(np.int64)]))
+    k = np.unique(np.concatenate([[0], on_clock, marks(1, last).astype(np.int64)]))
     estimate = np.full(len(times), np.nan)
     try:
         with warnings.catch_warnings():
@@ -70,13 +70,12 @@ def flow_error(method: DiscreteSystem, start: np.ndarray, times: np.ndarray, flo
         raise
     except _check.RunError:
         return FlowError(np.full(len(times), np.nan), np.inf)
-    path = flat_parameters(run)
-    distances = np.linalg.norm(flow.on_clock - path[np.searchsorted(k, on_clock)], axis=1)
-    nearest = np.rint(times[~rest] / eta).astype(np.int64)
+    distances = np.linalg.norm(flow.on_clock - flat_parameters(run)[np.searchsorted(k, on_clock)], axis=1)
+    nearest = np.rint(times[~rest] / h).astype(np.int64)
     estimate[~rest] = np.append(0.0, distances)[np.searchsorted(on_clock, nearest, side="right")]
-    product = eta * _curvature_along(method, np.vstack([start, path]), LOOKS // 2 if rest.any() else LOOKS)
+    product = _change_along(method, run, LOOKS // 2 if rest.any() else LOOKS)
     if rest.any() and product < TRUSTED:
-        beyond = _Beyond(method, path[-1], times[rest], flow, budget)
+        beyond = _Beyond(method, run.isel(t=-1), times[rest], flow, budget)
         estimate[rest], product = beyond.estimate(product)
     return FlowError(estimate, product)
 
@@ -85,32 +84,32 @@ class _Beyond:
     """Estimates after the recursion's own steps."""
 
     def __init__(
-        self, method: DiscreteSystem, start: np.ndarray, times: np.ndarray, flow: Flow, budget: Budget
+        self, method: DiscreteSystem, start: xr.Dataset, times: np.ndarray, flow: Flow, budget: Budget
     ) -> None:
         self.method, self.start, self.flow, self.budget = method, start, flow, budget
         self.states = flow.states[-len(times) :]
-        begun = HEAD * method.constant_eta("a prediction")
+        begun = float(start.t)
         own = flow.own_times[(flow.own_times > begun) & (flow.own_times < times[-1])]
         chosen = own[marks(0, len(own) - 1).astype(int)] if len(own) > 1 else marks(begun, float(times[-1]))[1:]
-        self.times = np.union1d(chosen, times) - begun
-        self.at = np.searchsorted(self.times, times - begun)
+        self.times = np.union1d(chosen, times)
+        self.at = np.searchsorted(self.times, times)
 
     def estimate(self, product: float) -> tuple[np.ndarray, float]:
         """Distances (T,), and the largest product with what is seen on the way."""
-        p, eta = self.flow.order, self.method.constant_eta("a prediction")
-        next_order = self._states(self.method.limit(p + 1))
-        product = max(product, eta * _curvature_along(self.method, next_order, LOOKS))
-        first = next_order[self.at]
+        p = self.flow.order
+        next_order = self._run(self.method.limit(p + 1))
+        product = max(product, _change_along(self.method, next_order, LOOKS))
+        first = flat_parameters(next_order)[self.at]
         distance = np.linalg.norm(self.states - first, axis=1)
         if product <= QUICK:
             return distance / (1 - product), product
         if product >= TRUSTED:  # two truncations of a series that diverges may agree and both be wrong
             return np.full_like(distance, np.nan), product
-        second = self._states(self.method.limit(p + 2))[self.at]
+        second = flat_parameters(self._run(self.method.limit(p + 2)))[self.at]
         return np.linalg.norm(self.states - second, axis=1) + np.linalg.norm(second - first, axis=1), product
 
-    def _states(self, flow: System) -> np.ndarray:
-        return flat_parameters(solved(flow, self.start, self.times, self.flow.solver, self.budget))
+    def _run(self, flow: System) -> xr.Dataset:
+        return solved(flow, self.start, self.times, self.flow.solver, self.budget)
 
 
 def marks(first: float, last: float) -> np.ndarray:
@@ -121,11 +120,12 @@ def marks(first: float, last: float) -> np.ndarray:
     return np.unique(first + (last - first) * np.append(np.linspace(0.0, 1.0, MARKS // 2), ratios))
 
 
-def _curvature_along(method: DiscreteSystem, path: np.ndarray, looks: int) -> float:
-    """Largest |lambda| of the Hessian on some states of a path, equally spaced along its length."""
+def _change_along(method: DiscreteSystem, run: xr.Dataset, looks: int) -> float:
+    """Largest change of a step on some states of a path, equally spaced along its length."""
+    path = flat_states(run, method)
     length = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1)))
     if not np.isfinite(length[-1]):
         return np.inf
     chosen = np.unique(np.searchsorted(length, np.linspace(0.0, length[-1], looks)).clip(0, len(path) - 1))
-    problem = method.problem  # type: ignore[attr-defined]
-    return max(largest_curvature(problem, w, of_size=True) for w in path[chosen])
+    k = method.increments.nearest(run.t.values)
+    return max(method.step_change(int(k[i]), path[i]) for i in chosen)

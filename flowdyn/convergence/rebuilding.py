@@ -87,7 +87,7 @@ def rebuild(
             "ds", "must be a ladder with a recipe", _check.Words("one of an older flowdyn"), "run it again"
         )
     system = build_system(recipe, ds, {"loss": loss, **custom})
-    start = initial_of(recipe, ds, system)
+    start = initial_of(recipe, ds, system, of_run=kind not in LADDERS)
     if kind in LADDERS:
         return system, start, asked_again(recipe.get("options"), observable)
     if observable is not None:

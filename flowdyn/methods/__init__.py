@@ -23,6 +23,9 @@ REGISTRY = {
     "LabelNoiseEquation": "label_noise",
     "OrnsteinUhlenbeck": "ornstein_uhlenbeck",
     "SDE": "sde",
+    "Recursion": "recursion",
+    "RecursionFlow": "following",
+    "Optax": "optax_recursion",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

@@ -5,10 +5,13 @@ from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn.methods.systems import System
+from flowdyn.methods.following import Followed, RecursionFlow
+from flowdyn.methods.step_spectrum import largest_change
+from flowdyn.methods.systems import ODESystem, System
 from flowdyn.problems.base import Vector
 from flowdyn.schedules import Constant, Schedule
 
@@ -49,22 +52,45 @@ class RecursionSystem(System):
 
     def constant_eta(self, why: str) -> float:
         """The one eta of this method; a changing schedule is refused."""
+        return float(self._constant(why).eta)
+
+    def _constant(self, why: str) -> Constant:
         if not isinstance(self.eta, Constant):
             raise _check.fail(
                 "eta", f"must be one number for {why}", type(self.eta).__name__, "use a constant step size"
             )
-        return float(self.eta.eta)
+        return self.eta
 
-    def with_eta(self, eta: float) -> Self:
+    def with_eta(self, eta: Any) -> Self:
         """The same method at another constant step size; it shares the compiled program."""
-        self.constant_eta("a change of step size")
+        self._constant("a change of step size")
         cls: Any = type(self)
         return cls(**self.config() | {"eta": eta})
 
 
-class DiscreteSystem(RecursionSystem):
-    """A recursion without noise."""
+class DiscreteSystem(Followed, RecursionSystem):
+    """A recursion without noise; its limits of every order come from its step."""
 
     @abc.abstractmethod
     def step(self, k: jax.Array, state: Vector) -> Vector:
         """State of shape (S,) after step k from `state`."""
+
+    @property
+    def time_step(self) -> jax.Array:
+        """The clock's step h, of the first step if it changes."""
+        return self.increments(jnp.asarray(0))
+
+    def step_at(self, h: Any, k: Any, state: Vector) -> Vector:
+        """Step of the same method at ``eta = h ** (1 / step_power)``."""
+        eta = h if self.step_power == 1 else h ** (1 / self.step_power)
+        return self.with_eta(eta).step(k, state)
+
+    def step_change(self, k: int, state: np.ndarray) -> float:
+        """Largest |lambda| of dS/dz - 1 at a state: the series of the flows converges about where it is below 1."""
+        return largest_change(self, k, state)
+
+    def limit(self, order: int = 0) -> ODESystem:
+        """The flow that the recursion follows: order 0 as eta -> 0, order p > 0 with a gap O(h^{p+1})."""
+        if _check.integer("order", order, minimum=0):
+            self.constant_eta(f"its limit of order {order}")
+        return RecursionFlow(self, order)

@@ -206,6 +206,14 @@ class GradientDescent(OnProblem, DiscreteSystem):
             return GradientFlow(self.problem)
         return ModifiedFlow(self.problem, self.constant_eta(f"its limit of order {order}"), order)
 
+    def slope(self, k: jax.Array, state: Vector) -> Vector:
+        """``-grad L(w)``."""
+        return -self.problem.grad(state)
+
+    def step_change(self, k: int, state: np.ndarray) -> float:
+        """``eta`` times the largest |lambda| of the Hessian."""
+        return self.constant_eta("a prediction") * largest_curvature(self.problem, state, of_size=True)
+
     def closed_form(self) -> ClosedForm | None:
         """On quadratic losses mode i shrinks by (1 - eta lam) a step."""
         if not isinstance(self.eta, Constant):

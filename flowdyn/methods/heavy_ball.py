@@ -142,11 +142,15 @@ class HeavyBall(WithVelocity, DiscreteSystem):
         v = (1 - self.friction * h) * v - h * self.problem.grad(w)
         return jnp.concatenate([w + h * v, v])
 
+    def slope(self, k: Any, state: Vector) -> Vector:
+        """``[v_{k+1}, -gamma v - grad L(w)]``, without a difference of states."""
+        w, v = jnp.split(state, 2)
+        force = -self.friction * v - self.problem.grad(w)
+        return jnp.concatenate([v + self._h() * force, force])
+
     def limit(self, order: int = 0) -> ODESystem:
-        """:class:`HeavyBallFlow` of the same friction; order 0 alone is known."""
-        if order != 0:
-            raise _check.fail("order", "must be 0 for HeavyBall (no modified flow is implemented)", order)
-        return HeavyBallFlow(self.problem, self.friction)
+        """:class:`HeavyBallFlow` of the same friction for order 0, else the flow of that order in h = sqrt(eta)."""
+        return HeavyBallFlow(self.problem, self.friction) if order == 0 else super().limit(order)
 
 
 def _friction(value: Any) -> jax.Array:

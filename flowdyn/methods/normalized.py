@@ -7,7 +7,7 @@
 ||w|| grows like log t: on this clock it grows like s, and times far beyond overflow (log t = 1e7) are reached.
 """
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -191,8 +191,12 @@ class NormalizedGradientDescent(_OnLogTime, DiscreteSystem):
         later = u + jax.nn.softplus(jnp.log(eta) - log_rate - u)
         return jnp.append(state[:-1] + eta * direction, later)
 
-    def limit(self, order: int = 0) -> NormalizedFlow:
-        """:class:`NormalizedFlow` on the same clock; order 0 alone is known."""
-        if _check.integer("order", order, minimum=0) > 0:
-            raise _check.fail("order", "must be 0 for NormalizedGradientDescent", order)
-        return NormalizedFlow(self.problem)
+    def slope(self, k: Any, state: Vector) -> Vector:
+        """Direction of w, and the logarithm's increment over eta, without a difference of states."""
+        direction, log_rate = self.direction(state[:-1])
+        eta = self.eta(k)
+        return jnp.append(direction, jax.nn.softplus(jnp.log(eta) - log_rate - state[-1]) / eta)
+
+    def limit(self, order: int = 0) -> ODESystem:
+        """:class:`NormalizedFlow` for order 0, else the flow of that order, on the same clock."""
+        return NormalizedFlow(self.problem) if order == 0 else super().limit(order)

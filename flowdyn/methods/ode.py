@@ -9,7 +9,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree, own_copy
-from flowdyn.methods.systems import ODESystem
+from flowdyn.methods.systems import ODESystem, ravel_vector
 from flowdyn.problems.base import Variable
 
 
@@ -84,10 +84,7 @@ class ODE(ODESystem):
 
     def ravel(self, w0: Any) -> np.ndarray:
         """Flat state; a number is a state of one entry."""
-        array = np.atleast_1d(_check.real_array("w0", w0))
-        if array.ndim != 1 or array.size == 0:
-            raise _check.fail("w0", "must be a number or a 1-dimensional array", _check.Words(f"shape {array.shape}"))
-        return array
+        return ravel_vector(w0)
 
     def is_traceable(self, state: np.ndarray) -> bool:
         """Whether JAX can trace f; a plain-numpy f raises when it meets a tracer."""

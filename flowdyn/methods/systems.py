@@ -66,6 +66,15 @@ class System(eqx.Module):
         return shown_call(type(self).__name__, self.numbers, unnamed=1)
 
     @property
+    def on_problem(self) -> Problem | None:
+        """The problem whose parameters the state is or holds, if there is one."""
+        return None
+
+    def parameters(self, size: int) -> tuple[Variable, ...]:
+        """The variables of a Dataset that are the parameters, for a state of `size` entries."""
+        return self.layout(size) if self.on_problem is None else self.on_problem.variables
+
+    @property
     def observable_variables(self) -> tuple[Variable, ...]:
         """Layout of :meth:`observables`, in the same order."""
         return ()
@@ -121,6 +130,10 @@ class ODESystem(System):
     def explicit_until(self) -> float:
         """Time from which the system is too stiff for explicit methods."""
         return np.inf
+
+    def drift_rounding(self, state: np.ndarray) -> float:
+        """Rounding error of the right-hand side at states of this size, where it is more than that of its result."""
+        return 0.0
 
 
 class LinearGaussianLaw(NamedTuple):
@@ -204,6 +217,11 @@ class OnProblem(System):
 
     problem: eqx.AbstractVar[Problem]
 
+    @property
+    def on_problem(self) -> Problem:
+        """The problem."""
+        return self.problem
+
     def layout(self, size: int) -> tuple[Variable, ...]:
         """Named pieces of w, as the problem has them."""
         return self.problem.variables
@@ -248,6 +266,14 @@ class WithVelocity(OnProblem):
     def project(self, state: Vector) -> Vector:
         """The parameters: the first half of the state."""
         return state[: self.problem.size]
+
+
+def ravel_vector(w0: Any) -> np.ndarray:
+    """Flat state of a user's own equation; a number is a state of one entry."""
+    array = np.atleast_1d(_check.real_array("w0", w0))
+    if array.ndim != 1 or array.size == 0:
+        raise _check.fail("w0", "must be a number or a 1-dimensional array", _check.Words(f"shape {array.shape}"))
+    return array
 
 
 def checked_problem(problem: Problem) -> Problem:

@@ -18,7 +18,7 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.methods.base import RecursionSystem
-from flowdyn.methods.systems import OnProblem, System
+from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
 from flowdyn.schedules import Constant
 from flowdyn.solvers.base import STATUSES
@@ -129,7 +129,7 @@ def input_arrays(arrays: Mapping[str, tuple[tuple[str, ...], np.ndarray, str]]) 
 
 def number_coords(system: System, arrays: Sequence[LabelledArray], more: Mapping[str, float]) -> list[LabelledArray]:
     """Numbers of a system as scalar coordinates to select by, under names that the `arrays` leave free."""
-    args = (system.problem.config() if isinstance(system, OnProblem) else {}) | system.numbers | dict(more)
+    args = (system.on_problem.config() if system.on_problem else {}) | system.numbers | dict(more)
     taken = {name for array in arrays for name in (array.name, *array.dims)}
     kept = {}
     for name, value in args.items():
@@ -194,6 +194,12 @@ def check_kind(ds: Any, allowed: Collection[str], way_out: str) -> str:
         found = _check.Words(f"a {kind}" if kind else f"a {type(ds).__name__} that flowdyn did not make")
         raise _check.fail("ds", f"must be a {' or '.join(allowed)} made by flowdyn", found, way_out if kind else "")
     return str(kind)
+
+
+def flat_states(run: xr.Dataset, system: System) -> np.ndarray:
+    """Flat states (T, S) of a run of a system."""
+    names = [v.name for v in system.layout(flat_parameters(run).shape[-1])]
+    return np.concatenate([run[name].transpose("t", ...).values.reshape(run.sizes["t"], -1) for name in names], axis=-1)
 
 
 def flat_parameters(run: xr.Dataset) -> np.ndarray:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.methods.base import RecursionSystem
-from flowdyn.methods.systems import OnProblem, System
+from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import labels_of, same_labels
 from flowdyn.results.sealed_recipe import INITIAL
@@ -31,9 +31,10 @@ def start_from(system: System, w0: Any) -> Start:
     piece = slice_of(w0)
     if piece is not None:
         return _restart(system, piece)
-    if isinstance(system, OnProblem) and len(system.problem.variables) == 1 and np.ndim(w0) == 1:
-        (dim, *_) = system.problem.variables[0].dims or ("",)
-        same_labels("w0", labels_of(w0, 0), f"the problem's {dim}s", system.problem.coords.get(dim))
+    problem = system.on_problem
+    if problem and len(problem.variables) == 1 and np.ndim(w0) == 1:
+        (dim, *_) = problem.variables[0].dims or ("",)
+        same_labels("w0", labels_of(w0, 0), f"the problem's {dim}s", problem.coords.get(dim))
     if isinstance(w0, np.ndarray | list | tuple) and _is_batch(system, w0):
         return Start(np.stack([np.asarray(system.lift(system.ravel(row))) for row in w0]))
     return Start(np.array(system.lift(system.ravel(w0)), dtype=float))
@@ -45,15 +46,17 @@ def _is_batch(system: System, w0: Any) -> bool:
         shape = np.shape(w0)
     except ValueError:  # a ragged list is a pytree
         return False
-    if len(shape) != 2 or not isinstance(system, OnProblem):
+    problem = system.on_problem
+    if len(shape) != 2 or problem is None:
         return len(shape) == 2
-    return shape[1] == system.problem.size and shape != system.problem.variables[0].shape and shape[0] > 0
+    return shape[1] == problem.size and shape != problem.variables[0].shape and shape[0] > 0
 
 
 def _restart(system: System, piece: Any) -> Start:
-    size = system.problem.size if isinstance(system, OnProblem) else _entries(piece)
-    own = system.problem.variables if isinstance(system, OnProblem) else system.layout(size)
+    problem = system.on_problem
+    size = problem.size if problem else _entries(piece)
     variables = system.layout(size)
+    own = problem.variables if problem else variables
     found, t, k = restart(piece, variables, len(own))
     if "realization" in piece.dims:
         states = _member_states(system, found, variables, own)
@@ -79,6 +82,8 @@ def _restart(system: System, piece: Any) -> Start:
 
 def _entries(piece: Any) -> int:
     members = piece.sizes.get("realization", 1)
+    if "w" not in piece:  # a state of named pieces knows its own size
+        return 0
     return sum(int(v.size) for v in piece[["w"]].values()) // members
 
 
@@ -115,8 +120,11 @@ def restart(
     return found, t, int(ds.k) if "k" in ds.coords else None
 
 
-def initial_of(recipe: Mapping[str, Any], ds: xr.Dataset, system: System) -> Any:
-    """Initial condition stored in a run: flat parameters, or a slice where the run was itself a restart."""
+def initial_of(recipe: Mapping[str, Any], ds: xr.Dataset, system: System, *, of_run: bool = True) -> Any:
+    """Initial condition stored in a run: flat parameters, or a slice where the run was itself a restart.
+
+    A ladder stores the parameters themselves, a run its state.
+    """
     names = [str(name) for name in ds.variables if str(name).endswith(INITIAL)]
     named = {name.removesuffix(INITIAL): ds[name].reset_coords(drop=True) for name in names}
     if "t_initial" in recipe:
@@ -125,4 +133,6 @@ def initial_of(recipe: Mapping[str, Any], ds: xr.Dataset, system: System) -> Any
     lead = 1 if "start" in ds.dims else 0
     flat = [np.asarray(v.values) for v in named.values()]
     state = np.concatenate([v.reshape(*v.shape[:lead], -1) for v in flat], axis=-1)
+    if not of_run:
+        return state
     return np.asarray([system.project(row) for row in state]) if lead else np.asarray(system.project(state))

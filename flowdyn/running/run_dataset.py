@@ -7,7 +7,7 @@ import xarray as xr
 
 from flowdyn._tools.compiled import float64_is_on
 from flowdyn.methods.base import RecursionSystem
-from flowdyn.methods.systems import OnProblem, RandomSystem
+from flowdyn.methods.systems import RandomSystem
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
 from flowdyn.results.recipes import describe, describe_solver
@@ -104,7 +104,7 @@ def _law(run: PreparedRun, outcome: Outcome) -> tuple[list[LabelledArray], str]:
 def _recipe(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[str, Any]:
     """What is needed to run it again, and the times that it has."""
     system, start, t = run.system, run.start, outcome.t
-    target = system.problem.target_name if isinstance(system, OnProblem) else None
+    target = system.on_problem.target_name if system.on_problem else None
     clock = {"t_initial": start.t0} | ({"k_initial": start.k0} if outcome.k is not None else {})
     return {
         "kind": "run",
@@ -121,9 +121,9 @@ def _recipe(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[st
 def _attributes(run: PreparedRun, outcome: Outcome) -> dict[str, Any]:
     """What the run is called, and what it took."""
     system, solver = run.system, run.solver
-    on_problem = system.problem if isinstance(system, OnProblem) else None
+    on_problem = system.on_problem
     cited = on_problem.citation if on_problem else ""
-    own = on_problem.variables if on_problem else system.layout(run.first.size)
+    own = system.parameters(run.first.size)
     return dataset.provenance(
         "run",
         f"{type(system).__name__}{f' of {type(on_problem).__name__}' if on_problem else ''}",

@@ -1,0 +1,270 @@
+r"""The flow that a recursion follows, from nothing but its step.
+
+    z_{k+1} = S_h(z_k, k),   S_0 = id,   t = h k,   u(z) = (S_h(z) - z) / h
+
+    F_0(z) = dS_h(z)/dh  at h = 0                            gap O(h)
+    F_p(z) = sum_{j=0..p} (-1)^j / (j+1)  Δ^j u(z)           gap O(h^{p+1})
+
+Δ is the forward difference along the recursion from z: F_p is the series of log(1 + Δ)/h cut after p + 1 terms, since
+one step is exp(h D_F) = 1 + Δ. Differences of the slopes u and not of states: where u is had without subtracting z no
+digit is lost as h -> 0. Where S_h depends on k, k = t/h is carried as a real number.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn._tools.compiled import bind
+from flowdyn._tools.leaves import shown_call
+from flowdyn._tools.polynomial_degree import degree_of
+from flowdyn._tools.registry import look_up
+from flowdyn.methods.step_checks import check_step
+from flowdyn.methods.systems import ODESystem, System
+from flowdyn.problems.base import Problem, Time, Variable, Vector
+
+MAX_ORDER = 20  # differences of order p lose p bits
+MOST_NODES = 8  # of a quadrature that is exact for polynomials of twice the degree
+SMOOTH_NODES = 4  # of one for other steps, whose error is of the order (h lambda)^8 / 8!
+LOSS = 1e-11  # share of a slope that rounding of a difference may be
+AGREES = 8.0  # times the rounding of a difference that a quadrature may differ from it by
+_EPS = float(np.finfo(float).eps)
+EXTRAPOLATED = 8  # time steps, each half of the last, from which one is extrapolated to 0
+SOURCE = "Hairer, Lubich and Wanner, Geometric Numerical Integration (2006), section IX.1"
+StepAt = Callable[[Any, Any, Vector], Vector]  # (h, k, state) -> next state
+_NUMBER = jax.ShapeDtypeStruct((), jnp.float64)
+
+
+def slope_of(step_at: StepAt, h: Any, k: Any, state: Vector, difference: Vector | None = None) -> Vector:
+    """``(S_h(z) - z) / h``, without cancellation where the step allows.
+
+    Then it is ``(S_0(z) - z) / h`` plus the mean of dS/dh over (0, h) by Gauss quadrature: exact where the step is a
+    polynomial in h, else taken where h is so small that a `difference` of states has lost digits, and agrees with it.
+    """
+    degree = degree_of(lambda step: step_at(step, k, state), _NUMBER)
+    if degree <= 2 * MOST_NODES:
+        return _mean_slope(step_at, h, k, state, max(1, -(-int(degree) // 2)))
+    plain = (step_at(h, k, state) - state) / h if difference is None else difference
+    rounding = _EPS * jnp.max(jnp.abs(state)) / h
+
+    def averaged(plain: Vector) -> Vector:
+        mean = _mean_slope(step_at, h, k, state, SMOOTH_NODES)
+        return jnp.where(jnp.max(jnp.abs(mean - plain)) <= AGREES * rounding, mean, plain)
+
+    return jax.lax.cond(rounding > LOSS * jnp.max(jnp.abs(plain)), averaged, lambda plain: plain, plain)
+
+
+def _mean_slope(step_at: StepAt, h: Any, k: Any, state: Vector, count: int) -> Vector:
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    slopes = jax.vmap(lambda x: _derivative(step_at, 0.5 * h * (1 + x), k, state))(jnp.asarray(nodes))
+    mean = 0.5 * jnp.asarray(weights) @ slopes
+    return (step_at(jnp.zeros_like(h), k, state) - state) / h + mean
+
+
+def _derivative(step_at: StepAt, h: Any, k: Any, state: Vector) -> Vector:
+    return jax.jvp(lambda step: step_at(step, k, state), (jnp.asarray(h),), (jnp.ones(()),))[1]
+
+
+def rate_of(step_at: StepAt, h: Any, t: Time, state: Vector) -> Vector:
+    """``dS_h(z)/dh`` at h = 0 and time t; extrapolated where S_h has none at 0 itself (a root of eta) or depends on k.
+
+    The derivatives at h, h/2, h/4, ... are a power series in h: n of them leave an error of order h^n 2^{-n(n-1)/2}.
+    """
+    moves = depends_on_k(step_at, h, state)
+
+    def at(step: Any) -> Vector:
+        return step_at(step, t / step if moves else jnp.zeros(()), state)
+
+    def extrapolated() -> Vector:
+        steps = h * 0.5 ** jnp.arange(EXTRAPOLATED)
+        rows = jax.vmap(lambda step: jax.jvp(at, (step,), (jnp.ones(()),))[1])(steps)
+        for level in range(1, EXTRAPOLATED):
+            rows = rows[1:] + (rows[1:] - rows[:-1]) / (2**level - 1)
+        return rows[0]
+
+    if moves:
+        return extrapolated()
+    rate = _derivative(step_at, jnp.zeros_like(h), jnp.zeros(()), state)
+    return jax.lax.cond(jnp.all(jnp.isfinite(rate)), lambda: rate, extrapolated)
+
+
+def depends_on_k(step_at: StepAt, h: Any, state: Vector) -> bool:
+    """Whether the step number enters a step."""
+    return degree_of(lambda k: step_at(h, k, state), _NUMBER) > 0
+
+
+class Followed(System):
+    """A recursion  z -> S_h(z, k)  at a time step h of its own, as the flow that follows it needs it."""
+
+    @property
+    @abc.abstractmethod
+    def time_step(self) -> jax.Array:
+        """The constant h."""
+
+    @abc.abstractmethod
+    def step_at(self, h: Any, k: Any, state: Vector) -> Vector:
+        """State after step k if the time step were h; k may be a real number."""
+
+    def slope(self, k: Any, state: Vector) -> Vector:
+        """``(S_h(z) - z) / h``; a subclass may know it without a difference of states."""
+        return slope_of(self.step_at, self.time_step, k, state)
+
+    def slope_rounding(self, state: np.ndarray) -> float:
+        """Rounding error of :meth:`slope` at states of this size; 0 where no state is subtracted."""
+        return 0.0 if type(self).slope is not Followed.slope else self.difference_rounding(state)
+
+    def difference_rounding(self, state: np.ndarray) -> float:
+        """Rounding error of :func:`slope_of` at states of this size."""
+        plain, mean, is_exact = map(np.asarray, bind(_two_slopes, self)(np.asarray(state)))
+        if is_exact:
+            return 0.0
+        rounding = float(_EPS * np.abs(state).max(initial=0.0) / self.time_step)
+        is_averaged = rounding > LOSS * np.abs(plain).max() and np.abs(mean - plain).max() <= AGREES * rounding
+        return 0.0 if is_averaged else rounding
+
+
+def _two_slopes(recursion: Followed, state: jax.Array) -> tuple[Vector, Vector, jax.Array]:
+    """The slope as a difference and by quadrature, and whether a quadrature is exact: found once, by tracing."""
+    h, k, step_at = recursion.time_step, jnp.ones(()), recursion.step_at
+    is_exact = degree_of(lambda step: step_at(step, k, state), _NUMBER) <= 2 * MOST_NODES
+    plain = (step_at(h, k, state) - state) / h
+    return plain, _mean_slope(step_at, h, k, state, SMOOTH_NODES), jnp.asarray(is_exact)
+
+
+class RecursionFlow(ODESystem):
+    r"""The flow that a deterministic recursion follows to order h^(order + 1), h its time step.
+
+    .. math:: z' = \sum_{j=0}^{p} \frac{(-1)^j}{j+1} \Delta^j u(z), \qquad u(z) = \frac{S_h(z) - z}{h}
+
+    Parameters
+    ----------
+    recursion : DiscreteSystem
+        What is followed: its state is the flow's state.
+    order : int
+        p >= 0. The flow of order 0 is :math:`z' = dS_h(z)/dh` at h = 0; the right-hand side of order p takes p + 1
+        steps and no derivative.
+
+    Raises
+    ------
+    ArgumentError
+        If `recursion` is not a deterministic recursion or the order is negative; by :func:`flowdyn.solve`, if a step
+        does not tend to the identity as h -> 0 (a fixed momentum), is not finite or not smooth there, or if its slope
+        is rounding at this h.
+
+    Notes
+    -----
+    Backward error analysis in difference form. A recursion makes it by ``recursion.limit(order)``. Source: Hairer,
+    Lubich and Wanner (2006), section IX.1.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> hb = fd.HeavyBall(fd.problems.Quadratic(1.0), eta=0.01, friction=2.0)
+    >>> flow = fd.RecursionFlow(hb, order=2)
+    >>> gap = fd.comparison.sup_error(fd.solve(hb, [1.0], t=2.0), fd.solve(flow, [1.0], t=2.0, saves=21))
+    >>> bool(gap < 1e-3)
+    True
+    """
+
+    recursion: Followed
+    order: int = eqx.field(static=True)
+    summary: ClassVar[str] = "flow that a recursion follows, in difference form"
+    references: ClassVar[str] = SOURCE
+
+    def __init__(self, recursion: Followed, order: int = 1):
+        if not isinstance(recursion, Followed):
+            raise _check.fail("recursion", "must be a deterministic recursion", recursion, "e.g. fd.HeavyBall(...)")
+        self.recursion = recursion
+        self.order = _check.integer("order", order, minimum=0, maximum=MAX_ORDER)
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Of the heavy ball on a quadratic loss."""
+        recursion, w0 = look_up("recursion", "HeavyBall", "flowdyn.methods", {"HeavyBall": "heavy_ball"}).example()
+        return cls(recursion, order=1), w0
+
+    def drift(self, t: Time, state: Vector) -> Vector:
+        """Derivative of a step at h = 0, or differences of slopes along p + 1 steps from the state."""
+        own, h = self.recursion, self.recursion.time_step
+        if self.order == 0:
+            return rate_of(own.step_at, h, t, jnp.asarray(state))
+
+        def follow(carry: tuple, _: None) -> tuple[tuple, Vector]:
+            k, z = carry
+            slope = own.slope(k, z)
+            return (k + 1, z + h * slope), slope
+
+        differences = jax.lax.scan(follow, (t / h, jnp.asarray(state)), None, length=self.order + 1)[1]
+        total = differences[0]
+        for j in range(1, self.order + 1):
+            differences = jnp.diff(differences, axis=0)
+            total = total + (-1) ** j / (j + 1) * differences[0]
+        return total
+
+    def drift_rounding(self, state: np.ndarray) -> float:
+        """Rounding of the right-hand side at states of this size: that of the slopes, grown by the differences."""
+        if self.order == 0:
+            return 0.0
+        grown = sum(2.0**j / (j + 1) for j in range(self.order + 1))
+        return grown * self.recursion.slope_rounding(state)
+
+    def check_start(self, state0: np.ndarray) -> None:
+        """Refuse a step that has no flow at this state."""
+        self.recursion.check_start(state0)
+        check_step(self, np.asarray(state0, dtype=float))
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Those of the recursion, and the order."""
+        return self.recursion.numbers | {"order": self.order}
+
+    def __repr__(self) -> str:
+        return shown_call(type(self).__name__, self.config(), unnamed=1)
+
+    def layout(self, size: int) -> tuple[Variable, ...]:
+        """Named pieces of the recursion's state."""
+        return self.recursion.layout(size)
+
+    def parameters(self, size: int) -> tuple[Variable, ...]:
+        """The recursion's parameters."""
+        return self.recursion.parameters(size)
+
+    def ravel(self, w0: Any) -> np.ndarray:
+        """Flat parameters, as the recursion reads them."""
+        return self.recursion.ravel(w0)
+
+    @property
+    def on_problem(self) -> Problem | None:
+        """The recursion's problem."""
+        return self.recursion.on_problem
+
+    @property
+    def observable_variables(self) -> tuple[Variable, ...]:
+        """Layout of the recursion's observables."""
+        return self.recursion.observable_variables
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """Labels along the recursion's dimensions."""
+        return self.recursion.coords
+
+    def observables(self, state: Vector) -> dict[str, Vector]:
+        """The recursion's observables."""
+        return self.recursion.observables(state)
+
+    def as_user_sees(self, state: Vector) -> Any:
+        """As the recursion shows its state."""
+        return self.recursion.as_user_sees(state)
+
+    def lift(self, w0: Vector) -> Vector:
+        """The recursion's state that starts at w0."""
+        return self.recursion.lift(w0)
+
+    def project(self, state: Vector) -> Vector:
+        """The parameters in the recursion's state."""
+        return self.recursion.project(state)

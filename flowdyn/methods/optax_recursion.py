@@ -1,0 +1,275 @@
+"""Any optimiser of optax as a recursion:  (w, s)_{k+1} = (w + u, s'),  u, s' = update(grad L(w), s, w),  t = eta k
+
+The state s of the optimiser is made of arrays (moments, traces) and of counts of steps. Arrays are pieces of the
+recursion's state, under the names that optax gives them; counts are the clock, k + t0/eta, a real number.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn._tools.leaves import Scalar, is_traced, leaf
+from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.following import slope_of
+from flowdyn.methods.systems import OnProblem, checked_problem
+from flowdyn.problems.base import Problem, Variable, Vector
+from flowdyn.problems.quadratic import Quadratic
+from flowdyn.problems.tree_layout import RESERVED, is_number, numbers_of
+from flowdyn.schedules import Schedule, as_schedule
+
+
+class _Descent(NamedTuple):
+    """Plain descent, as optax would write it."""
+
+    eta: Any
+
+    def init(self, params: Any) -> Any:
+        """No state."""
+        return ()
+
+    def update(self, grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        """Minus eta times the gradient."""
+        return jax.tree.map(lambda g: -self.eta * g, grads), state
+
+
+class Optax(OnProblem, DiscreteSystem):
+    r"""An optimiser of optax; its limits of every order come from its update.
+
+    .. math:: w_{k+1} = w_k + u_k, \qquad u_k, s_{k+1} = \mathrm{update}(\nabla L(w_k), s_k, w_k), \qquad t = \eta k
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    factory : callable
+        ``factory(h)`` returns the optax.GradientTransformation of step size h: ``lambda h: optax.sgd(h)``. Rates of
+        moments must follow h, ``decay=1 - c*h``: with fixed ones the optimiser has no limit. Schedules are written
+        over ``h * count``, the training time.
+    eta : float
+        Step size h, positive.
+    t0 : float
+        Training time spent before the start: counts begin at t0/eta (bias corrections that are over, a warm start).
+    moments : mapping of str to array_like of float, optional
+        Start of pieces of the optimiser's state, by the names that they have in a Dataset (``nu``, ``trace``); the
+        others start as optax has them.
+
+    Raises
+    ------
+    ArgumentError
+        If `factory` does not return a deterministic optimiser whose state is made of arrays and step counts, or a name
+        of `moments` is none of its pieces; by :func:`flowdyn.solve` and :func:`flowdyn.eta_limit`, if a limit does not
+        exist.
+
+    Notes
+    -----
+    ``limit(order)`` is a :class:`RecursionFlow`. optax itself is only needed by the factory. Source: Babuschkin et al.
+    (2020) for optax; Hairer, Lubich and Wanner (2006), section IX.1, for the limits.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> import optax
+    >>> def rmsprop(h):
+    ...     return optax.rmsprop(h, decay=1 - 2 * h, eps=0.05, initial_scale=0.3)
+    >>> method = fd.Optax(fd.problems.Quadratic(1.0), rmsprop, eta=0.02)
+    >>> ladder = fd.eta_limit(method, [1.0], t=1.0, order=1)
+    >>> round(float(ladder.order), 1), "nu" in ladder
+    (2.0, True)
+    """
+
+    problem: Problem
+    factory: Callable
+    eta: Schedule
+    t0: jax.Array
+    moments: dict[str, jax.Array]
+    summary: ClassVar[str] = "an optimiser of optax"
+
+    def __init__(
+        self,
+        problem: Problem,
+        factory: Callable,
+        eta: Scalar,
+        *,
+        t0: Scalar = 0.0,
+        moments: Mapping[str, Any] | None = None,
+    ):
+        self.problem = checked_problem(problem)
+        self.factory = _check.function("factory", factory, "factory(h)", 1)
+        self.eta = as_schedule("eta", eta)
+        self.t0 = leaf("t0", t0, ndim=0)
+        if is_traced(self.eta(jnp.asarray(0))):
+            self.moments = dict(moments or {})
+            return
+        self.constant_eta("an optimiser of optax")
+        if self.t0 < 0:
+            raise _check.fail("t0", "must not be negative", t0)
+        self.moments = self._checked_moments(moments or {})
+        self._check_update()
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Plain descent on a quadratic loss."""
+        problem, w0 = Quadratic.example()
+        return cls(problem, _Descent, eta=0.01), w0
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that build it again, the factory among them: functions do not travel in a file."""
+        found = {"problem": self.problem, "factory": self.factory, "eta": self.eta, "t0": self.t0}
+        return found | ({"moments": self.moments} if self.moments else {})
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The arguments; the step size is its number."""
+        return {"problem": self.problem, "factory": self.factory, "eta": self.constant_eta("its limit"), "t0": self.t0}
+
+    def _optimiser(self) -> Any:
+        return self.factory(self.eta(jnp.asarray(0)))
+
+    def _params(self, w: Vector) -> Any:
+        return numbers_of(self.problem.unravel(jnp.asarray(w)))
+
+    def _pieces(self) -> list[tuple[Variable, Any]]:
+        """The arrays of the optimiser's state: their layout, and the leaf that each is."""
+        flat = jax.ShapeDtypeStruct((self.problem.size,), jnp.float64)
+        state = jax.eval_shape(lambda w: self._optimiser().init(self._params(w)), flat)
+        return _named(state, self._params_like(), self.problem.variables)
+
+    def _params_like(self) -> Any:
+        return jax.eval_shape(lambda w: self._params(w), jax.ShapeDtypeStruct((self.problem.size,), jnp.float64))
+
+    def layout(self, size: int) -> tuple[Variable, ...]:
+        """The problem's variables, then the arrays of the optimiser's state."""
+        return (*self.problem.variables, *(v for v, _ in self._pieces()))
+
+    def lift(self, w0: Vector) -> Vector:
+        """The parameters with the optimiser's own start, or the moments given."""
+        w = jnp.asarray(w0)
+        arrays = [x for x in jax.tree.leaves(self._optimiser().init(self._params(w))) if is_number(x)]
+        started = [
+            jnp.ravel(self.moments[v.name] if v.name in self.moments else x).astype(jnp.float64)
+            for (v, _), x in zip(self._pieces(), arrays, strict=True)
+        ]
+        return jnp.concatenate([w, *started])
+
+    def project(self, state: Vector) -> Vector:
+        """The parameters: the head of the state."""
+        return state[: self.problem.size]
+
+    def _updated(self, k: Any, state: Vector) -> tuple[Vector, Vector]:
+        """Change of the parameters, and the next arrays of the optimiser's state."""
+        w, arrays = state[: self.problem.size], state[self.problem.size :]
+        optimiser, params = self._optimiser(), self._params(w)
+        count = k + self.t0 / self.eta(jnp.asarray(0))
+        like = jax.eval_shape(lambda w: optimiser.init(w), params)
+        own = _with_arrays(like, arrays, count)
+        updates, after = optimiser.update(self._params(self.problem.grad(w)), own, params)
+        change = [jnp.ravel(x) for x in jax.tree.leaves(updates) if is_number(x)]
+        pairs = zip(jax.tree.leaves(like), jax.tree.leaves(after), strict=True)
+        kept = [jnp.ravel(x) for of, x in pairs if is_number(of)]  # a count was a whole number there
+        return jnp.concatenate(change), jnp.concatenate([*kept, jnp.zeros(0)])
+
+    def step(self, k: jax.Array, state: Vector) -> Vector:
+        """The optimiser's update."""
+        change, arrays = self._updated(k, jnp.asarray(state))
+        return jnp.concatenate([state[: self.problem.size] + change, arrays])
+
+    def slope(self, k: Any, state: Vector) -> Vector:
+        """``(S(z) - z)/h``: the update itself over h, and a difference for the arrays of the optimiser's state."""
+        change, arrays = self._updated(k, jnp.asarray(state))
+        difference = jnp.concatenate([change, arrays - state[self.problem.size :]]) / self.time_step
+        return slope_of(self.step_at, self.time_step, k, state, difference)
+
+    def slope_rounding(self, state: np.ndarray) -> float:
+        """As of any step."""
+        return self.difference_rounding(state)
+
+    def _checked_moments(self, moments: Mapping[str, Any]) -> dict[str, jax.Array]:
+        shapes = {v.name: v.shape for v, _ in self._checked_pieces()}
+        found = {}
+        for name, value in moments.items():
+            if name not in shapes:
+                raise _check.fail("moments", f"must have names of the optimiser's arrays, {sorted(shapes)}", name)
+            array = _check.real_array(f"moments[{name!r}]", value)
+            if array.shape not in ((), shapes[name]):
+                raise _check.fail(f"moments[{name!r}]", f"must have shape {shapes[name]}", array.shape)
+            found[name] = jnp.broadcast_to(jnp.asarray(array), shapes[name])
+        return found
+
+    def _checked_pieces(self) -> list[tuple[Variable, Any]]:
+        optimiser = self._optimiser()
+        if not (callable(getattr(optimiser, "init", None)) and callable(getattr(optimiser, "update", None))):
+            raise _check.fail("factory", "must return an optax.GradientTransformation", optimiser, "e.g. optax.sgd(h)")
+        return self._pieces()
+
+    def _check_update(self) -> None:
+        """Refuse an optimiser that asks for more than a gradient, or whose counts do not count the steps."""
+        optimiser, params = self._optimiser(), self._params(jnp.cos(1.0 + jnp.arange(self.problem.size)))
+        state = optimiser.init(params)
+        paths, _ = jax.tree_util.tree_flatten_with_path(state)
+        for path, x in paths:
+            if not is_number(x) and not (jnp.issubdtype(x.dtype, jnp.integer) and x.ndim == 0):
+                raise _not_counts(path, f"which holds {x.dtype}")
+        counted = 5.0  # as if five steps had been taken
+        size = sum(x.size for x in jax.tree.leaves(state) if is_number(x))
+        try:
+            like = jax.eval_shape(lambda w: optimiser.init(w), params)
+            own = _with_arrays(like, jnp.full(size, 0.5), jnp.asarray(counted))
+            after = optimiser.update(params, own, params)[1]
+        except TypeError as error:
+            rule = "must return an optimiser that is updated by a gradient alone, its step counts taken as real numbers"
+            raise _check.fail("factory", rule, _check.Words(str(error).splitlines()[0])) from None
+        ends = jax.tree_util.tree_flatten_with_path(after)[0]
+        for (path, x), (_, end) in zip(paths, ends, strict=True):
+            if not is_number(x) and float(end) != counted + 1:
+                raise _not_counts(path, f"which went from {counted:g} to {float(end):g}")
+
+
+def _not_counts(path: Any, found: str) -> _check.ArgumentError:
+    place = jax.tree_util.keystr(path, simple=True, separator=".")
+    return _check.fail(
+        "factory",
+        "must return an optimiser whose state is made of real arrays and counts of steps",
+        _check.Words(f"{place!r}, {found}"),
+        "keys, flags and other counters have no limit as eta -> 0",
+    )
+
+
+def _with_arrays(like: Any, flat: Vector, count: Any) -> Any:
+    """The optimiser's state from its flat arrays and the number of steps."""
+    leaves, treedef = jax.tree.flatten(like)
+    sizes = [x.size for x in leaves if is_number(x)]
+    pieces = iter(jnp.split(flat, np.cumsum(sizes)[:-1]) if sizes else ())
+    filled = [next(pieces).reshape(x.shape) if is_number(x) else count for x in leaves]
+    return jax.tree.unflatten(treedef, filled)
+
+
+def _named(state: Any, params: Any, variables: tuple[Variable, ...]) -> list[tuple[Variable, Any]]:
+    """A variable for each array of the optimiser's state, named as optax names it, and as its parameter is called."""
+    own = {
+        jax.tree_util.keystr(path, simple=True, separator="."): v
+        for (path, _), v in zip(jax.tree_util.tree_flatten_with_path(params)[0], variables, strict=True)
+    }
+    found: list[tuple[Variable, Any]] = []
+    taken = {v.name for v in variables} | RESERVED
+    for path, x in jax.tree_util.tree_flatten_with_path(state)[0]:
+        if not is_number(x):
+            continue
+        parts = jax.tree_util.keystr(path, simple=True, separator=".").split(".")
+        tails = [".".join(parts[i:]) for i in range(len(parts) + 1)]
+        of = next((own[tail] for tail in tails if tail in own and own[tail].shape == x.shape), None)
+        place = next((tail for tail in tails if tail in own), "") if of else ""
+        head = ".".join(parts).removesuffix(place).strip(".")
+        words = [word for word in head.split(".") if word and not word.isdigit()]
+        name = "_".join(words or ["state"]) + (f"_{of.name}" if of and len(variables) > 1 else "")
+        number = 1
+        while (name if number == 1 else f"{name}_{number}") in taken:
+            number += 1
+        name = name if number == 1 else f"{name}_{number}"
+        taken.add(name)
+        dims = of.dims if of else tuple(f"{name}_dim_{axis}" for axis in range(len(x.shape)))
+        found.append((Variable(name, dims, x.shape, f"{'_'.join(words) or 'state'} of the optimiser"), x))
+    return found

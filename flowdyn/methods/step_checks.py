@@ -1,0 +1,147 @@
+r"""Whether a recursion has a flow at all: what is measured of its step before the flow is solved.
+
+    S_h(z) - z -> 0 as h -> 0                        order 0: the step tends to the identity
+    (dS_0/dz - 1)^3 = 0                              order p: at most it adds up what stands still
+    (S_h(z) - z) / h -> F_0(z)                       order 0: the step is smooth in h at 0
+
+A momentum that does not tend to 1 fails the first two, a trace of gradients (m + g, of size 1/h) the first alone. A
+step in the sign of something has a flow, which slides along the sign's change, but no order beyond 0 there.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import jaxprs_in_params
+
+from flowdyn import _check
+from flowdyn._tools.compiled import bind
+from flowdyn.problems.base import Variable
+
+SMALLEST, LARGER = 2.0**-30, 2.0**-20  # of h: the step at about h = 0, where one may be defined only for h > 0
+SMALL = 2.0**-12  # of h, for the slope near h = 0
+MOVES = 1e-6  # share of a step that is left at h = 0
+STAYS = 1e-14  # share of a direction that rounding may leave after three times dS_0/dz - 1
+ROUGH = 0.05  # distance of the slope near 0 from the rate at 0, as a share
+LOST = 0.01  # share of the slope that may be rounding
+
+
+def check_step(flow: Any, state0: np.ndarray) -> None:
+    """Refuse a flow whose recursion's step does not do what its order needs at this state."""
+    recursion, name = flow.recursion, type(flow.recursion).__name__
+    variables = recursion.layout(len(state0))
+    found = {key: np.asarray(value) for key, value in bind(_measured, flow)(state0).items()}
+    rigid = (found["turn"] == 0) & (found["whole"] != 0)  # it moves, and does so wherever it is
+    if flow.order and rigid.any() and _takes_signs(recursion, state0):
+        raise _check.fail(
+            "order",
+            f"must be 0 for {name}: its step takes the sign of its state",
+            flow.order,
+            "its flow slides along the change of sign and no flow of higher order follows it there",
+        )
+    if not np.isfinite(found["at_zero"]).all():
+        where = _piece(variables, ~np.isfinite(found["at_zero"]))
+        raise _check.fail("step", "must be finite as eta -> 0", _check.Words(f"{where} that is not"), _way_out(flow))
+    scale = np.abs(found["whole"]) + np.finfo(float).eps * np.abs(state0)
+    moved = np.abs(found["at_zero"] - state0)
+    left = found["cubed"]
+    stays = left > np.maximum(STAYS, 0.1 * found["cubed_larger"])  # and does not shrink with h
+    fails = moved > MOVES * scale + 8 * np.finfo(float).eps * np.abs(state0) if flow.order == 0 else stays
+    if fails.any():
+        raise _not_identity(flow, variables, np.where(fails, left if flow.order else moved, 0.0))
+    _check_slopes(flow, state0, found)
+
+
+def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
+    """The step near h = 0 and at h, what its derivative leaves of a direction, slopes and the right-hand side."""
+    recursion = flow.recursion
+    h = recursion.time_step
+
+    def near(part: Any, z: jax.Array) -> jax.Array:
+        # the time is that after one step, so that the step number grows as h shrinks
+        return recursion.step_at(part * h, 1 / part, z)
+
+    def excess(part: Any, direction: jax.Array) -> jax.Array:
+        return jax.jvp(lambda z: near(part, z), (state,), (direction,))[1] - direction
+
+    aside = jnp.cos(1.0 + jnp.arange(len(state)))  # a direction of no special place
+
+    def cubed(part: jax.Array) -> jax.Array:
+        def again(v: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+            return excess(part, v), excess(part, v)
+
+        last, powers = jax.lax.scan(again, aside, None, length=3)
+        return jnp.abs(last) / jnp.maximum(jnp.max(jnp.abs(powers)), jnp.max(jnp.abs(aside)))
+
+    left = jax.vmap(cubed)(jnp.array([SMALLEST, LARGER]))
+    return {
+        "at_zero": near(SMALLEST, state),
+        "whole": recursion.step_at(h, 1.0, state) - state,
+        "turn": excess(1.0, aside),
+        "cubed": left[0],
+        "cubed_larger": left[1],
+        "slope": (near(SMALL, state) - state) / (SMALL * h),
+        "rate": flow.drift(h, state),
+    }
+
+
+def _check_slopes(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:
+    """Refuse a right-hand side that is not finite, not the slope's limit, or nothing but rounding."""
+    rate, h = found["rate"], float(flow.recursion.time_step)
+    size = np.abs(rate).max()
+    if not np.isfinite(rate).all():
+        where = _piece(flow.layout(len(state0)), ~np.isfinite(rate))
+        raise _check.fail("step", "must have a slope as eta -> 0", _check.Words(f"{where} whose slope is not finite"))
+    rounding = np.finfo(float).eps * np.abs(state0).max() / (SMALL * h)
+    if flow.order == 0 and np.abs(rate - found["slope"]).max() > ROUGH * np.abs(found["slope"]).max() + 4 * rounding:
+        raise _check.fail(
+            "step",
+            "must be smooth in eta at 0",
+            _check.Words(f"a slope of {np.abs(found['slope']).max():.4g} near 0 and of {size:.4g} at 0"),
+            "write what depends on eta without quotients of small differences",
+        )
+    lost = flow.drift_rounding(state0)
+    if lost > LOST * size:
+        raise _check.fail(
+            "eta",
+            f"must be larger for a flow of order {flow.order} of {type(flow.recursion).__name__}: its slope is a "
+            "difference of two states",
+            h,
+            f"rounding is {lost / size:.2g} of it; give the increment (S(z) - z)/h itself, or use order=0",
+        )
+
+
+def _not_identity(flow: Any, variables: tuple[Variable, ...], size: np.ndarray) -> _check.ArgumentError:
+    return _check.fail(
+        "step",
+        "must tend to the identity as eta -> 0",
+        _check.Words(f"{_piece(variables, size > 0)} that still changes by {size.max():.3g} at eta = 0"),
+        _way_out(flow),
+    )
+
+
+def _way_out(flow: Any) -> str:
+    """What to do about a step without a limit."""
+    return "let its rates tend to 1 with eta, e.g. decay = 1 - c*h" + ("" if flow.order else ", or use order >= 1")
+
+
+def _piece(variables: tuple[Variable, ...], fails: np.ndarray) -> str:
+    """Name of the piece of the state in which something fails."""
+    edges = np.cumsum([v.size for v in variables])
+    return repr(variables[int(np.searchsorted(edges, int(np.argmax(fails)), side="right"))].name)
+
+
+def _takes_signs(recursion: Any, state0: np.ndarray) -> bool:
+    """Whether the sign of something that depends on the state enters a step."""
+    closed = jax.make_jaxpr(lambda z: recursion.step_at(recursion.time_step, 1.0, z))(state0)
+    return _has_sign(closed.jaxpr)
+
+
+def _has_sign(jaxpr: Any) -> bool:
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "sign":
+            return True
+        if any(_has_sign(inner) for inner in jaxprs_in_params(equation.params)):
+            return True
+    return False
