@@ -37,6 +37,14 @@ def own_copy(state: Any) -> Any:
     return state.copy() if isinstance(state, np.ndarray) else state
 
 
+def flat_vector(name: str, value: Any) -> np.ndarray:
+    """Return `value` as a vector of float64; a number is a vector of one entry."""
+    array = np.atleast_1d(_check.real_array(name, value))
+    if array.ndim != 1 or array.size == 0:
+        raise _check.fail(name, "must be a number or a 1-dimensional array", _check.Words(f"shape {array.shape}"))
+    return array
+
+
 def cast_tree(name: str, tree: Any) -> Any:
     """Return `tree` with its inexact arrays (and Python floats) as float64 JAX arrays; the rest is left as it is."""
 

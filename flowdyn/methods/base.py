@@ -12,7 +12,7 @@ from flowdyn import _check
 from flowdyn.methods.following import Followed, RecursionFlow
 from flowdyn.methods.step_spectrum import largest_change
 from flowdyn.methods.systems import ODESystem, System
-from flowdyn.problems.base import Vector
+from flowdyn.problems.base import Time, Vector
 from flowdyn.schedules import Constant, Schedule
 
 
@@ -80,7 +80,7 @@ class DiscreteSystem(Followed, RecursionSystem):
         """The clock's step h, of the first step if it changes."""
         return self.increments(jnp.asarray(0))
 
-    def step_at(self, h: Any, k: Any, state: Vector) -> Vector:
+    def step_at(self, h: Time, k: Time, state: Vector) -> Vector:
         """Step of the same method at ``eta = h ** (1 / step_power)``."""
         eta = h if self.step_power == 1 else h ** (1 / self.step_power)
         return self.with_eta(eta).step(k, state)

@@ -107,10 +107,10 @@ class Followed(System):
         """The constant h."""
 
     @abc.abstractmethod
-    def step_at(self, h: Any, k: Any, state: Vector) -> Vector:
+    def step_at(self, h: Time, k: Time, state: Vector) -> Vector:
         """State after step k if the time step were h; k may be a real number."""
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """``(S_h(z) - z) / h``; a subclass may know it without a difference of states."""
         return slope_of(self.step_at, self.time_step, k, state)
 

@@ -206,7 +206,7 @@ class GradientDescent(OnProblem, DiscreteSystem):
             return GradientFlow(self.problem)
         return ModifiedFlow(self.problem, self.constant_eta(f"its limit of order {order}"), order)
 
-    def slope(self, k: jax.Array, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """``-grad L(w)``."""
         return -self.problem.grad(state)
 

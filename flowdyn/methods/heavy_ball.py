@@ -142,7 +142,7 @@ class HeavyBall(WithVelocity, DiscreteSystem):
         v = (1 - self.friction * h) * v - h * self.problem.grad(w)
         return jnp.concatenate([w + h * v, v])
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """``[v_{k+1}, -gamma v - grad L(w)]``, without a difference of states."""
         w, v = jnp.split(state, 2)
         force = -self.friction * v - self.problem.grad(w)

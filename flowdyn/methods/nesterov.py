@@ -6,7 +6,7 @@
 On L = w^2/2 the flow is w(t) = 2 J_1(t)/t w_0, J_1 the Bessel function.
 """
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -133,7 +133,7 @@ class Nesterov(WithVelocity, DiscreteSystem):
         new = y - h * h * self.problem.grad(y)
         return jnp.concatenate([new, (new - w) / h])
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """``[v_{k+1}, (v_{k+1} - v)/h]``, without a difference of states."""
         w, v = jnp.split(state, 2)
         h = self._h()

@@ -7,7 +7,7 @@
 ||w|| grows like log t: on this clock it grows like s, and times far beyond overflow (log t = 1e7) are reached.
 """
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -191,10 +191,10 @@ class NormalizedGradientDescent(_OnLogTime, DiscreteSystem):
         later = u + jax.nn.softplus(jnp.log(eta) - log_rate - u)
         return jnp.append(state[:-1] + eta * direction, later)
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """Direction of w, and the logarithm's increment over eta, without a difference of states."""
         direction, log_rate = self.direction(state[:-1])
-        eta = self.eta(k)
+        eta = self.eta(jnp.asarray(k))
         return jnp.append(direction, jax.nn.softplus(jnp.log(eta) - log_rate - state[-1]) / eta)
 
     def limit(self, order: int = 0) -> ODESystem:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import cast_tree, own_copy
-from flowdyn.methods.systems import ODESystem, ravel_vector
+from flowdyn._tools.leaves import cast_tree, flat_vector, own_copy
+from flowdyn.methods.systems import ODESystem
 from flowdyn.problems.base import Variable
 
 
@@ -84,7 +84,7 @@ class ODE(ODESystem):
 
     def ravel(self, w0: Any) -> np.ndarray:
         """Flat state; a number is a state of one entry."""
-        return ravel_vector(w0)
+        return flat_vector("w0", w0)
 
     def is_traceable(self, state: np.ndarray) -> bool:
         """Whether JAX can trace f; a plain-numpy f raises when it meets a tracer."""

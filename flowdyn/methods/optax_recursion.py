@@ -16,7 +16,7 @@ from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.following import slope_of
 from flowdyn.methods.systems import OnProblem, checked_problem
-from flowdyn.problems.base import Problem, Variable, Vector
+from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.problems.tree_layout import RESERVED, is_number, numbers_of
 from flowdyn.schedules import Schedule, as_schedule
@@ -53,7 +53,7 @@ class Optax(OnProblem, DiscreteSystem):
         Step size h, positive.
     t0 : float
         Training time spent before the start: counts begin at t0/eta (bias corrections that are over, a warm start).
-    moments : mapping of str to array_like of float, optional
+    moments : mapping of str to array_like of float, shape (...), optional
         Start of pieces of the optimiser's state, by the names that they have in a Dataset (``nu``, ``trace``); the
         others start as optax has them.
 
@@ -150,7 +150,7 @@ class Optax(OnProblem, DiscreteSystem):
         w = jnp.asarray(w0)
         arrays = [x for x in jax.tree.leaves(self._optimiser().init(self._params(w))) if is_number(x)]
         started = [
-            jnp.ravel(self.moments[v.name] if v.name in self.moments else x).astype(jnp.float64)
+            jnp.ravel(jnp.asarray({v.name: x, **self.moments}[v.name], dtype=jnp.float64))
             for (v, _), x in zip(self._pieces(), arrays, strict=True)
         ]
         return jnp.concatenate([w, *started])
@@ -177,7 +177,7 @@ class Optax(OnProblem, DiscreteSystem):
         change, arrays = self._updated(k, jnp.asarray(state))
         return jnp.concatenate([state[: self.problem.size] + change, arrays])
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """``(S(z) - z)/h``: the update itself over h, and a difference for the arrays of the optimiser's state."""
         change, arrays = self._updated(k, jnp.asarray(state))
         difference = jnp.concatenate([change, arrays - state[self.problem.size :]]) / self.time_step

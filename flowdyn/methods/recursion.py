@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import cast_tree, is_traced
+from flowdyn._tools.leaves import cast_tree, flat_vector, is_traced
 from flowdyn.methods.base import DiscreteSystem
-from flowdyn.methods.systems import ravel_vector
-from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.problems.tree_layout import numbers_of, ravel_tree, tree_variables, unravel_tree
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 
@@ -152,7 +151,7 @@ class Recursion(DiscreteSystem):
         value = self._called(k, jnp.asarray(state))
         return state + self.increments(k) * value if self.increment else value
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """``(S(z) - z) / h``, the user's own where the increment is given."""
         return self._called(k, jnp.asarray(state)) if self.increment else super().slope(k, state)
 
@@ -202,7 +201,7 @@ class Recursion(DiscreteSystem):
     def ravel(self, w0: Any) -> np.ndarray:
         """Flat parameters; a number is a vector of one entry where there is no example of w."""
         if self.w0_like is None:
-            return ravel_vector(w0)
+            return flat_vector("w0", w0)
         return ravel_tree("w0", w0, self.w0_like, tree_variables(self.w0_like))
 
     def lift(self, w0: Vector) -> Vector:

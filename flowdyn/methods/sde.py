@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import cast_tree, own_copy
-from flowdyn.methods.systems import Calculus, Noise, SDESystem, checked_sde, ravel_vector
+from flowdyn._tools.leaves import cast_tree, flat_vector, own_copy
+from flowdyn.methods.systems import Calculus, Noise, SDESystem, checked_sde
 from flowdyn.problems.base import Variable
 
 
@@ -132,7 +132,7 @@ class SDE(SDESystem):
 
     def ravel(self, w0: Any) -> np.ndarray:
         """Flat state; a number is a state of one entry."""
-        return ravel_vector(w0)
+        return flat_vector("w0", w0)
 
     def is_traceable(self, state: np.ndarray) -> bool:
         """Whether JAX can trace f and g."""

@@ -108,7 +108,7 @@ def _check_slopes(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -
             f"must be larger for a flow of order {flow.order} of {type(flow.recursion).__name__}: its slope is a "
             "difference of two states",
             h,
-            f"rounding is {lost / size:.2g} of it; give the increment (S(z) - z)/h itself, or use order=0",
+            f"rounding is {lost:.2g} of {size:.2g}; give the increment (S(z) - z)/h itself, or use order=0",
         )
 
 

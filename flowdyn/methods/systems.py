@@ -219,7 +219,7 @@ class OnProblem(System):
 
     @property
     def on_problem(self) -> Problem:
-        """The problem."""
+        """What the parameters belong to."""
         return self.problem
 
     def layout(self, size: int) -> tuple[Variable, ...]:
@@ -266,14 +266,6 @@ class WithVelocity(OnProblem):
     def project(self, state: Vector) -> Vector:
         """The parameters: the first half of the state."""
         return state[: self.problem.size]
-
-
-def ravel_vector(w0: Any) -> np.ndarray:
-    """Flat state of a user's own equation; a number is a state of one entry."""
-    array = np.atleast_1d(_check.real_array("w0", w0))
-    if array.ndim != 1 or array.size == 0:
-        raise _check.fail("w0", "must be a number or a 1-dimensional array", _check.Words(f"shape {array.shape}"))
-    return array
 
 
 def checked_problem(problem: Problem) -> Problem:
