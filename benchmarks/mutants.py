@@ -47,7 +47,17 @@ FLIPS: dict[type, tuple[type, ...]] = {
 # what has no value to test: the words of an error, names and citations, the small instance that the tests run
 WORDS = ("summary", "references", "kind", "calculus")
 # which route is taken or how long one waits, not what comes out
-ROUTES = ("MAX_ITERATIONS", "BATCH", "MAX_ENTRIES", "KRONECKER_UP_TO", "EXACT_LIMIT", "MATRIX_UP_TO")
+ROUTES = (
+    "MAX_ITERATIONS",
+    "BATCH",
+    "MAX_ENTRIES",
+    "ONE_MATRIX_UP_TO",
+    "CALL",
+    "ENTRY",
+    "PRODUCTS",
+    "EXACT_LIMIT",
+    "MATRIX_UP_TO",
+)
 
 # tests that concern a file beside the examples of its docstrings, the quickest first
 TESTS = {
@@ -76,7 +86,7 @@ TESTS = {
     "methods/ornstein_uhlenbeck": "noise_terms refusals_methods precision",
     "methods/sampling": "noise_terms refusals_methods",
     "methods/sde": "noise_terms refusals_methods user_functions",
-    "methods/sgd": "noise_terms refusals_methods",
+    "methods/sgd": "noise_terms custom_moments refusals_methods",
     "methods/spectral": "right_hand_sides",
     "methods/stochastic_base": "noise_terms",
     "methods/svag": "noise_terms refusals_methods",
@@ -110,7 +120,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("theory/margin", "bounds=[(-1, 1)] * d", "1 -> 2"): "of Z w the signs alone are looked at",
     ("methods/spectral", "small = np.where(", "0.5 -> 1.0"): "the other line takes what is small up to 0.5",
     ("methods/spectral", "small = np.where(", "< -> <="): "the other line takes what is small up to 0.5",
-    ("methods/sgd", "self.is_gaussian else", "0 -> 1"): "a problem without samples has Gaussian noise",
     ("methods/sde", "moved[i] += 0.1", "0.01 -> 0.02"): "any move shows whether g changes",
     ("methods/sde", "return 0.5 * x", "0.5 * x -> 0.5 / x"): "the instance that example() makes",
     ("methods/ornstein_uhlenbeck", "return self.A.shape[0]", "0 -> 1"): "A is square",

@@ -5,6 +5,7 @@ import pytest
 
 import flowdyn as fd
 from flowdyn._tools import memory
+from flowdyn.methods import curvature
 from flowdyn.problems import linear_regression
 
 
@@ -61,6 +62,34 @@ def test_one_decomposition_a_problem(monkeypatch):
     for system in (fd.GradientFlow(p), fd.GradientDescent(p, 0.01), fd.GradientDescent(p, 0.02)):
         fd.solve(system, np.zeros(10), t=1.0)
     assert len(calls) == 1
+
+
+def test_the_check_of_a_step_size_decomposes_nothing(monkeypatch):
+    """2,000 x 500: a random run asks for the largest curvature alone, in few products with the Hessian."""
+    p = table(2000, 500)
+    largest = np.linalg.svd(np.asarray(p.X), compute_uv=False)[0] ** 2
+    for module, name in ((linear_regression.np.linalg, "svd"), (np.linalg, "eigh"), (np.linalg, "eigvalsh")):
+        monkeypatch.setattr(module, name, lambda *a, **k: pytest.fail("a decomposition"))
+    products, real = [], curvature.bind
+
+    def counted(kernel, *modules):
+        call = real(kernel, *modules)
+        return lambda *args: products.append(kernel.__name__) or call(*args)
+
+    monkeypatch.setattr(curvature, "bind", counted)
+    assert curvature.largest_curvature(p, np.zeros(500)) == pytest.approx(largest, rel=1e-5)
+    assert set(products) == {"_hvp"} and len(products) <= curvature.MOST_PRODUCTS + 2
+    with pytest.warns(fd.FlowdynWarning, match="stability threshold"):
+        fd.solve(fd.SGD(p, 2.1 / largest), np.zeros(500), steps=2, saves=2, on_divergence="keep")
+
+
+def test_a_decomposition_that_is_there_is_used():
+    """The closed form of gradient descent decomposes the data; its curvature is then exact and free."""
+    p = table(60, 40)
+    assert p.known_spectrum() is None
+    fd.solve(fd.GradientDescent(p, 0.01), np.zeros(40), steps=2)
+    assert p.known_spectrum() is not None
+    assert curvature.largest_curvature(p, np.zeros(40)) == p.spectrum().eigenvalues.max()
 
 
 def test_few_results_are_remembered_and_none_for_other_arrays():

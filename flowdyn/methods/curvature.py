@@ -10,6 +10,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from flowdyn._tools.compiled import bind
 from flowdyn.problems.base import Problem, Vector
 
+BASIS, MOST_PRODUCTS = 20, 400  # of Lanczos: vectors, and products with the Hessian, a hard bound
 MATRIX_UP_TO = 32  # below this many parameters the whole Hessian is cheaper than Lanczos
 
 
@@ -41,15 +42,24 @@ def largest_curvature(problem: Problem, w: np.ndarray, *, of_size: bool = False)
         return 0.0
     shape = (len(w), len(w))
 
+    best = 0.0  # of the Rayleigh quotients on the way, for a spectrum too crowded to be told apart
+
     def times(v: np.ndarray) -> np.ndarray:
-        return np.asarray(product(w, v.ravel()))
+        nonlocal best
+        moved = np.asarray(product(w, v.ravel()))
+        size = float(np.linalg.norm(v)) or 1.0
+        best = max(best, np.linalg.norm(moved) / size if of_size else float(v.ravel() @ moved) / size**2)
+        return moved
 
     operator = LinearOperator(shape, matvec=times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).standard_normal(len(w))
+    which: Any = "LM" if of_size else "LA"
+    basis = min(BASIS, len(w) - 1)
+    restarts = MOST_PRODUCTS // basis
     try:  # a Ritz value is a lower bound, so the warning it feeds is never a false alarm
-        which: Any = "LM" if of_size else "LA"
-        found: Any = eigsh(operator, k=1, which=which, v0=start, tol=1e-6, return_eigenvectors=False)  # pyright: ignore
+        found: Any = eigsh(
+            operator, k=1, which=which, v0=start, tol=1e-6, ncv=basis, maxiter=restarts, return_eigenvectors=False
+        )  # pyright: ignore
         return float(np.abs(found[0]) if of_size else found[0])
-    except ArpackNoConvergence as partial:
-        values = np.abs(partial.eigenvalues) if of_size else partial.eigenvalues
-        return float(values.max(initial=0.0))
+    except ArpackNoConvergence:
+        return float(best)
