@@ -6,6 +6,7 @@ A new computation shows as a new line of the ledger, or as a larger number on on
 import collections
 import contextlib
 import hashlib
+import sys
 import zlib
 
 import jax
@@ -89,10 +90,10 @@ class Ledger:
         class Blake:
             def __init__(self, data=b"", digest_size=64, inner=None):
                 self.inner = inner or blake(data, digest_size=digest_size)
-                ledger.hashed["blake2b"] += len(data)
+                ledger.hashed["blake2b"] += memoryview(data).nbytes
 
             def update(self, data):
-                ledger.hashed["blake2b"] += len(data)
+                ledger.hashed["blake2b"] += memoryview(data).nbytes
                 self.inner.update(data)
 
             def copy(self):
@@ -107,7 +108,10 @@ class Ledger:
             patch.setattr(zlib, "crc32", counted_crc)
             patch.setattr(hashlib, "blake2b", Blake)
             for module, name in DECOMPOSITIONS:
-                patch.setattr(module, name, self.counted(name, getattr(module, name)))
+                real = getattr(module, name)
+                places = [m for key, m in sys.modules.items() if key.split(".")[0] == "flowdyn"]
+                for place in (module, *(m for m in places if vars(m).get(name) is real)):
+                    patch.setattr(place, name, self.counted(name, real))
             yield self
 
 
@@ -116,7 +120,9 @@ def largest(jaxpr):
     sizes = [0]
     for equation in jaxpr.eqns:
         sizes += [int(np.prod(v.aval.shape)) for v in equation.outvars if hasattr(v.aval, "shape")]
-        for parameter in jax.tree.leaves(equation.params, is_leaf=lambda leaf: hasattr(leaf, "eqns") or hasattr(leaf, "jaxpr")):
+        for parameter in jax.tree.leaves(
+            equation.params, is_leaf=lambda leaf: hasattr(leaf, "eqns") or hasattr(leaf, "jaxpr")
+        ):
             inner = getattr(parameter, "jaxpr", parameter)
             if hasattr(inner, "eqns"):
                 sizes.append(largest(inner))

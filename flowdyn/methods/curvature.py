@@ -55,7 +55,7 @@ def _found(given: ByIdentity, raw: bytes, of_size: bool) -> float:
         nonlocal best
         moved = np.asarray(product(w, v.ravel()))
         size = float(np.linalg.norm(v)) or 1.0
-        best = max(best, np.linalg.norm(moved) / size if of_size else float(v.ravel() @ moved) / size**2)
+        best = max(best, float(np.linalg.norm(moved)) / size if of_size else float(v.ravel() @ moved) / size**2)
         return moved
 
     operator = LinearOperator(shape, matvec=times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
@@ -69,4 +69,4 @@ def _found(given: ByIdentity, raw: bytes, of_size: bool) -> float:
         )  # pyright: ignore
         return float(np.abs(found[0]) if of_size else found[0])
     except ArpackNoConvergence:
-        return float(best)
+        return best
