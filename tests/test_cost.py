@@ -142,7 +142,12 @@ def test_what_is_computed_beside_a_run(ledger, name, size):
     P = np.size(w0) // run.sizes.get("start", 1)
     rows = max(2 * members * saves, 128)
     q = (P + 1) * (P + 2) // 2
-    bounds = {"_hessian": P * max(n, P), "eigvalsh": P * P, "_rows": rows * max(n, P), "_blocks": rows * max(n, P)}
+    bounds = {
+        "_hessian": P * max(n, P),
+        "eigvalsh": P * P,
+        "_rows": rows * max(n, P, 64),
+        "_blocks": rows * max(n, P, 64),
+    }
     bounds |= {"svd": n * d, "eigh": P * P, "expm": q * q, "transition": P * P, "squarings": q * q}
     bounds |= {"_value_and_slopes": max(n * P, P * P), "_slopes_and_curvatures": n * P * P, "_gradient": max(n, P)}
     for key in beside:

@@ -48,7 +48,6 @@ def _found(given: ByIdentity, raw: bytes, of_size: bool) -> float:
     if not np.isfinite(np.asarray(product(w, w))).all():
         return 0.0
     shape = (len(w), len(w))
-
     best = 0.0  # of the Rayleigh quotients on the way, for a spectrum too crowded to be told apart
 
     def times(v: np.ndarray) -> np.ndarray:
@@ -60,13 +59,11 @@ def _found(given: ByIdentity, raw: bytes, of_size: bool) -> float:
 
     operator = LinearOperator(shape, matvec=times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).standard_normal(len(w))
-    which: Any = "LM" if of_size else "LA"
     basis = min(BASIS, len(w) - 1)
-    restarts = MOST_PRODUCTS // basis
+    options: Any = {"k": 1, "which": "LM" if of_size else "LA", "v0": start, "tol": 1e-6, "return_eigenvectors": False}
     try:  # a Ritz value is a lower bound, so the warning it feeds is never a false alarm
-        found: Any = eigsh(
-            operator, k=1, which=which, v0=start, tol=1e-6, ncv=basis, maxiter=restarts, return_eigenvectors=False
-        )  # pyright: ignore
+        found: Any = eigsh(operator, ncv=basis, maxiter=MOST_PRODUCTS // basis, **options)
         return float(np.abs(found[0]) if of_size else found[0])
-    except ArpackNoConvergence:
-        return best
+    except ArpackNoConvergence as partial:
+        values = np.abs(partial.eigenvalues) if of_size else partial.eigenvalues
+        return max(best, float(values.max(initial=0.0)))
