@@ -47,7 +47,17 @@ FLIPS: dict[type, tuple[type, ...]] = {
 # what has no value to test: the words of an error, names and citations, the small instance that the tests run
 WORDS = ("summary", "references", "kind", "calculus")
 # which route is taken or how long one waits, not what comes out
-ROUTES = ("MAX_ITERATIONS", "BATCH", "MAX_ENTRIES", "KRONECKER_UP_TO", "EXACT_LIMIT", "MATRIX_UP_TO")
+ROUTES = (
+    "MAX_ITERATIONS",
+    "BATCH",
+    "MAX_ENTRIES",
+    "ONE_MATRIX_UP_TO",
+    "CALL",
+    "ENTRY",
+    "PRODUCTS",
+    "EXACT_LIMIT",
+    "MATRIX_UP_TO",
+)
 
 # tests that concern a file beside the examples of its docstrings, the quickest first
 TESTS = {
@@ -56,6 +66,8 @@ TESTS = {
     "theory/isometry": "theory_values refusals_theory",
     "theory/label_noise": "theory_values refusals_theory",
     "theory/linear_moments": "linear_laws decorations",
+    "theory/moments_work": "linear_laws decorations",
+    "theory/symmetric_maps": "linear_laws",
     "theory/margin": "theory_values refusals_theory theory",
     "theory/moments": "linear_laws refusals_theory precision",
     "theory/recovery": "theory_values refusals_theory recovery",
@@ -67,7 +79,6 @@ TESTS = {
     "methods/kernel": "right_hand_sides theorem_systems",
     "methods/label_noise": "noise_terms refusals_methods",
     "methods/label_noise_flow": "right_hand_sides refusals_methods",
-    "methods/linear_gradients": "noise_terms",
     "methods/modified_equation": "noise_terms refusals_methods",
     "methods/nesterov": "right_hand_sides refusals_methods",
     "methods/normalized": "right_hand_sides theorem_systems",
@@ -75,7 +86,7 @@ TESTS = {
     "methods/ornstein_uhlenbeck": "noise_terms refusals_methods precision",
     "methods/sampling": "noise_terms refusals_methods",
     "methods/sde": "noise_terms refusals_methods user_functions",
-    "methods/sgd": "noise_terms refusals_methods",
+    "methods/sgd": "noise_terms custom_moments refusals_methods",
     "methods/spectral": "right_hand_sides",
     "methods/stochastic_base": "noise_terms",
     "methods/svag": "noise_terms refusals_methods",
@@ -92,10 +103,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "0 -> 1",
     ): "v is a difference: both halves shift alike",
     ("theory/interpolation", "if np.linalg.norm(X @ theta - y) > 1e-9", "> -> >="): "equality takes 1e-9 to a digit",
-    ("theory/linear_moments", "if p <= KRONECKER_UP_TO", "<= -> <"): "both routes give the same numbers",
-    ("theory/linear_moments", "KRONECKER_UP_TO and len(steps)", "<= -> <"): "both routes give the same numbers",
-    ("theory/linear_moments", "KRONECKER_UP_TO and len(steps)", "> -> >="): "both routes give the same numbers",
-    ("theory/linear_moments", "step = 4.0 * p**3", "4.0 -> 8.0"): "an estimate, right to a factor of two",
     ("methods/gradient_descent", "length=self.order + 1", "1 -> 2"): "one gradient more than is used",
     ("methods/label_noise_flow", "batch_size: int = eqx.field", "True -> False"): "whether another batch compiles anew",
     ("methods/label_noise_flow", "jnp.where(good, values", "1.0 -> 2.0"): "where it stands the product takes 0",
@@ -113,7 +120,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("theory/margin", "bounds=[(-1, 1)] * d", "1 -> 2"): "of Z w the signs alone are looked at",
     ("methods/spectral", "small = np.where(", "0.5 -> 1.0"): "the other line takes what is small up to 0.5",
     ("methods/spectral", "small = np.where(", "< -> <="): "the other line takes what is small up to 0.5",
-    ("methods/sgd", "self.is_gaussian else", "0 -> 1"): "a problem without samples has Gaussian noise",
     ("methods/sde", "moved[i] += 0.1", "0.01 -> 0.02"): "any move shows whether g changes",
     ("methods/sde", "return 0.5 * x", "0.5 * x -> 0.5 / x"): "the instance that example() makes",
     ("methods/ornstein_uhlenbeck", "return self.A.shape[0]", "0 -> 1"): "A is square",

@@ -8,7 +8,9 @@ from scipy.linalg import expm, solve_discrete_lyapunov
 
 import flowdyn as fd
 from flowdyn import theory
-from flowdyn.theory import linear_moments, moments
+from flowdyn.theory import linear_moments, moments, moments_work
+from flowdyn.theory.moments_work import Size, sde_route, sgd_route
+from flowdyn.theory.symmetric_maps import Sum, Triangle, squarings, step_by
 
 A, D = np.array([[0.5, 2.0], [-2.0, 0.1]]), np.array([[1.0, 0.3], [0.3, 0.4]])
 X0 = np.array([1.0, -2.0])
@@ -222,26 +224,78 @@ def test_what_is_a_covariance():
     assert np.allclose(moments.root(np.diag([4.0, -1e-18])), np.diag([2.0, 0.0]))
 
 
-def operations(n, d, p):
-    """Products and sums of one step, counted: T M T^T, then mean_i F_i M F_i^T by its two products."""
-    return 4 * p**3 + 2 * n * d * p**2 + 2 * n * d**2 * p
+def test_both_ways_of_samples_with_one_direction():
+    """grad l_i = c x_i (x_i . w + r_i), in n d^2 numbers and in n d: one V, one adjoint, one matrix on a triangle."""
+    g = np.random.default_rng(5)
+    X, r, c = g.standard_normal((7, 3)), g.standard_normal(7), 1.7
+    short = theory.LinearResiduals(X, r, c)
+    matrices, vectors = c * X[:, :, None] * X[:, None], -c * X * r[:, None]
+    mean_A, mean_b = matrices.mean(axis=0), vectors.mean(axis=0)
+    assert np.allclose(short.A, mean_A) and np.allclose(short.b, mean_b)
+    long = theory.LinearNoise(mean_A, mean_b, matrices - mean_A, vectors - mean_b, np.zeros((3, 3)))
+    one, other = linear_moments._Map(short, 0.6), linear_moments._Map(long, 0.6)
+    M = g.standard_normal((4, 4))
+    M = M + M.T
+    assert np.allclose(one.V(M), other.V(M)) and np.allclose(one.adjoint_V(M), other.adjoint_V(M))
+    triangle = Triangle(4)
+    for maps in (one, other):
+        assert np.allclose(maps.matrix_of_V(triangle) @ triangle.pack(M), triangle.pack(other.V(M)))
+    eta, steps, x = 0.05, [0, 1, 30, 31], np.array([1.0, -0.5, 0.2])
+    for known in zip(
+        theory.linear_sgd_mean_cov(short, eta, 0.6, x, steps),
+        theory.linear_sgd_mean_cov(long, eta, 0.6, x, steps),
+        strict=True,
+    ):
+        assert np.allclose(*known, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize(("n", "d"), [(0, 4), (50, 2), (7, 12), (5, 25), (5, 26), (20, 40)])
-def test_the_work_of_a_law_is_that_of_its_steps(n, d):
-    """Between what is counted and three times that, on each route; the exponentials take some tens of products."""
-    p = d + 1
-    each = operations(n, d, p)
-    few, many = np.array([2, p * p]), np.array([p * p + 1, 10**6])
-    assert 1 <= linear_moments.sgd_moments_work(n, d, few) / (p * p * each) < 3
-    long = linear_moments.sgd_moments_work(n, d, many)
-    if p > linear_moments.KRONECKER_UP_TO:
-        assert 1 <= long / (10**6 * each) < 3
-    else:  # p^2 steps make the matrix, about 2 log2 of the steps products of it raise it to its powers
-        assert 0.5 < long / (p * p * each + 2 * 2 * p**6 * 2 * np.log2(10**6)) < 3
-    assert linear_moments.sgd_moments_work(n, d, np.array([])) == 0.0
-    at_times = linear_moments.sde_moments_work(n, d, 3)
-    if p > linear_moments.KRONECKER_UP_TO:
-        assert 30 < at_times / (3 * each) < 1000
-    else:
-        assert 1 <= at_times / (p * p * each + 3 * 30 * 2 * p**6) < 3
+def test_maps_on_a_triangle():
+    g = np.random.default_rng(6)
+    F, G, M = g.standard_normal((3, 4, 4))
+    M = M + M.T
+    triangle = Triangle(4)
+    assert np.array_equal(triangle.unpack(triangle.pack(M)), M)
+    both = F @ M @ G.T + G @ M @ F.T  # symmetric, as every map that is used
+    assert np.allclose((triangle.two_sided(F, G) + triangle.two_sided(G, F)) @ triangle.pack(M), triangle.pack(both))
+    assert np.allclose(triangle.two_sided(F, F) @ triangle.pack(M), triangle.pack(F @ M @ F.T))
+    assert np.allclose(triangle.both_sides(F) @ triangle.pack(M), triangle.pack(F @ M + M @ F.T))
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 8, 37])
+def test_powers_of_a_map_near_the_identity_keep_its_digits(count):
+    E, start = np.array([[-1e-9, 2e-9], [0.0, -3e-9]]), np.array([1.0, 1.0])
+    for most in (0, 1, 3):
+        y = Sum(start)
+        step_by(squarings(E, most), count, y)
+        # (I + E)^k y = y + k E y + O(k^2 E^2), to the last bit of y
+        assert np.allclose((y.value - start) / 1e-9, count * E @ start / 1e-9, atol=5e-6)
+        y = Sum(start)
+        step_by(squarings(1e5 * E, most), count, y)
+        assert np.allclose(y.value, np.linalg.matrix_power(np.eye(2) + 1e5 * E, count) @ start, rtol=1e-13)
+
+
+def test_a_sum_of_many_small_terms_is_not_rounded_away():
+    total = Sum(np.ones(1))
+    for _ in range(10_000):
+        total.add(np.full(1, 1e-17))
+    assert abs(float(total.value[0]) - (1 + 1e-13)) <= 2.3e-16
+
+
+@pytest.mark.parametrize(("n", "d", "rank_one"), [(0, 4, False), (50, 2, True), (7, 12, False), (20, 40, True)])
+def test_the_cheapest_way_is_taken_and_its_work_is_that_of_its_steps(n, d, rank_one):
+    """Products and sums counted: T M T^T, mean_i F_i M F_i^T; matrix products on the triangle."""
+    p, q, size = d + 1, (d + 1) * (d + 2) / 2, Size(n, d, rank_one)
+    step = 4 * p**3 + (2 * n * p**2 + 2 * n * d**2 if rank_one else 2 * n * d * p**2 + 2 * n * d**2 * p)
+    assert step <= size.step - moments_work.CALL < 3 * step + 1
+    one = sgd_route(size, np.array([1]))
+    assert one.doublings is None and one.work < 3 * (step + 2 * moments_work.CALL)
+    many = sgd_route(size, np.array([10**6]))
+    if p > moments_work.ONE_MATRIX_UP_TO:
+        assert many.doublings is None and many.work == pytest.approx(1e6 * size.step, rel=1e-3)
+        assert not sde_route(size, np.array([1.0]), 0.1).one_matrix
+    else:  # the matrix is squared up to about the number of steps, each squaring 2 q^3
+        assert 10 <= many.doublings <= 19 and many.work < size.one_matrix + 40 * 2 * q**3 + 1e4 * size.apply
+        assert sde_route(size, np.ones(50), 0.1).one_matrix
+    assert sgd_route(size, np.array([], dtype=int)).work == 0.0
+    equal, apart = (sde_route(size, gaps, 0.1).work for gaps in (np.full(30, 0.1), 0.1 + 0.001 * np.arange(30)))
+    assert equal < apart or p > moments_work.ONE_MATRIX_UP_TO

@@ -9,9 +9,9 @@ from scipy.linalg import expm
 
 import flowdyn as fd
 from flowdyn._tools.randomness import Draw
-from flowdyn.methods import linear_gradients
-from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.sampling import batch_noise_scale, check_batch, distinct, order_of
+from flowdyn.problems import linear_gradients
+from flowdyn.theory import moments_work
 
 A, SIGMA = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[1.0, 0.2], [0.2, 0.5]])
 Q = fd.problems.Quadratic(A, noise=SIGMA)
@@ -155,7 +155,10 @@ def test_where_no_law_is_known_none_is_given():
     for sgd in (fd.SGD(SQUARES, 0.1), fd.SGD(LINEAR, SCHEDULE), fd.SGD(LINEAR, 0.1, 1, "reshuffle")):
         assert sgd.exact_moments(W, np.array([1])) is None
     assert fd.SGD(SQUARES, 0.1).moments_work(2, np.array([9])) == 0.0
-    assert fd.SGD(Q, 0.1).moments_work(2, np.array([9])) == 9 * 2 * (2 * 3**3)  # two products of 3 x 3 matrices a step
+    for sgd in (fd.SGD(LINEAR, SCHEDULE), fd.SGD(LINEAR, 0.1, 1, "reshuffle")):
+        assert sgd.moments_work(2, np.array([9])) == 0.0
+    one = fd.SGD(Q, 0.1).moments_work(2, np.array([1]))  # two products of 3 x 3 matrices, and A is there
+    assert one == 2 * (2 * 3**3) + 4 + 2 * moments_work.CALL
     assert fd.SGD(SQUARES, 0.1).limit(1).moments_work(2, np.array([9.0])) == 0.0
     assert fd.SGD(SQUARES, 0.1).limit(1).exact_moments(W, np.array([1.0])) is None
     assert fd.SGD(LINEAR, 0.1).limit(1).linear_law() is None
@@ -236,23 +239,39 @@ def test_the_modified_equation_of_gaussian_noise():
         assert np.allclose(mean[0], expm(-0.3 * drift) @ W)
 
 
+def own_losses():
+    """LINEAR as a user writes it."""
+
+    def samples(w, data):
+        return 2 * (data["X"] @ w - data["y"]) ** 2
+
+    data = {"X": X, "y": Y}
+    return fd.problems.CustomProblem(lambda w, data: samples(w, data).mean(), np.zeros(2), data, samples)
+
+
 def test_linear_sample_gradients_are_read_off():
-    noise = linear_noise(LINEAR)
     matrices, vectors = 4 * X[:, :, None] * X[:, None, :], 4 * X * Y[:, None]
+    short = LINEAR.linear_gradients()
+    assert np.allclose(short.A, matrices.mean(axis=0)) and np.allclose(short.b, vectors.mean(axis=0))
+    assert np.allclose(short.factor * short.rows[:, :, None] * short.rows[:, None], matrices)
+    assert np.allclose(short.factor * short.rows * short.offsets[:, None], -vectors)
+    noise = own_losses().linear_gradients()
     assert np.allclose(noise.A, matrices.mean(axis=0)) and np.allclose(noise.b, vectors.mean(axis=0))
     assert np.allclose(noise.matrices, matrices - matrices.mean(axis=0), atol=1e-12)
     assert np.allclose(noise.vectors, vectors - vectors.mean(axis=0), atol=1e-12) and (noise.additive == 0).all()
-    gaussian = linear_noise(Q)
+    gaussian = Q.linear_gradients()
     assert np.allclose(gaussian.A, A) and (gaussian.b == 0).all() and np.allclose(gaussian.additive, SIGMA)
     assert gaussian.matrices.shape == (0, 2, 2) and gaussian.vectors.shape == (0, 2)
-    assert linear_noise(SQUARES) is None and linear_noise(fd.problems.Quadratic(A)) is None
+    assert SQUARES.linear_gradients() is None and fd.problems.Quadratic(A).linear_gradients() is None
 
 
 def test_too_many_samples_are_not_read_off(monkeypatch):
     monkeypatch.setattr(linear_gradients, "MAX_ENTRIES", 16)
-    assert linear_noise(LINEAR) is not None
+    assert own_losses().linear_gradients() is not None
     monkeypatch.setattr(linear_gradients, "MAX_ENTRIES", 15)
-    assert linear_noise(LINEAR) is None
+    assert own_losses().linear_gradients() is None and own_losses().linear_work.operations == np.inf
+    run = fd.solve(fd.SGD(own_losses(), 0.01), W, steps=3)
+    assert run.attrs["flowdyn_law"] == "left out: its samples have too many second derivatives"
 
 
 def test_label_noise_shifts_the_labels_of_what_is_drawn():

@@ -112,6 +112,16 @@ def test_largest_curvature_by_matrix_and_by_iteration(size, monkeypatch):
 
         monkeypatch.setattr(curvature, "eigsh", gives_up)
         assert curvature.largest_curvature(quartic(size), w) == 0.03
+        unit = np.full(size, size**-0.5)
+
+        def tries(operator, **_):
+            operator.matvec(unit)
+            gives_up()
+
+        monkeypatch.setattr(curvature, "eigsh", tries)  # and so is every Rayleigh quotient on its way
+        H = np.diag(0.12 * w**2) + 0.01
+        assert curvature.largest_curvature(quartic(size), w) == pytest.approx(unit @ H @ unit)
+        assert curvature.largest_curvature(quartic(size), w, of_size=True) == pytest.approx(np.linalg.norm(H @ unit))
 
 
 def test_heavy_ball_with_a_velocity():

@@ -126,6 +126,7 @@ def _rows(module: Any, function: Callable, rows: Any) -> Any:
 
 
 BLOCK = 128  # rows of one block where the bits of a row must not depend on how many there are
+SHORT_BLOCK, LARGE = 8, 100_000  # rows of one block beside that many numbers of data: rows that pad it are dear
 
 
 def _blocks(module: Any, function: Callable, blocks: Any) -> Any:
@@ -135,9 +136,10 @@ def _blocks(module: Any, function: Callable, blocks: Any) -> Any:
 def map_blocks(function: Callable, module: Any, rows: np.ndarray) -> Any:
     """As :func:`map_rows`, in blocks of one size: matrix products differ in the last bit with the number of rows."""
     count, size = len(rows), rows.shape[-1]
-    padded = max(1, 1 << (-(-count // BLOCK) - 1).bit_length())
-    full = np.concatenate([rows, np.repeat(rows[-1:], padded * BLOCK - count, axis=0)])
-    out = bind(_blocks, module, function)(full.reshape(padded, BLOCK, size))
+    block = SHORT_BLOCK if sum(array.size for array in split(module)[0]) > LARGE else BLOCK
+    blocks = max(1, 1 << (-(-count // block) - 1).bit_length())
+    full = np.concatenate([rows, np.repeat(rows[-1:], blocks * block - count, axis=0)])
+    out = bind(_blocks, module, function)(full.reshape(blocks, block, size))
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[:count], out)
 
 

@@ -9,6 +9,11 @@ KEPT = 8  # results kept, with the arrays that they belong to
 _results: OrderedDict[tuple, tuple[tuple, Any]] = OrderedDict()
 
 
+def recall(function: Callable, *arrays: Any) -> Any:
+    """What :func:`remember` has computed for the same arrays, None where it has not."""
+    return _results.get((function, *map(id, arrays)), (None, None))[1]
+
+
 def remember(function: Callable, *arrays: Any) -> Any:
     """``function(*arrays)``, computed once for the same immutable arrays (by identity)."""
     key = (function, *map(id, arrays))

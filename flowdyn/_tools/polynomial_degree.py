@@ -19,7 +19,8 @@ SHAPES = "broadcast_in_dim reshape squeeze expand_dims slice split stack transpo
 LINEAR = frozenset(f"add add_any sub neg reduce_sum cumsum convert_element_type real imag {SHAPES}".split())
 PRODUCTS = frozenset(["mul", "dot_general"])
 INDEXED = frozenset(["dynamic_slice", "gather", "select_n", "div"])  # linear if some operands are constants
-CALLS = frozenset(["pjit", "jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint"])
+# a function with derivatives of its own (custom_jvp, custom_vjp) is left out: they need not be those of its values
+CALLS = frozenset(["pjit", "jit", "closed_call", "remat", "checkpoint"])
 
 
 def degree_of(function: Callable, *shapes: Any) -> float:
@@ -50,11 +51,43 @@ def _degrees(jaxpr: Any, inputs: list[float]) -> list[float]:
     return [of(atom) for atom in jaxpr.outvars]
 
 
+def operations_of(function: Callable, *shapes: Any) -> float:
+    """Operations, about, that one call of ``function`` takes: a number made is one, a product summed over k is 2 k.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from flowdyn._tools.polynomial_degree import operations_of
+    >>> operations_of(lambda w: w @ w, jax.ShapeDtypeStruct((5,), float))
+    10.0
+    """
+    return _operations(jax.make_jaxpr(function)(*shapes).jaxpr)
+
+
+def _operations(jaxpr: Any) -> float:
+    total = 0.0
+    for equation in jaxpr.eqns:
+        size = float(sum(np.prod(v.aval.shape, dtype=float) for v in equation.outvars))
+        if equation.primitive.name in CALLS:
+            total += _operations(_inner(equation))
+        elif equation.primitive.name == "dot_general":
+            (summed, _), _ = equation.params["dimension_numbers"]
+            total += 2 * size * float(np.prod([equation.invars[0].aval.shape[axis] for axis in summed]))
+        else:
+            total += size
+    return total
+
+
+def _inner(equation: Any) -> Any:
+    """The programme that an equation calls."""
+    inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
+    return getattr(inner, "jaxpr", inner)
+
+
 def _outputs(equation: Any, operands: list[float]) -> list[float]:
     name, count = equation.primitive.name, len(equation.outvars)
     if name in CALLS:
-        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
-        return _degrees(getattr(inner, "jaxpr", inner), operands)
+        return _degrees(_inner(equation), operands)
     if name in LINEAR:
         floats = all(np.issubdtype(v.aval.dtype, np.inexact) for v in equation.outvars)
         return [max(operands) if floats else NOT_POLYNOMIAL] * count

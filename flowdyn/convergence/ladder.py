@@ -13,6 +13,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.convergence.budget import Budget
+from flowdyn.convergence.limits import flow_states
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import System
 from flowdyn.results.recipes import build_solver, describe_solver
@@ -49,6 +50,11 @@ class Ladder:
     def has_one_limit(self) -> bool:
         """Whether one limit serves all rungs."""
         return self.order == 0
+
+    @functools.cached_property
+    def flow_states(self) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters (T, P) along the one flow that is the limit of order 0, and the same solved tighter."""
+        return flow_states(self.limits[0], self.start, self.times, self.limit_budget)
 
     @property
     def limit_budget(self) -> Budget:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from flowdyn import _check, comparison
 from flowdyn.convergence.budget import Budget
-from flowdyn.methods.systems import ODESystem, System
+from flowdyn.methods.systems import System
 from flowdyn.results.dataset import flat_parameters
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.selection import accurate_solver, pick_solver
@@ -21,6 +21,7 @@ TIGHTEST = 1000 * float(np.finfo(float).eps)  # of a relative tolerance that a t
 TOLERANCES = (1e-9, 1e-11, TIGHTEST)  # the last is dear on a loss with kinks, and a wide gap does not need it
 ALONE = 1e-13  # of a limit that is solved by itself
 MEAN = 1e-12  # of a flow whose values are means
+UNMEASURED = 3.0  # near the tightest tolerance the change to a tighter one may be a third of the error
 
 
 def limit_solvers(limit: System, w0: np.ndarray, end: float, solver: Solver | None) -> list[Solver]:
@@ -78,7 +79,9 @@ def solved_twice(
     return finer, float(comparison.sup_error(run, finer)) + accumulated_rounding(limit, w0, float(times[-1]))
 
 
-def flow_states(flow: ODESystem, w0: np.ndarray, times: Any, budget: Budget) -> np.ndarray:
-    """Flat parameters (T, P) of a flow, as exact as it can be had."""
+def flow_states(flow: System, w0: np.ndarray, times: np.ndarray, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
+    """Flat parameters (T, P) of a flow, and the same solved tighter, as exact as it can be had."""
     solver = accurate_solver(flow, np.asarray(flow.lift(w0)), MEAN, end=float(times[-1]))
-    return flat_parameters(solved(flow, w0, times, solver, budget))
+    looser = flat_parameters(solved(flow, w0, times, solver, budget))
+    tighter = solver.tighter()
+    return looser, looser if tighter is None else flat_parameters(solved(flow, w0, times, tighter, budget))

@@ -9,13 +9,12 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn.convergence.budget import Budget
-from flowdyn.convergence.limits import solved, solver_alone
+from flowdyn.convergence.limits import UNMEASURED, solved, solver_alone
 from flowdyn.convergence.prediction_error import HEAD, TRUSTED, Flow, clock_steps, flow_error
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.results.dataset import flat_parameters
 from flowdyn.solvers.base import Solver
 
-UNMEASURED = 3.0  # near the tightest tolerance the change to a tighter one may be a third of the error
 MOST_STEPS = 50_000  # of a solution of the flow, where the user sets no bound
 
 

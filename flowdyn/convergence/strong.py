@@ -9,9 +9,7 @@ from flowdyn import _check
 from flowdyn._tools.progress import announce, meter
 from flowdyn.convergence.gap import Gap
 from flowdyn.convergence.ladder import Ladder
-from flowdyn.convergence.limits import flow_states
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
-from flowdyn.methods.systems import ODESystem
 from flowdyn.results.dataset import flat_parameters
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.selection import solver_on_path
@@ -55,9 +53,9 @@ def strong_gaps(ladder: Ladder, budget: int | None, progress: Any) -> tuple[list
 def _rung_gap(ladder: Ladder, index: int, brownian_dt: float, members: int) -> tuple[Gap, np.ndarray]:
     """Gap of one rung, and its root-mean-square over t."""
     rung, limit = ladder.rungs[index], ladder.limits[index]
-    if isinstance(limit, ODESystem):
+    if ladder.has_one_limit:
         path = _member_paths(ladder, rung, None, members)
-        near = nearer = flow_states(limit, ladder.start, ladder.times, ladder.limit_budget)[None]
+        near, nearer = (states[None] for states in ladder.flow_states)
     else:
         path = _member_paths(ladder, rung, solver_on_path(rung, ladder.start, brownian_dt), members)
         # shared noise is additive: the solver of highest order solves the drift better than the noise asks for

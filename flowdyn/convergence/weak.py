@@ -18,11 +18,11 @@ from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.progress import Report
 from flowdyn.convergence.gap import Gap
 from flowdyn.convergence.ladder import SINGLE, Ladder
-from flowdyn.convergence.limits import flow_states
+from flowdyn.convergence.limits import UNMEASURED
 from flowdyn.convergence.monte_carlo import controlled
 from flowdyn.convergence.sampled_gap import GapSampler
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
-from flowdyn.methods.systems import ODESystem, SDESystem, System
+from flowdyn.methods.systems import SDESystem, System
 
 EXACT_WORK = 1e11  # operations of exact moments, about a minute, above which means are sampled
 BUDGET = 2**19  # members of a rung, unless `realizations` says otherwise
@@ -92,15 +92,26 @@ class WeakGaps:
                 mean = _expectations(self.quadratic, moments[0][-1], moments[1][-1])
                 zero = np.zeros(len(mean))
                 rounding = 64 * np.finfo(float).eps * (np.abs(mean) + np.abs(known)) * max(1.0, np.log2(max(steps, 2)))
-                return Gap(mean, known, mean - known, zero, rounding, 0)
-        return self.sampler.gap(index, known, report)
+                return Gap(mean, known, mean - known, zero, rounding + self._flow_error, 0)
+        gap = self.sampler.gap(index, known, report)
+        return gap._replace(solver_error=gap.solver_error + self._flow_error)
+
+    @functools.cached_property
+    def _flow_values(self) -> tuple[np.ndarray, np.ndarray]:
+        """Values at the end of the one flow that all rungs of order 0 have, and how far they may be off."""
+        looser, tighter = (np.array([float(g(w[-1])) for g in self.functions]) for w in self.ladder.flow_states)
+        return tighter, UNMEASURED * np.abs(looser - tighter)
+
+    @property
+    def _flow_error(self) -> np.ndarray | float:
+        """Error of the limit's values where it is a flow that was integrated."""
+        return self._flow_values[1] if self.ladder.has_one_limit else 0.0
 
     def _known_limit(self, limit: System) -> np.ndarray | None:
         """Means of the limit without sampling: a flow's values, or exact moments."""
+        if self.ladder.has_one_limit:
+            return self._flow_values[0]
         start, t = self.ladder.start, float(self.ladder.times[-1])
-        if isinstance(limit, ODESystem):
-            w = flow_states(limit, start, [t], self.ladder.limit_budget)[0]
-            return np.array([float(g(w)) for g in self.functions])
         if self.quadratic is None:
             return None
         assert isinstance(limit, SDESystem)

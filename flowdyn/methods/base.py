@@ -83,7 +83,7 @@ class DiscreteSystem(Followed, RecursionSystem):
     def step_at(self, h: Time, k: Time, state: Vector) -> Vector:
         """Step of the same method at ``eta = h ** (1 / step_power)``."""
         eta = h if self.step_power == 1 else h ** (1 / self.step_power)
-        return self.with_eta(eta).step(k, state)
+        return self.with_eta(eta).step(jnp.asarray(k), state)
 
     def step_change(self, k: int, state: np.ndarray) -> float:
         """Largest |lambda| of dS/dz - 1 at a state: the series of the flows converges about where it is below 1."""

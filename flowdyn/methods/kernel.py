@@ -11,6 +11,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
+from flowdyn._tools.memory import remember
 from flowdyn.methods.spectral import flow_gain, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem
 from flowdyn.problems.base import Spectrum, Time, Vector
@@ -86,7 +87,11 @@ class KernelFlow(OnProblem, ODESystem):
     def closed_form(self) -> ClosedForm | None:
         """Exponential relaxation of each mode of J0, cut at its numerical rank."""
         J, r = np.asarray(self.jacobian), np.asarray(self.residual)
-        U, s, Vt = np.linalg.svd(J, full_matrices=False)
+        U, s, Vt = remember(_decomposed, self.jacobian)
         kept = s > max(J.shape) * np.finfo(float).eps * s.max(initial=0.0)
         goal = Vt[kept] @ np.asarray(self.w0) - (U[:, kept].T @ r) / s[kept]
         return relaxation(Spectrum(2 * float(self.problem.scale) * s[kept] ** 2, Vt[kept].T, goal), flow_gain)
+
+
+def _decomposed(jacobian: jax.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.linalg.svd(np.asarray(jacobian), full_matrices=False)

@@ -15,12 +15,12 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
-from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch
 from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
-from flowdyn.theory.linear_moments import linear_sde_mean_cov, sde_moments_work
+from flowdyn.theory.linear_moments import linear_sde_mean_cov
+from flowdyn.theory.moments_work import sde_route
 
 
 class ModifiedEquation(OnProblem, SDESystem):
@@ -138,27 +138,28 @@ class StochasticModifiedEquation(ModifiedEquation):
 
     def linear_law(self) -> LinearGaussianLaw | None:
         """Ornstein-Uhlenbeck where loss and noise are those of a Quadratic."""
-        if self.problem.gaussian_factor is None or self.problem.spectrum() is None:
+        if self.problem.gaussian_factor is None:
             return None
-        zero = np.zeros(self.problem.size)
-        A = -np.asarray(jax.jacfwd(lambda w: self.drift(0.0, w))(jnp.asarray(zero)))
-        return LinearGaussianLaw(
-            A, float(self.eta) * self.noise_scale * np.asarray(self.problem.noise_cov(zero)), np.zeros(len(A))
-        )
+        noise: Any = self.problem.linear_gradients()
+        if noise is None:
+            return None
+        slope = np.eye(len(noise.b)) if self.order == 1 else np.eye(len(noise.b)) + float(self.eta) / 2 * noise.A
+        return LinearGaussianLaw(slope @ noise.A, float(self.eta) * self.noise_scale * noise.additive, slope @ noise.b)
 
     def moments_work(self, size: int, when: np.ndarray) -> float:
         """Of the law where there is one, else of the moments' own equation."""
         if self.problem.gaussian_factor is not None:
             return super().moments_work(size, when)
-        if not self.problem.is_quadratic:
+        made = self.problem.linear_work
+        if made is None:
             return 0.0  # they are not known
-        return sde_moments_work(self.problem.sample_count or 0, size, len(when))
+        return made.operations + sde_route(made.size, np.diff(when, prepend=0.0), float(self.eta)).work
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance wherever the sample gradients are linear in w."""
         if self.linear_law() is not None:
             return super().exact_moments(w0, when)
-        noise = linear_noise(self.problem)
+        noise = self.problem.linear_gradients()
         return (
             None
             if noise is None

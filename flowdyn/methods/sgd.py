@@ -16,7 +16,6 @@ from flowdyn import _check
 from flowdyn._tools.compiled import matvec
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
-from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.modified_equation import StochasticModifiedEquation
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch, distinct, order_of
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
@@ -24,7 +23,8 @@ from flowdyn.methods.systems import Moments, OnProblem, System, checked_problem
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
-from flowdyn.theory.linear_moments import linear_sgd_mean_cov, sgd_moments_work
+from flowdyn.theory.linear_moments import linear_sgd_mean_cov
+from flowdyn.theory.moments_work import sgd_route
 
 
 def noisy_problem(problem: Any) -> Problem:
@@ -66,10 +66,11 @@ class Sampled(OnProblem, RandomRecursionSystem):
         return self.problem.gaussian_factor is not None
 
     def moments_work(self, size: int, when: np.ndarray) -> float:
-        """Grows with the steps, the samples and the cube of the parameters."""
-        if not self.problem.is_quadratic:
-            return 0.0  # they are not known
-        return sgd_moments_work(0 if self.is_gaussian else self.problem.sample_count or 0, size, when)
+        """Of the samples' gradients and of the cheapest way through the steps; 0 where no moments are known."""
+        made = self.problem.linear_work
+        if made is None or not isinstance(self.eta, Constant) or self.epoch:
+            return 0.0
+        return made.operations + sgd_route(made.size, np.diff(when, prepend=0)).work
 
 
 class SGD(Sampled):
@@ -202,7 +203,7 @@ class SGD(Sampled):
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance after `when` steps, where the gradients are linear in w."""
-        noise = linear_noise(self.problem)
+        noise = self.problem.linear_gradients()
         if noise is None or not isinstance(self.eta, Constant) or self.sampling == "reshuffle":
             return None
         return linear_sgd_mean_cov(noise, float(self.eta.eta), self.noise_scale, w0, when)

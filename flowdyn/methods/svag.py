@@ -14,7 +14,6 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn._tools.randomness import Draw, RandomInputs, below
-from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.sampling import check_batch
 from flowdyn.methods.sgd import SGD, Sampled, noisy_problem
 from flowdyn.methods.systems import Moments, System
@@ -117,7 +116,7 @@ class SVAG(Sampled):
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance of SGD at step eta / l whose covariance is l times as large."""
-        noise = linear_noise(self.problem)
+        noise = self.problem.linear_gradients()
         if noise is None or not isinstance(self.eta, Constant):
             return None
         l = float(self.l)  # noqa: E741

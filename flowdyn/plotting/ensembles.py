@@ -75,6 +75,8 @@ def _exact(ds: xr.Dataset, name: str, index: int | None) -> tuple[np.ndarray, np
     """Exact mean (T,) and standard deviation (T,), where the file has them."""
     if index is None or f"{name}_mean_exact" not in ds:
         return None
+    if f"{name}_cov_exact" not in ds:
+        return None
     variance = ds[f"{name}_cov_exact"].values[:, index, index]
     return ds[f"{name}_mean_exact"].values[:, index], np.sqrt(np.clip(variance, 0, None))
 

@@ -16,6 +16,8 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import shown_call
 from flowdyn.problems.inputs import Labels
+from flowdyn.theory.linear_moments import SampleGradients
+from flowdyn.theory.moments_work import GradientWork
 
 Vector = jax.Array | np.ndarray  # flat; JAX traces the same code with either
 Time = float | jax.Array | np.ndarray
@@ -169,9 +171,17 @@ class Problem(eqx.Module):
         return {name: value for name, value in vars(self).items() if not isinstance(value, Labels)}
 
     @property
-    def is_quadratic(self) -> bool:
-        """Whether the loss is quadratic by its definition: then the class gives its :meth:`spectrum`."""
-        return type(self).spectrum is not Problem.spectrum
+    def linear_work(self) -> GradientWork | None:
+        """What :meth:`linear_gradients` takes, inf operations if too many; None where none are known."""
+        return None
+
+    def linear_gradients(self) -> SampleGradients | None:
+        """Sample gradients A_i w - b_i where they are known to be linear in w, and not too many; else None."""
+        return None
+
+    def known_spectrum(self) -> Spectrum | None:
+        """The :meth:`spectrum` if it has been computed already, else None."""
+        return None
 
     def spectrum(self) -> Spectrum | None:
         """Eigenbasis where the loss is quadratic, else None."""

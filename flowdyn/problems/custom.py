@@ -10,7 +10,10 @@ from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
 from flowdyn.problems.base import Vector
 from flowdyn.problems.examples import generic_start
+from flowdyn.problems.linear_gradients import loss_work, quadratic_losses
 from flowdyn.problems.pytree import PytreeProblem
+from flowdyn.theory.linear_moments import LinearNoise
+from flowdyn.theory.moments_work import GradientWork
 
 
 def _quartic(w: dict[str, jax.Array]) -> jax.Array:
@@ -41,7 +44,8 @@ class CustomProblem(PytreeProblem):
 
     Notes
     -----
-    Gradients are those of automatic differentiation. Source: of our own; the pytrees are JAX's (Bradbury et al., 2018).
+    Gradients are those of automatic differentiation. Where the losses per sample are polynomials of degree 2, SGD and
+    its equations have exact moments. Source: of our own; the pytrees are JAX's (Bradbury et al., 2018).
 
     Examples
     --------
@@ -96,6 +100,15 @@ class CustomProblem(PytreeProblem):
     def sample_losses(self, w: Vector) -> jax.Array:
         """The user's losses per sample, shape (n,)."""
         return super().sample_losses(w) if self.samples is None else self._call(self.samples, w)
+
+    @property
+    def linear_work(self) -> GradientWork | None:
+        """Of the second derivatives of the losses per sample, where these are quadratic."""
+        return None if self.samples is None else loss_work(self)
+
+    def linear_gradients(self) -> LinearNoise | None:
+        """Sample gradients where the losses per sample are polynomials of degree 2."""
+        return None if self.samples is None else quadratic_losses(self)
 
     def config(self) -> dict[str, Any]:
         """Arguments that build it again, the functions among them: these do not travel in a file."""

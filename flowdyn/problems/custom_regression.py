@@ -12,8 +12,11 @@ from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.problems.base import Vector
 from flowdyn.problems.examples import generic_start, small_table
+from flowdyn.problems.linear_gradients import linear_residuals, residual_work
 from flowdyn.problems.pytree import PytreeProblem
 from flowdyn.problems.regression import Regression
+from flowdyn.theory.linear_moments import LinearResiduals
+from flowdyn.theory.moments_work import GradientWork
 
 
 def _unit(w: dict[str, jax.Array], x: jax.Array) -> jax.Array:
@@ -46,7 +49,8 @@ class CustomRegression(Regression, PytreeProblem):
 
     Notes
     -----
-    Label noise, tangent kernel and Gauss-Newton matrix come from `predict`. Source: section 9.5, item 3, for the scale
+    Label noise, tangent kernel and Gauss-Newton matrix come from `predict`. Where it is linear in w, SGD and its
+    equations have exact moments. Source: section 9.5, item 3, for the scale
     1/(2n); Jacot, Gabriel and Hongler (2018) for the kernel.
 
     Examples
@@ -102,6 +106,15 @@ class CustomRegression(Regression, PytreeProblem):
     def predict(self, w: Vector) -> jax.Array:
         """The user's predictions at flat w."""
         return self._call(self.function, w)
+
+    @property
+    def linear_work(self) -> GradientWork | None:
+        """Of the Jacobian, where the predictions are linear in w."""
+        return residual_work(self)
+
+    def linear_gradients(self) -> LinearResiduals | None:
+        """Sample gradients where the predictions are polynomials of degree 1."""
+        return linear_residuals(self)
 
     def config(self) -> dict[str, Any]:
         """Arguments that build it again, `predict` among them: it does not travel in a file."""

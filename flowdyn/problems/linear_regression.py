@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from flowdyn._tools.memory import remember
+from flowdyn._tools.memory import recall, remember
 from flowdyn.problems.base import Spectrum, Variable, Vector
 from flowdyn.problems.inputs import Labels
 from flowdyn.problems.regression import TableRegression
+from flowdyn.theory.linear_moments import LinearResiduals
+from flowdyn.theory.moments_work import GradientWork, Size
 
 
 class LinearRegression(TableRegression):
@@ -78,6 +80,20 @@ class LinearRegression(TableRegression):
     def spectrum(self) -> Spectrum:
         """Eigenbasis of X^T X by a singular value decomposition of X, cut at its numerical rank."""
         return remember(_spectrum, self.X, self.y)
+
+    def known_spectrum(self) -> Spectrum | None:
+        """The eigenbasis if X has been decomposed already."""
+        return recall(_spectrum, self.X, self.y)
+
+    @property
+    def linear_work(self) -> GradientWork:
+        """Of X^T X."""
+        n, d = self.X.shape
+        return GradientWork(2.0 * n * d**2, Size(n, d, rank_one=True))
+
+    def linear_gradients(self) -> LinearResiduals:
+        """Row i times its residual, at the scale of a sample's loss."""
+        return LinearResiduals(np.asarray(self.X), -np.asarray(self.y), float(2 * self.sample_scale))
 
     def minimum_norm(self) -> jax.Array:
         """``X^+ y`` of shape (d,), the least-squares solution of minimum norm (Corollary 9.2)."""

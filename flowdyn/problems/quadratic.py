@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
 from flowdyn._tools.leaves import is_traced, leaf
-from flowdyn._tools.memory import remember
+from flowdyn._tools.memory import recall, remember
 from flowdyn.problems.base import Problem, Spectrum, Variable, Vector
 from flowdyn.problems.examples import generic_start
 from flowdyn.problems.inputs import Labels, axis_labels, same_labels
+from flowdyn.theory.linear_moments import LinearNoise
 from flowdyn.theory.moments import root
+from flowdyn.theory.moments_work import GradientWork, Size
 
 
 class Quadratic(Problem):
@@ -145,6 +147,23 @@ class Quadratic(Problem):
     def spectrum(self) -> Spectrum:
         """Eigenbasis of A; directions of zero curvature never move and are left out."""
         return remember(_spectrum, self.A)
+
+    def known_spectrum(self) -> Spectrum | None:
+        """The eigenbasis if A has been decomposed already."""
+        return recall(_spectrum, self.A)
+
+    @property
+    def linear_work(self) -> GradientWork | None:
+        """A and its noise are there already."""
+        return None if self.noise is None else GradientWork(float(self.A.size), Size(0, self.size, rank_one=False))
+
+    def linear_gradients(self) -> LinearNoise | None:
+        """The gradient A w with additive noise; None without noise."""
+        if self.noise is None:
+            return None
+        d = self.A.shape[0]
+        A, noise = np.asarray(self.A), np.asarray(self.noise)
+        return LinearNoise(A, np.zeros(d), np.zeros((0, d, d)), np.zeros((0, d)), noise)
 
 
 def _spectrum(A: jax.Array) -> Spectrum:

@@ -6,17 +6,13 @@ import numpy as np
 import xarray as xr
 
 from flowdyn._tools.compiled import float64_is_on
-from flowdyn.methods.base import RecursionSystem
-from flowdyn.methods.systems import RandomSystem
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
 from flowdyn.results.recipes import describe, describe_solver
 from flowdyn.results.sealed_recipe import sealed
+from flowdyn.running.exact_law import law_beside
 from flowdyn.running.outcome import Outcome
 from flowdyn.running.preparation import PreparedRun
-
-LAW_ENTRIES = 200_000  # of the exact covariance over time, above which it is left out
-LAW_WORK, STEP_WORK = 5e8, 50  # operations that a law may take: a tenth of a second, and as many as the run's own
 
 
 def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
@@ -31,7 +27,7 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     if np.isfinite(outcome.t_stop).any():
         attrs = {"long_name": "time at which the run stopped or broke off"}
         arrays.append(LabelledArray("t_stop", lead, drop_member_axis(outcome.t_stop, dim), attrs))
-    law, left_out = _law(run, outcome)
+    law, left_out = law_beside(run, outcome, [array.name for array in arrays])
     arrays += law
     coords = dataset.run_coords(system, outcome.t, outcome.k, run.times.note)
     if dim:
@@ -70,35 +66,6 @@ def _states(variables: Any, outcome: Outcome, dim: str, observe_only: bool) -> l
             text = {"long_name": f"{array.attrs['long_name']}, {name} state"}
             arrays.append(array._replace(name=f"{array.name}_{name}", attrs=text))
     return arrays
-
-
-def _law(run: PreparedRun, outcome: Outcome) -> tuple[list[LabelledArray], str]:
-    """Exact mean and covariance beside a random run, where they are known and cost less than the run; else why not."""
-    system, start, size = run.system, run.start, run.first.size
-    if not isinstance(system, RandomSystem) or run.has_many_starts:
-        return [], ""
-    variables = system.layout(size)
-    if len(variables) != 1 or len(variables[0].dims) != 1:
-        return [], ""
-    if len(outcome.t) * size**2 > LAW_ENTRIES:
-        return [], f"left out: its covariance has {len(outcome.t) * size**2:,} entries"
-    when = outcome.t - start.t0
-    if isinstance(system, RecursionSystem) and outcome.k is not None:
-        when = outcome.k - start.k0
-    steps = int(outcome.k[-1]) - start.k0 if outcome.k is not None and len(outcome.k) else len(outcome.t)
-    work = system.moments_work(size, when)
-    if work > LAW_WORK + STEP_WORK * run.members * size * steps:
-        return [], f"left out: about {work:.1e} operations, more than the run's own"
-    known = system.exact_moments(start.states, when)
-    if known is None:
-        return [], ""
-    name, dim = variables[0].name, variables[0].dims[0]
-    mean, cov = {"long_name": f"exact mean of {name}"}, {"long_name": f"exact covariance of {name}"}
-    arrays = [
-        LabelledArray(f"{name}_mean_exact", ("t", dim), known[0], mean),
-        LabelledArray(f"{name}_cov_exact", ("t", dim, f"{dim}_2"), known[1], cov),
-    ]
-    return arrays, ""
 
 
 def _recipe(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[str, Any]:

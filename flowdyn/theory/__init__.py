@@ -10,6 +10,7 @@ REGISTRY = {
     "linear_sgd_mean_cov": "linear_moments",
     "linear_sde_mean_cov": "linear_moments",
     "LinearNoise": "linear_moments",
+    "LinearResiduals": "linear_moments",
     "label_noise_penalty": "label_noise",
     "minimum_norm": "interpolation",
     "basis_pursuit": "interpolation",

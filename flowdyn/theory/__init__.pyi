@@ -11,6 +11,7 @@ from flowdyn.theory.interpolation import recovery_exponent as recovery_exponent
 from flowdyn.theory.isometry import rip_constant as rip_constant
 from flowdyn.theory.label_noise import label_noise_penalty as label_noise_penalty
 from flowdyn.theory.linear_moments import LinearNoise as LinearNoise
+from flowdyn.theory.linear_moments import LinearResiduals as LinearResiduals
 from flowdyn.theory.linear_moments import linear_sde_mean_cov as linear_sde_mean_cov
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov as linear_sgd_mean_cov
 from flowdyn.theory.margin import margin_bound as margin_bound
@@ -27,6 +28,7 @@ from flowdyn.theory.recovery import sup_distortion as sup_distortion
 REGISTRY: dict[str, str]
 __all__ = [
     "LinearNoise",
+    "LinearResiduals",
     "Q_alpha",
     "Q_alpha_gradient",
     "basis_pursuit",

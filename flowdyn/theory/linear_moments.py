@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse.linalg import LinearOperator, expm_multiply
 
 from flowdyn import _check
-
-KRONECKER_UP_TO = 26  # up to this d + 1 the map on matrices is exponentiated as one matrix of size (d + 1)^2
+from flowdyn.theory.moments_work import Size, equal_gaps, sde_route, sgd_route
+from flowdyn.theory.symmetric_maps import MatrixNoise, RankOneNoise, Sum, Triangle, squarings, step_by
 
 
 class LinearNoise(NamedTuple):
@@ -57,46 +57,75 @@ class LinearNoise(NamedTuple):
     additive: np.ndarray  # (d, d)
 
 
-class _Map:
-    """The pieces of the map on M, in augmented coordinates."""
+class LinearResiduals(NamedTuple):
+    r"""Sample gradients of a squared loss of linear predictions: each is one direction times its own residual.
 
-    def __init__(self, noise: LinearNoise, share: float):
-        d = len(noise.b)
+    .. math:: \nabla \ell_i(w) = c\, x_i (x_i^\top w + r_i)
+
+    Parameters
+    ----------
+    rows : ndarray of float, shape (n, d)
+        x_i, the gradient of prediction i.
+    offsets : ndarray of float, shape (n,)
+        r_i, the residuals at w = 0 (minus the targets of a linear model).
+    factor : float
+        c, twice the constant in front of a sample's squared residual.
+
+    Notes
+    -----
+    What :class:`LinearNoise` holds in n d^2 numbers takes n d. Source: section 9.1; of our own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flowdyn import theory
+    >>> noise = theory.LinearResiduals(np.array([[2.0]]), np.array([-1.0]), 1.0)
+    >>> noise.A.tolist(), noise.b.tolist()
+    ([[4.0]], [2.0])
+    """
+
+    rows: np.ndarray  # (n, d)
+    offsets: np.ndarray  # (n,)
+    factor: float
+
+    @property
+    def A(self) -> np.ndarray:
+        """Mean matrix (d, d)."""
+        return self.factor / len(self.rows) * (self.rows.T @ self.rows)
+
+    @property
+    def b(self) -> np.ndarray:
+        """Mean vector (d,)."""
+        return -self.factor / len(self.rows) * (self.rows.T @ self.offsets)
+
+
+SampleGradients = LinearNoise | LinearResiduals
+
+
+class _Map:
+    """The mean F of the samples' maps z -> A_i w - b_i, and s V."""
+
+    def __init__(self, noise: SampleGradients, share: float):
+        A, b, d = noise.A, noise.b, len(noise.b)
         self.F = np.zeros((d + 1, d + 1))
-        self.F[1:, 0], self.F[1:, 1:] = -noise.b, noise.A
-        self.parts = np.zeros((len(noise.vectors), d, d + 1))
-        self.parts[:, :, 0], self.parts[:, :, 1:] = -noise.vectors, noise.matrices
-        self.additive, self.noise_scale = noise.additive, share
+        self.F[1:, 0], self.F[1:, 1:] = -b, A
+        self.share = share
+        if isinstance(noise, LinearResiduals):
+            self.noise: MatrixNoise | RankOneNoise = RankOneNoise(*noise, self.F)
+            self.size = Size(len(noise.rows), d, rank_one=True)
+        else:
+            parts = np.concatenate([-noise.vectors[:, :, None], noise.matrices], axis=2)
+            self.noise = MatrixNoise(parts, noise.additive)
+            self.size = Size(len(parts), d, rank_one=False)
 
     def V(self, M: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(M)
-        if len(self.parts):
-            out[1:, 1:] = np.einsum("nij,jk,nlk->il", self.parts, M, self.parts, optimize=True) / len(self.parts)
-        out[1:, 1:] += self.additive * M[0, 0]
-        return self.noise_scale * out
+        return self.share * self.noise.spread(M)
 
     def adjoint_V(self, N: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(N)
-        if len(self.parts):
-            out = np.einsum("nij,il,nlk->jk", self.parts, N[1:, 1:], self.parts, optimize=True) / len(self.parts)
-        out[0, 0] += np.sum(self.additive * N[1:, 1:])
-        return self.noise_scale * out
+        return self.share * self.noise.adjoint(N)
 
-
-def sgd_moments_work(n: int, d: int, steps: np.ndarray) -> float:
-    """Operations, about, of :func:`linear_sgd_mean_cov` for n samples of d parameters at increasing step numbers."""
-    p, last = d + 1, float(steps[-1]) if len(steps) else 0.0
-    step = 4.0 * p**3 + 4.0 * n * d * p**2
-    if p <= KRONECKER_UP_TO and last > p * p:
-        return p**2 * step + 4.0 * len(steps) * p**6 * np.log2(2 + last / len(steps))
-    return last * step
-
-
-def sde_moments_work(n: int, d: int, count: int) -> float:
-    """Operations, about, of :func:`linear_sde_mean_cov` for n samples of d parameters at `count` times."""
-    p = d + 1
-    step = 4.0 * p**3 + 4.0 * n * d * p**2
-    return p**2 * step + 60.0 * count * p**6 if p <= KRONECKER_UP_TO else 200.0 * count * step
+    def matrix_of_V(self, triangle: Triangle) -> np.ndarray:
+        return self.share * self.noise.matrix(triangle)
 
 
 def _unpack(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +134,7 @@ def _unpack(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, (cov + cov.T) / 2
 
 
-def _augmented_start(noise: LinearNoise, x0: Any) -> np.ndarray:
+def _start(noise: SampleGradients, x0: Any) -> np.ndarray:
     z = np.concatenate([[1.0], _check.real_array("x0", np.atleast_1d(x0), shape=noise.b.shape)])
     return np.outer(z, z)
 
@@ -114,9 +143,13 @@ def _checked_step(eta: Any, share: Any) -> tuple[float, float]:
     return _check.real("eta", eta, positive=True), _check.real("share", share, nonnegative=True)
 
 
+def _columns(rows: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([mean for mean, _ in rows]), np.array([cov for _, cov in rows])
+
+
 @np.errstate(over="ignore", invalid="ignore")  # an unstable mode ends in inf and NaN, which say so
 def linear_sgd_mean_cov(
-    noise: LinearNoise, eta: float, share: float, x0: ArrayLike, k: ArrayLike
+    noise: SampleGradients, eta: float, share: float, x0: ArrayLike, k: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Exact mean and covariance of SGD after the increasing step numbers k, where sample gradients are linear in w.
 
@@ -124,7 +157,7 @@ def linear_sgd_mean_cov(
 
     Parameters
     ----------
-    noise : LinearNoise
+    noise : LinearNoise or LinearResiduals
         Sample gradients.
     eta : float
         Step size, positive.
@@ -163,26 +196,28 @@ def linear_sgd_mean_cov(
     eta, share = _checked_step(eta, share)
     steps = _check.counts("k", k)
     maps = _Map(noise, share)
-    T = np.eye(len(maps.F)) - eta * maps.F
-    M, now, rows = _augmented_start(noise, x0), 0, []
-    p = len(maps.F)
-    step = None
-    if p <= KRONECKER_UP_TO and len(steps) and steps[-1] > p * p:
-        basis = np.eye(p * p).reshape(p * p, p, p)
-        step = np.stack([(T @ E @ T.T + eta**2 * maps.V(E)).ravel() for E in basis], axis=1)
-    for when in steps:
-        if step is not None:
-            M = (np.linalg.matrix_power(step, int(when - now)) @ M.ravel()).reshape(p, p)
-        else:
-            for _ in range(int(when - now)):
-                M = T @ M @ T.T + eta**2 * maps.V(M)
-        now = when
-        rows.append(_unpack(M))
-    return np.array([m for m, _ in rows]), np.array([C for _, C in rows])
+    F, M, gaps = maps.F, _start(noise, x0), np.diff(steps, prepend=0)
+    doublings = sgd_route(maps.size, gaps).doublings
+    rows = []
+    if doublings is None:
+        now = Sum(M)
+        for gap in gaps:
+            for _ in range(int(gap)):
+                push = F @ now.value
+                now.add(eta**2 * (push @ F.T + maps.V(now.value)) - eta * (push + push.T))
+            rows.append(_unpack(now.value))
+        return _columns(rows)
+    triangle = Triangle(len(F))
+    E = eta**2 * (triangle.two_sided(F, F) + maps.matrix_of_V(triangle)) - eta * triangle.both_sides(F)
+    powers, y = squarings(E, doublings), Sum(triangle.pack(M))
+    for gap in gaps:
+        step_by(powers, int(gap), y)
+        rows.append(_unpack(triangle.unpack(y.value)))
+    return _columns(rows)
 
 
 def linear_sde_mean_cov(
-    noise: LinearNoise, eta: float, share: float, order: int, x0: ArrayLike, t: ArrayLike
+    noise: SampleGradients, eta: float, share: float, order: int, x0: ArrayLike, t: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Exact mean and covariance of SGD's modified equation of order 1 or 2, where sample gradients are linear in w.
 
@@ -190,7 +225,7 @@ def linear_sde_mean_cov(
 
     Parameters
     ----------
-    noise : LinearNoise
+    noise : LinearNoise or LinearResiduals
         Sample gradients.
     eta : float
         Step size of SGD, positive.
@@ -233,31 +268,46 @@ def linear_sde_mean_cov(
     if times[0] < 0:
         raise _check.fail("t", "must not be negative", times[0])
     maps = _Map(noise, share)
-    p = len(maps.F)
     F = maps.F + (eta / 2 * maps.F @ maps.F if order == 2 else 0.0)
+    gaps = np.diff(times, prepend=0.0)
+    one_matrix = sde_route(maps.size, gaps, eta).one_matrix
+    M = _start(noise, x0)
+    return _exponentials(F, eta, maps, gaps, M) if one_matrix else _products(F, eta, maps, gaps, M)
+
+
+def _exponentials(F: np.ndarray, eta: float, maps: _Map, gaps: np.ndarray, M: np.ndarray) -> tuple:
+    """By the exponential of the generator over each gap, equal ones taken once."""
+    triangle = Triangle(len(F))
+    generator = eta * maps.matrix_of_V(triangle) - triangle.both_sides(F)
+    moves: dict[float, np.ndarray] = {}
+    y, rows = triangle.pack(M), []
+    for gap, key in zip(gaps, equal_gaps(gaps), strict=True):
+        if gap > 0:
+            if key not in moves:
+                moves[key] = scipy.linalg.expm(generator * gap)
+            y = moves[key] @ y
+        rows.append(_unpack(triangle.unpack(y)))
+    return _columns(rows)
+
+
+def _products(F: np.ndarray, eta: float, maps: _Map, gaps: np.ndarray, M: np.ndarray) -> tuple:
+    """By products of the generator with M, where its matrix would be too large."""
+    p = len(F)
 
     def forward(flat: np.ndarray) -> np.ndarray:
-        M = flat.reshape(p, p)
-        return (-(F @ M + M @ F.T) + eta * maps.V(M)).ravel()
+        now = flat.reshape(p, p)
+        return (-(F @ now + now @ F.T) + eta * maps.V(now)).ravel()
 
     def backward(flat: np.ndarray) -> np.ndarray:
-        N = flat.reshape(p, p)
-        return (-(F.T @ N + N @ F) + eta * maps.adjoint_V(N)).ravel()
+        now = flat.reshape(p, p)
+        return (-(F.T @ now + now @ F) + eta * maps.adjoint_V(now)).ravel()
 
+    shape = (p * p, p * p)
+    generator: Any = LinearOperator(shape, matvec=forward, rmatvec=backward, dtype=float)  # pyright: ignore
     trace = -2 * p * np.trace(F)  # of M -> F M + M F^T; a good shift, not needed to be exact
-    if p <= KRONECKER_UP_TO:
-        generator = np.stack([forward(e) for e in np.eye(p * p)], axis=1)
-    else:
-        shape = (p * p, p * p)
-        generator = LinearOperator(shape, matvec=forward, rmatvec=backward, dtype=float)  # pyright: ignore[reportCallIssue]
-    M, now, rows = _augmented_start(noise, x0).ravel(), 0.0, []
-    for when in times:
-        if when > now:
-            tau = when - now
-            if p <= KRONECKER_UP_TO:
-                M = scipy.linalg.expm(generator * tau) @ M
-            else:
-                M = expm_multiply(generator * tau, M, traceA=trace * tau)
-            now = when
-        rows.append(_unpack(M.reshape(p, p)))
-    return np.array([m for m, _ in rows]), np.array([C for _, C in rows])
+    y, rows = M.ravel(), []
+    for gap in gaps:
+        if gap > 0:
+            y = expm_multiply(generator * gap, y, traceA=trace * gap)
+        rows.append(_unpack(y.reshape(p, p)))
+    return _columns(rows)
