@@ -168,7 +168,8 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, verify: bo
         Most bytes that the file may declare; raise it for large files that you trust.
     verify : bool, optional
         Compare the content with the checksums that :func:`save` kept: True all of it now, False none of it. By
-        default all of it now if it is at most 16 MB, and of larger files each block of 4 MB when it is first read.
+        default all of it now if it is at most 16 MB, and of larger files attributes now and each block of 4 MB when
+        it is first read.
 
     Returns
     -------
