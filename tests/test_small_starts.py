@@ -213,6 +213,15 @@ def test_a_recursion_ends_at_rest(name):
     assert np.allclose(longer.theta[-1], kept.theta[-1], rtol=0, atol=1e-14) and float(kept.loss[-1]) < 1e-28
 
 
+def test_a_rule_that_rounding_meets_by_chance_is_not_met():
+    # within the compiled loop the loss is 0 at some step; computed again it is 1e-31
+    p = fd.problems.LinearRegression(np.random.default_rng(0).standard_normal((5, 10)), np.arange(5.0))
+    stop = {"loss": ("<", 1e-40)}
+    run = fd.solve(fd.HeavyBall(p, 0.01, friction=1.0), np.zeros(10), t=np.inf, stop=stop, on_divergence="keep")
+    named = run.status.attrs["flag_meanings"].split()[int(run.status)]
+    assert named == ("stopped" if float(run.loss[-1]) < 1e-40 else "at_rest")
+
+
 def test_a_recursion_that_still_moves_is_not_at_rest():
     quadratic = fd.problems.CustomProblem(lambda w: (w[0] - 1) ** 2 / 2 - w[1] ** 2 / 200 + w[1] ** 4 / 4, np.ones(2))
     saddle = fd.GradientDescent(quadratic, 0.1)  # w[1] grows by 1.001 a step, out of nothing

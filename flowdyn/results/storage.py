@@ -235,5 +235,6 @@ def _schemas(result: Saved) -> dict[str, str | None]:
     """Schema of a Dataset, or of every node of a tree that holds variables; a tree's empty nodes need none."""
     if isinstance(result, xr.Dataset):
         return {"/": result.attrs.get("flowdyn_schema")}
-    full = {node.path: node.attrs.get("flowdyn_schema") for node in result.subtree if node.variables}
+    own = {node.path: node.to_dataset(inherit=False) for node in result.subtree}
+    full = {path: node.attrs.get("flowdyn_schema") for path, node in own.items() if node.variables}
     return full or {"/": result.attrs.get("flowdyn_schema")}

@@ -242,9 +242,12 @@ class _Run:
                 if target < self.k:  # later rows repeat the state at which a rule held
                     record.add(int(target) - first, int(target), row)
             rests = not self.hit and watch.finds_rest(self.k, self.state)
+        assert self.task.stop is not None
+        if self.hit and self.k > first and not self.task.stop.holds(self.state):  # compiled otherwise, it does not hold
+            rests = watch.is_rounding(self.k, self.state)
         times, rows = record.close(self.k, self.state)
-        over = "at_rest" if rests else "max_steps" if self.k >= self.end else "max_seconds"
-        status = "stopped" if self.hit else over
+        over = "max_steps" if self.k >= self.end else "max_seconds"
+        status = "at_rest" if rests else "stopped" if self.hit else over
         return self.finish(times.tolist(), list(rows), status, self.k)
 
     def broken(self, ks: list[int], rows: list[np.ndarray], last_good: tuple[int, np.ndarray]) -> Result:

@@ -41,9 +41,18 @@ class RestWatch:
         before, self.last = self.last, (k, state)
         if before is None:
             return False
+        rounding = np.sqrt(k - before[0]) * self.rounding_of_steps(k, state)
+        return bool((np.abs(state - before[1]) <= rounding).all())
+
+    def rounding_of_steps(self, k: int, state: np.ndarray) -> np.ndarray:
+        """Noise (S,) of a step; nothing where a step is more than what its noise adds up to."""
         later = np.unique(np.geomspace(k + 1, max(self.end, k + 1), LATER).astype(np.int64) - 1)
         ks = np.concatenate([np.full(LATER - len(later), k), later])
-        moves = np.asarray(self.moves(ks, np.vstack([state, probes(state, passed)])))
+        moves = np.asarray(self.moves(ks, np.vstack([state, probes(state, k)])))
         rounding = np.maximum(noise(moves[:, 0], moves[:, 1:]).max(axis=0), EPS / 2 * np.abs(state))
-        moved = np.maximum(np.abs(moves[:, 0]).max(axis=0), np.abs(state - before[1]))
-        return bool((moved <= np.sqrt(k - before[0]) * rounding).all())
+        rests = np.abs(moves[:, 0]).max(axis=0) <= np.sqrt(k - self.first) * rounding
+        return np.where(rests, rounding, -1.0)
+
+    def is_rounding(self, k: int, state: np.ndarray) -> bool:
+        """Whether steps from `state` after step k are rounding."""
+        return bool((self.rounding_of_steps(k, state) >= 0).all())
