@@ -85,10 +85,12 @@ def change_attribute(path, rng):
             attrs[name] = VALUES[rng.integers(len(VALUES))]
 
 
-def numbers(result):
-    """Variables by group and name, whatever they are called: data or coordinates."""
+def contents(result):
+    """Variables by group and name, and under an empty name what else a group has: attributes and its coordinates."""
     nodes = {"/": result} if isinstance(result, xr.Dataset) else {n.path: n.to_dataset(False) for n in result.subtree}
-    return {(group, name): v for group, node in nodes.items() for name, v in node.variables.items()}
+    found = {(group, name): v for group, node in nodes.items() for name, v in node.variables.items()}
+    rest = {(group, ""): xr.Variable("coord", sorted(node.coords), node.attrs) for group, node in nodes.items()}
+    return found | rest
 
 
 def read_result(path, want):
@@ -96,10 +98,10 @@ def read_result(path, want):
     from flowdyn.results.storage import load
 
     with load(path) as found:
-        got, right = numbers(found.load()), numbers(want)
+        got, right = contents(found.load()), contents(want)
     if set(got) != set(right):
         return f"other variables {set(got) ^ set(right)}"
-    return " ".join(name for (_, name), v in got.items() if not v.equals(right[_, name]))
+    return " ".join(f"{at}" for at, v in got.items() if not v.identical(right[at]))
 
 
 def read_csv(path, want):

@@ -56,8 +56,8 @@ def with_recipe(ds, **parts):
     """A result whose recipe has other parts, sealed as one that was made so."""
     recipe = json.loads(ds.recipe.item()) | parts
     arrays = [LabelledArray(name, ds[name].dims, ds[name].values, {}) for name in recipe.pop("arrays")]
-    text, seal = sealed(recipe, arrays, "", 1)
-    return ds.assign_coords(recipe=((), text.values)).assign(recipe_id=((), seal.values))
+    text, *seals = sealed(recipe, arrays, ds.sizes["t"])
+    return ds.assign_coords(recipe=((), text.values)).assign({seal.name: (seal.dims, seal.values) for seal in seals})
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Checksums of content: what differs from what was saved is refused, wherever in the file it was changed."""
 
+import json
 import zlib
 
 import netCDF4
@@ -93,6 +94,81 @@ def test_one_changed_entry_is_refused(size, name, index, value, tmp_path):
     with pytest.raises(fd.FileError, match="checksum"), fd.load(path) as found:
         found.load()
     fd.load(path, verify=False).close()
+
+
+ATTRIBUTES = {
+    "units": "µm",
+    "flag_values": np.arange(2, dtype="i1"),
+    "scale": 0.1,
+    "count": 3,
+    "names": ["é", "b"],
+}
+ATTRIBUTES |= {"empty": "", "single": np.float32(0.1), "long": "ab " * 30_000}
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        ("w", "units", "m"),
+        ("w", "flag_values", np.arange(3, dtype="i1")),
+        ("w", "scale", 0.1 + 1e-16),
+        ("w", "names", "é"),
+        ("w", "new", 1),
+        ("w", "units", None),
+        ("", "title", "other"),
+        ("", "title", None),
+        ("w", "coordinates", "single"),  # no coordinate was one before
+        ("w", "_FillValue", np.inf),  # found by the content
+        ("flag", "dtype", "boo"),
+    ],
+)
+def test_a_changed_attribute_is_refused(size, where, name, value, tmp_path):
+    ds = result().assign_attrs(title="τ")
+    ds["w"].attrs.update(ATTRIBUTES)
+    path = fd.save(ds, tmp_path / "r.nc")
+    with fd.load(path) as found:
+        assert found.identical(ds)
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        attrs = file[where or "/"].attrs
+        if value is None:
+            del attrs[name]
+        else:
+            attrs[name] = value
+    with pytest.raises(fd.FileError, match=r"checksum; .* verify=False"), fd.load(path) as found:
+        found.load()
+    fd.load(path, verify=False).close()
+
+
+def test_a_flipped_byte_of_text_in_an_attribute_is_refused(size, tmp_path):
+    ds = result()
+    ds["w"].attrs["units"] = "µ³"  # text beyond ASCII lies in a heap, which has no checksum in HDF5
+    path = fd.save(ds, tmp_path / "r.nc")
+    raw = path.read_bytes()
+    assert raw.count("µ³".encode()) == 1
+    path.write_bytes(raw.replace("µ³".encode(), "µ²".encode()))
+    with pytest.raises(fd.FileError, match="the attributes of variable 'w' differ from their checksum"):
+        fd.load(path)
+
+
+def test_checksums_without_those_of_attributes_are_read(tmp_path):
+    path = fd.save(result(), tmp_path / "r.nc")
+    with netCDF4.Dataset(path, "a") as file:
+        records = json.loads(file.getncattr(checksums.ATTRIBUTE))
+        del records[""]
+        file.setncattr(checksums.ATTRIBUTE, json.dumps(records))
+        file["w"].units = "m"
+    assert fd.load(path).w.attrs == {"units": "m"}
+
+
+def test_files_that_xarray_wrote_anew_are_loaded(tmp_path):
+    path, changed = fd.save(result(), tmp_path / "r.nc"), tmp_path / "changed.nc"
+    with xr.open_dataset(path) as plain:  # with its checksums, which still hold
+        plain.to_netcdf(tmp_path / "plain.nc")
+    assert fd.load(tmp_path / "plain.nc", verify=True).equals(result())
+    fd.load(path).assign_attrs(title="mine").isel(t=[1, 2]).to_netcdf(changed)
+    assert fd.load(changed, verify=True).attrs["title"] == "mine"
 
 
 def test_a_block_is_checked_when_it_is_first_read(monkeypatch, tmp_path):

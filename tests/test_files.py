@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 
+import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +48,36 @@ def test_files_follow_cf_strictly(cf_failures, kind, tmp_path):
 def test_files_of_every_problem_follow_cf(cf_failures, name, tmp_path):
     p, w0 = getattr(fd.problems, name).example()
     assert cf_failures(fd.save(fd.solve(fd.GradientFlow(p), w0, t=0.1, saves=3), tmp_path / "p.nc")) == []
+
+
+def joined(name):
+    """Datasets of several results, and nodes of a tree."""
+    p, w0 = fd.problems.Quadratic.example()
+    runs = [fd.solve(fd.GradientDescent(p, eta), w0, steps=4) for eta in (0.1, 0.05)]
+    later = runs[1].assign_coords(t=runs[1].t + 2)
+    return {
+        "over eta": lambda: fd.concat(runs, "eta"),
+        "other methods and times": lambda: fd.concat([made("labelled"), made("momentum").isel(t=slice(5))], "run"),
+        "along t": lambda: fd.concat([runs[0], later], "t"),
+        "of xarray": lambda: xr.concat(runs, "run", data_vars="all", coords="different", compat="equals"),
+        "ladders": lambda: fd.concat([made("ladder"), made("ladder")], "run"),
+        "ensembles": lambda: fd.concat([made("ensemble"), made("ensemble")], "run"),
+        "a node": lambda: xr.DataTree.from_dict({"a/b": made("labelled"), "c": runs[0]})["a/b"].to_dataset(),
+    }[name]()
+
+
+NAMES = ["over eta", "other methods and times", "along t", "of xarray", "ladders", "ensembles", "a node"]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_joined_results_follow_cf_too(cf_failures, name, tmp_path):
+    ds = joined(name)
+    path = fd.save(ds, tmp_path / "j.nc")
+    assert cf_failures(path) == []
+    with netCDF4.Dataset(path) as file:
+        assert file["recipe"].dtype is str  # NC_STRING
+    assert ds.attrs["history"] and len(str(ds.attrs["title"]).split("; ")) == (2 if "other" in name else 1)
 
 
 def test_provenance_holds_effective_settings():

@@ -1,6 +1,7 @@
 """Files that are hostile or damaged: refused in one line, and nothing in a file is run."""
 
 import subprocess
+import zlib
 from pathlib import Path
 
 import netCDF4
@@ -164,6 +165,46 @@ def test_references_to_text_that_lead_nowhere_are_refused(shift, tmp_path):
         fd.load(path)
 
 
+CHUNKED = {
+    "chunks": {"encoding": {"w": {"chunksizes": (7,)}}},
+    "open end": {"unlimited_dims": ["t"]},
+    "packed": {"encoding": {"w": {"zlib": True, "chunksizes": (7,)}}},
+    "all filters": {"encoding": {"w": {"zlib": True, "shuffle": True, "fletcher32": True}}},
+}
+
+
+@pytest.mark.parametrize("kind", CHUNKED)
+def test_text_in_chunks_is_counted_before_it_is_read(kind, tmp_path):
+    import h5py
+
+    path, words = tmp_path / "c.nc", ["a", "bc", "", "é" * 5] * 10
+    xr.Dataset({"w": ("t", words)}, attrs={"flowdyn_schema": "flowdyn/1"}).to_netcdf(path, **CHUNKED[kind])
+    with fd.load(path) as found:
+        assert found.w.values.tolist() == words
+    with h5py.File(path, "r+") as file:
+        chunk = file["w"].id
+        place = chunk.get_chunk_info(0).chunk_offset
+        _, raw = chunk.read_direct_chunk(place)
+        chunk.write_direct_chunk(place, raw[:8] + bytes([raw[8] ^ 0x40]) + raw[9:])
+    with pytest.raises(fd.FileError, match="the text of /w is damaged"):
+        fd.load(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_long_text_again_and_again_is_refused_in_chunks_too(packed, tmp_path):
+    import h5py
+
+    path = tmp_path / "c.nc"
+    with h5py.File(path, "w") as file:
+        x = file.create_dataset("x", (7500,), dtype=h5py.string_dtype(), chunks=(7500,), compression=6 * packed or None)
+        x[0] = "a" * 1_000_000
+        _, raw = x.id.read_direct_chunk((0,))
+        one = (zlib.decompress(raw) if packed else raw)[:16]
+        x.id.write_direct_chunk((0,), zlib.compress(one * 7500) if packed else one * 7500)
+    with pytest.raises(fd.FileError, match="asks for more text than the file can hold"):
+        fd.load(path)
+
+
 def test_a_slow_structure_is_refused(monkeypatch, tmp_path):
     path = fd.save(made("labelled"), tmp_path / "r.nc")
     monkeypatch.setattr(hdf5_scan, "MAX_SECONDS", -1.0)
@@ -186,7 +227,7 @@ def test_an_attribute_of_another_type_is_refused(value, tmp_path):
     with netCDF4.Dataset(path, "a") as file:
         file.setncattr("flowdyn_schema" if np.ndim(value) == 0 else "flowdyn_kind", value)
     with pytest.raises(fd.FileError, match=r"schema 0\.5|flowdyn_kind must be text or a number, got \[0 1 2\]"):
-        fd.load(path)
+        fd.load(path, verify=False)
 
 
 def test_opening_a_file_runs_nothing(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from fuzz import handles
 
 import flowdyn as fd
 
@@ -55,8 +56,13 @@ def one(a, b):
     yield "where", lambda: b.where(b.t > 0.4), 1
     yield "where, dropped", lambda: b.where(b.t > 0.4, drop=True), 1
     yield "mean over t", lambda: b.mean("t", keep_attrs=True), 1
-    yield "a variable with all that the message names", lambda: b[["w", "recipe_id", "X", "w_initial", "y"]], 1
-    yield "a variable and its seal", lambda: b[["w", "recipe_id"]], None
+    yield (
+        "a variable with all that the message names",
+        lambda: b[["w", "recipe_id", "recipe_id_t", "X", "w_initial", "y"]],
+        1,
+    )
+    yield "a variable and its seals", lambda: b[["w", "recipe_id", "recipe_id_t"]], None
+    yield "without the seals of its times", lambda: b.drop_vars("recipe_id_t"), None
     yield "a variable alone", lambda: b[["w"]], None
     yield "a cut feature", lambda: b.isel(feature=[0]), None
     yield "cut samples", lambda: b.isel(sample=slice(0, 3)), None
@@ -83,7 +89,15 @@ def many(a, b, how):
     yield "stacked", lambda: join([a, b], "run", how).stack(z=("run", "t")).isel(z=-1), 1, refused
     yield "a slice of them", lambda: join([a, b], "run", how), None, False
     yield "a mean over them", lambda: join([a, b], "run", how).mean("run", keep_attrs=True), None, False
-    yield "along t", lambda: join([a, b.assign_coords(t=b.t + 2)], "t", how).isel(t=-1), None, False
+    yield "moved, along t", lambda: join([a, b.assign_coords(t=b.t + 2)], "t", how).isel(t=-1), None, False
+    yield "along t, of the first", lambda: join([a, b], "t", how).isel(t=5), 0, False
+    yield "along t, of the second", lambda: join([a, b], "t", how).isel(t=7), 1, refused
+    yield "along t, unselected", lambda: join([a, b], "t", how), None, False
+    yield "along t, a mean", lambda: join([a, b], "t", how).mean("t", keep_attrs=True), None, False
+    yield "along t, of both", lambda: join([a, b], "t", how).isel(t=[0, 7]), None, False
+    if how == "fd":  # by its new defaults xarray joins no runs of other times
+        yield "missing times", lambda: join([a, b.isel(t=slice(2, 4))], "run", how).isel(run=0), 0, False
+        yield "of the one that lacks them", lambda: join([a, b.isel(t=slice(2, 4))], "run", how).isel(run=1), 1, False
 
 
 def check(ds, shown, may_refuse=False):
@@ -113,6 +127,39 @@ def test_what_is_made_of_two_runs(runs, new, how):
     with xr.set_options(use_new_combine_kwarg_defaults=new):
         for _, make, shown, refused in many(*runs, how):
             check(make(), shown, refused and new)
+
+
+@defaults
+@pytest.mark.parametrize("how", ["bare", "full"])
+def test_files_that_are_opened_as_one(runs, new, how, tmp_path):
+    paths = [fd.save(run, tmp_path / f"{i}.nc") for i, run in enumerate(runs)]
+    with xr.set_options(use_new_combine_kwarg_defaults=new):
+        for dim in ("run", "eta"):
+            with xr.open_mfdataset(paths, combine="nested", concat_dim=dim, **by(how)) as both:
+                check(both, None)
+                check(both.isel({dim: 0}), 0)
+                check(both.isel({dim: 1}), 1, how == "bare" and new)
+        with xr.open_mfdataset(paths, combine="nested", concat_dim="t", **by(how)) as rows:
+            check(rows, None)
+            check(rows.isel(t=5), 0)
+            check(rows.isel(t=7), 1, how == "bare" and new)
+    assert all(handles(path) == [] for path in paths)
+
+
+@defaults
+def test_starts_that_are_joined_along_t(new):
+    flow = fd.GradientFlow(fd.problems.Quadratic.example()[0])
+    pair = [fd.solve(flow, np.array([[1.0, 2.0], [3.0, float(last)]]), t=1.0, saves=4) for last in (4, 5)]
+    with xr.set_options(use_new_combine_kwarg_defaults=new):
+        both = xr.concat(pair, "t")
+    assert fd.rebuild(both.isel(start=1, t=2))[1].tolist() == [3.0, 4.0]
+    assert fd.rebuild(both.isel(start=0, t=6))[1].tolist() == [1.0, 2.0]  # the same in both
+    for own, last in (({"start": 1, "t": 6}, [3.0, 5.0]), ({"t": 6}, [[1.0, 2.0], [3.0, 5.0]]), ({"start": 1}, None)):
+        if new or last is None:
+            with pytest.raises(fd.ArgumentError):
+                fd.rebuild(both.isel(own))
+        else:
+            assert fd.rebuild(both.isel(own))[1].tolist() == last
 
 
 @defaults

@@ -90,6 +90,10 @@ def test_a_step_size_is_doubted_above_the_threshold_and_not_at_it():
     assert fd.GradientDescent(p, 1.0).warn_before(W) is None
     assert "2/lambda_max = 1 at the start" in fd.GradientDescent(p, 1.0 + 1e-6).warn_before(W)
     assert fd.GradientDescent(p, SCHEDULE).warn_before(W) is None
+    noisy = fd.problems.Quadratic(np.diag([2.0, 1.0]), noise=np.eye(2))
+    assert fd.SVAG(noisy, 4.0, l=4).warn_before(W) is None  # the step is eta / l
+    said = fd.SVAG(noisy, 6.0, l=4).warn_before(W)
+    assert said.startswith("`eta` / `l` = 1.5 is above") and said.endswith("use a smaller eta or a larger l")
     assert fd.GradientDescent(fd.problems.Quadratic(-np.eye(2)), 5.0).warn_before(W) is None
 
 

@@ -176,3 +176,66 @@ def test_a_rule_below_what_arithmetic_reaches_ends_at_rest(alpha):
         assert kept.status.attrs["flag_meanings"].split()[int(kept.status)] == "at_rest"
         nearest = fd.theory.minimum_norm(p.X, p.y)  # the limit of large starts, by other means
         assert kept.theta.values[-1] == pytest.approx(np.asarray(nearest.theta), abs=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [1e3, 1e4])
+def test_rest_is_found_where_rounding_begins(alpha):
+    # the modes decay like exp(-4 alpha^2 lam t): rounding alone is left after a few dozen such times, and steps that
+    # grow tenfold are looked at a few steps later
+    p = fd.problems.DiagonalNetwork([[1.0, 0.5, -0.3], [0.2, -1.0, 0.7]], [1.0, -0.4])
+    slowest = np.linalg.eigvalsh(p.X @ p.X.T).min()
+    for system in (fd.GradientFlow(p), fd.DualFlow(p, p.init(alpha))):
+        run = fd.solve(system, p.init(alpha), t=np.inf, stop={"loss": ("<", 1e-28)}, on_divergence="keep")
+        assert 10 < 4 * alpha**2 * slowest * float(run.t[-1]) < 1e7
+
+
+NETWORK = fd.problems.DiagonalNetwork([[1.0, 0.5, -0.3], [0.2, -1.0, 0.7]], [1.0, -0.4])
+HALVED = fd.schedules.PiecewiseConstant([0.04, 0.02], [300])
+DESCENTS = {
+    "diagonal network": (fd.GradientDescent(NETWORK, 0.02), NETWORK.init(0.1)),
+    "heavy ball": (fd.HeavyBall(NETWORK, 0.02, friction=1.0), NETWORK.init(0.1)),
+    "decaying steps": (
+        fd.GradientDescent(NETWORK, fd.schedules.PiecewiseConstant([0.05, 0.02], [300])),
+        NETWORK.init(1.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DESCENTS)
+def test_a_recursion_ends_at_rest(name):
+    method, w0 = DESCENTS[name]
+    stop = {"loss": ("<", 1e-40)}
+    with pytest.raises(fd.RunError, match=r"never met: loss < 1e-40 .* at rest up to rounding"):
+        fd.solve(method, w0, t=np.inf, stop=stop)
+    kept = fd.solve(method, w0, t=np.inf, stop=stop, on_divergence="keep")
+    assert kept.status.attrs["flag_meanings"].split()[int(kept.status)] == "at_rest" and int(kept.k[-1]) < 100_000
+    longer = fd.solve(method, w0, steps=4 * int(kept.k[-1]), saves=2)  # what it would have come to
+    assert np.allclose(longer.theta[-1], kept.theta[-1], rtol=0, atol=1e-14) and float(kept.loss[-1]) < 1e-28
+
+
+def test_a_rule_that_rounding_meets_by_chance_is_not_met():
+    # within the compiled loop the loss is 0 at some step; computed again it is 1e-31
+    p = fd.problems.LinearRegression(np.random.default_rng(0).standard_normal((5, 10)), np.arange(5.0))
+    stop = {"loss": ("<", 1e-40)}
+    run = fd.solve(fd.HeavyBall(p, 0.01, friction=1.0), np.zeros(10), t=np.inf, stop=stop, on_divergence="keep")
+    named = run.status.attrs["flag_meanings"].split()[int(run.status)]
+    assert named == ("stopped" if float(run.loss[-1]) < 1e-40 else "at_rest")
+
+
+def test_a_recursion_that_still_moves_is_not_at_rest():
+    quadratic = fd.problems.CustomProblem(lambda w: (w[0] - 1) ** 2 / 2 - w[1] ** 2 / 200 + w[1] ** 4 / 4, np.ones(2))
+    saddle = fd.GradientDescent(quadratic, 0.1)  # w[1] grows by 1.001 a step, out of nothing
+    run = fd.solve(saddle, [2.0, 1e-100], t=np.inf, stop={"loss": ("<", -2e-5)})
+    assert int(run.status) == 1 and int(run.k[-1]) > 200_000
+    warm = fd.schedules.PiecewiseConstant([1e-30, 0.1], [5000])  # nothing moves before step 5000
+    run = fd.solve(fd.GradientDescent(quadratic, warm), [2.0, 0.0], t=np.inf, stop={"loss": ("<", 1e-12)})
+    assert 5000 < int(run.k[-1]) < 5200
+    slow = fd.solve(
+        fd.GradientDescent(quadratic, 1e-13),
+        [2.0, 0.0],
+        t=np.inf,
+        stop={"loss": ("<", 0.1)},
+        max_steps=100_000,
+        on_divergence="keep",
+    )
+    assert slow.status.attrs["flag_meanings"].split()[int(slow.status)] == "max_steps"

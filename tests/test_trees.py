@@ -12,7 +12,7 @@ def run():
     return fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0, saves=3)
 
 
-@pytest.mark.parametrize("paths", [["a", "b"], ["a/b/c", "a/d"], ["/", "a"], ["deep/er/and/deeper"]])
+@pytest.mark.parametrize("paths", [["a", "b"], ["a/b/c", "a/d"], ["/", "a"], ["a", "a/b/c/d"], ["deep/er/and/deeper"]])
 def test_any_tree_comes_back(run, paths, tmp_path):
     tree = xr.DataTree.from_dict(dict.fromkeys(paths, run))
     with fd.load(fd.save(tree, tmp_path / "t.nc")) as found:

@@ -92,21 +92,32 @@ class CheckedBackend(BackendEntrypoint):
         verify: bool | None,
     ) -> xr.Dataset:
         """Dataset of one group; `verify` as in :func:`flowdyn._tools.checked_files.open_checked`."""
-        ds = StoreBackendEntrypoint().open_dataset(
-            filename_or_obj, decode_times=False, drop_variables=drop_variables, decode_timedelta=False
-        )
+        ds = decoded(filename_or_obj, drop_variables)
         text = ds.attrs.pop(checksums.ATTRIBUTE, None)
-        records = {} if text is None or verify is False else checksums.parsed(text, path)
+        records, attributes = ({}, {}) if text is None or verify is False else checksums.parsed(text, path)
         other = sorted(set(records) ^ set(map(str, ds.variables)))
         if records and other:
             raise _check.FileError(
                 f"cannot trust {path}: the variables {other} are missing or have come in; {checksums.WAY_OUT}"
+            )
+        if attributes and attributes != (found := checksums.of_attributes(ds)):
+            changed = [name for name in found if found[name] != attributes.get(name)]
+            whose = f"variable {changed[0]!r}" if changed and changed[0] else "a group"
+            raise _check.FileError(
+                f"cannot trust {path}: the attributes of {whose} differ from their checksum; {checksums.WAY_OUT}"
             )
         variables = {name: _checked(path, str(name), v, records, bool(verify)) for name, v in ds.variables.items()}
         coords = xr.Coordinates({name: variables.pop(name) for name in ds.coords}, indexes={})
         checked = xr.Dataset(variables, coords, ds.attrs)
         checked.encoding = ds.encoding | {"source": str(path)}
         return checked
+
+
+def decoded(store: NetCDF4DataStore, drop_variables: str | Iterable[str] | None = None) -> xr.Dataset:
+    """One group as xarray decodes it, but for times: theirs are numbers."""
+    return StoreBackendEntrypoint().open_dataset(
+        store, decode_times=False, drop_variables=drop_variables, decode_timedelta=False
+    )
 
 
 def _checked(path: Path, name: str, variable: xr.Variable, records: Mapping[str, Any], verify: bool) -> xr.Variable:

@@ -18,7 +18,7 @@ from xarray.backends import CachingFileManager, NetCDF4DataStore
 
 from flowdyn import _check
 from flowdyn._tools import checksums
-from flowdyn._tools.checked_arrays import CheckedBackend
+from flowdyn._tools.checked_arrays import CheckedBackend, decoded
 from flowdyn._tools.hdf5_lock import LOCK
 
 EAGER_BYTES = 16 << 20  # files of at most so much content are read whole: a tenth of a second
@@ -129,10 +129,11 @@ def write_checked(path: Path, nodes: Mapping[str, tuple[xr.Dataset, Mapping[str,
         try:
             store = NetCDF4DataStore(file, lock=LOCK)
             for group, (ds, encoding) in nodes.items():
-                records = {str(name): checksums.record(v.dims, v.values) for name, v in ds.variables.items()}
-                attrs = {**ds.attrs, checksums.ATTRIBUTE: checksums.written(records)}
+                records: dict[str, Any] = {str(n): checksums.record(v.dims, v.values) for n, v in ds.variables.items()}
                 at = store if group == "/" else store.get_child_store(group)
-                ds.assign_attrs(attrs).dump_to_store(at, encoding=encoding)
+                ds.dump_to_store(at, encoding=encoding)
+                records[""] = checksums.of_attributes(decoded(at))  # as a reader will get them back
+                at.ds.setncattr(checksums.ATTRIBUTE, checksums.written(records))
             file.sync()  # what cannot be flushed is known while the file can still be given up
             file.close()
         except BaseException:

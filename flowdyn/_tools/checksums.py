@@ -1,9 +1,12 @@
-"""Checksums of content: CRC-32 of what a reader gets back, a block of leading rows at a time.
+"""Checksums of content: CRC-32 of what a reader gets back, a block of leading rows at a time; and of attributes.
 
-    {"w": {"type": "<f8", "dims": [["t", 51], ["param", 3]], "rows": 51, "crc32": ["0a1b2c3d"]}}
+    {"w": {"type": "<f8", "dims": [["t", 51], ["param", 3]], "rows": 51, "crc32": ["0a1b2c3d"]},
+     "": {"": "4e5f6071", "w": "8293a4b5"}}
 
 Numbers count by their little-endian bytes (a NaN equals itself), text by the length and the UTF-8 bytes of each string,
-however it is stored. One attribute of each group holds the records of its variables.
+however it is stored. Under the empty name stand the checksums of attributes: the group's own, with the names of its
+coordinates, and each variable's. What xarray decodes content by (fill values, scales) shows in the content. One
+attribute of each group holds all of it.
 """
 
 import json
@@ -12,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from flowdyn import _check
 
@@ -59,22 +63,39 @@ def record(dims: tuple[Any, ...], values: np.ndarray) -> dict[str, Any]:
     return {"type": kind, "dims": sized, "rows": rows, "crc32": [digest(block) for block in blocks]}
 
 
+def of_attributes(ds: xr.Dataset) -> dict[str, str]:
+    """Checksum of the attributes of a group, under the empty name, and of each of its variables."""
+    own = {"": {**ds.attrs, "": sorted(map(str, ds.coords))}}
+    sets = own | {str(name): variable.attrs for name, variable in ds.variables.items()}
+    return {name: _of_values(attrs) for name, attrs in sets.items()}
+
+
+def _of_values(attrs: Mapping[Any, Any]) -> str:
+    crc = 0
+    for name in sorted(attrs, key=str):
+        values = np.asarray(attrs[name])
+        kind = f"{name}\0{_type(values.dtype)}{values.shape}"
+        crc = zlib.crc32(f"{kind}{digest(np.atleast_1d(values))}".encode("utf-8", "surrogatepass"), crc)
+    return f"{crc:08x}"
+
+
 def written(records: Mapping[str, Any]) -> str:
     """Text of the attribute."""
     return json.dumps(records, separators=(",", ":"))
 
 
-def parsed(text: Any, path: Any) -> dict[str, dict[str, Any]]:
-    """Records of an attribute's text, each of the form that `record` gives."""
+def parsed(text: Any, path: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Records of an attribute's text, each of the form that `record` gives, and the checksums of attributes."""
     try:
         if not isinstance(text, str) or len(text) > _MAX_TEXT:
             raise ValueError("not text, or too long")
         records = json.loads(text)
-        if not isinstance(records, dict) or not all(_is_record(r) for r in records.values()):
+        attributes = records.pop("", {}) if isinstance(records, dict) else None  # earlier files have none
+        if not isinstance(attributes, dict) or not all(_is_record(r) for r in records.values()):
             raise ValueError("not the checksums of variables")
     except (ValueError, RecursionError) as error:
         raise _check.FileError(f"cannot trust {path}: its checksums are damaged ({error}); {WAY_OUT}") from None
-    return records
+    return records, attributes
 
 
 def _is_record(found: Any) -> bool:

@@ -15,6 +15,7 @@ from flowdyn.convergence.order_fit import fit_order
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray, flat_parameters
 from flowdyn.results.recipes import describe_solver
+from flowdyn.results.sealed_recipe import SEAL_OF_TIMES
 from flowdyn.solvers.base import Solver
 
 RUNS = 0.7  # share of the progress that the recursions take; the rest is the limit's
@@ -130,7 +131,8 @@ def _rounding(run: xr.Dataset, k: np.ndarray) -> float:
 def _curves(runs: list[xr.Dataset], limits: list[xr.Dataset]) -> list[LabelledArray]:
     """Recursions and limits side by side over (eta, t)."""
     arrays = []
-    shared = [str(name) for name in runs[0].data_vars if runs[0][name].dims[:1] == ("t",)]
+    names = map(str, runs[0].drop_vars(SEAL_OF_TIMES).data_vars)
+    shared = [name for name in names if runs[0][name].dims[:1] == ("t",)]
     for name in shared:
         dims, long_name = runs[0][name].dims, runs[0][name].attrs["long_name"]
         values = np.stack([run[name].values for run in runs])

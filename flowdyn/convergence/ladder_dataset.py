@@ -58,8 +58,9 @@ def label_ladder(ladder: Ladder, found: LadderFindings) -> xr.Dataset:
         "options": {**ladder.record, "error": found.error},
         "target": (problem.target_name if problem else None) or None,
     }
-    recipe, seal = sealed(how, made_from, "", 1)
-    arrays.append(seal)
+    times = next((len(axis.values) for axis in coords if axis.dims == ("t",)), 0)
+    recipe, *seals = sealed(how, made_from, times)
+    arrays += seals
     coords += [recipe, *made_from]
     coords += dataset.number_coords(method, (*arrays, *coords), {"seed": ladder.seed} if method.is_random else {})
     attrs = dataset.provenance(

@@ -11,7 +11,7 @@ import xarray as xr
 
 from flowdyn import _check, comparison
 from flowdyn.convergence.budget import Budget
-from flowdyn.methods.systems import System
+from flowdyn.methods.systems import ODESystem, System
 from flowdyn.results.dataset import flat_parameters
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.selection import accurate_solver, pick_solver

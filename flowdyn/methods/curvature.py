@@ -67,3 +67,14 @@ def _found(given: ByIdentity, raw: bytes, of_size: bool) -> float:
     except ArpackNoConvergence as partial:
         values = np.abs(partial.eigenvalues) if of_size else partial.eigenvalues
         return max(best, float(values.max(initial=0.0)))
+
+
+def threshold_doubt(problem: Problem, step: float, w0: np.ndarray, name: str, way_out: str) -> str | None:
+    """Doubt about a `step` above the stability threshold at flat w0 (P,); `name` is what the user calls it."""
+    largest = largest_curvature(problem, w0)
+    if largest <= 0 or step <= 2 / largest * (1 + 1e-9):
+        return None
+    return (
+        f"{name} = {step:.6g} is above the stability threshold 2/lambda_max = {2 / largest:.6g} at the start "
+        f"(lambda_max = {largest:.6g}): gradient descent may diverge; use {way_out}"
+    )

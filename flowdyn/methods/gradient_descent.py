@@ -18,7 +18,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.base import DiscreteSystem
-from flowdyn.methods.curvature import largest_curvature
+from flowdyn.methods.curvature import largest_curvature, threshold_doubt
 from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
@@ -225,10 +225,4 @@ class GradientDescent(OnProblem, DiscreteSystem):
         """Doubt about a step size above the stability threshold."""
         if not isinstance(self.eta, Constant):
             return None
-        eta, largest = float(self.eta.eta), largest_curvature(self.problem, w0)
-        if largest <= 0 or eta <= 2 / largest * (1 + 1e-9):
-            return None
-        return (
-            f"`eta` = {eta:.6g} is above the stability threshold 2/lambda_max = {2 / largest:.6g} at the start "
-            f"(lambda_max = {largest:.6g}): gradient descent may diverge; use a smaller eta"
-        )
+        return threshold_doubt(self.problem, float(self.eta.eta), w0, "`eta`", "a smaller eta")

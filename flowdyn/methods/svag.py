@@ -14,6 +14,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn._tools.randomness import Draw, RandomInputs, below
+from flowdyn.methods.curvature import threshold_doubt
 from flowdyn.methods.sampling import check_batch
 from flowdyn.methods.sgd import SGD, Sampled, noisy_problem
 from flowdyn.methods.systems import Moments, System
@@ -81,6 +82,13 @@ class SVAG(Sampled):
         """On a quadratic loss."""
         problem, w0 = Quadratic.example()
         return cls(problem, eta=0.01, l=2), w0
+
+    def warn_before(self, w0: np.ndarray) -> str | None:
+        """Doubt about a step eta / l above the stability threshold of gradient descent."""
+        if not isinstance(self.eta, Constant):
+            return None
+        step = float(self.eta.eta) / float(self.l)
+        return threshold_doubt(self.problem, step, w0, "`eta` / `l`", "a smaller eta or a larger l")
 
     @property
     def increments(self) -> Schedule:

@@ -155,9 +155,14 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _PACKAGES} | {"python": platform.python_version()}
 
 
+def history(made: str) -> dict[str, str]:
+    """When and by what a Dataset was made."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {"history": f"{now} flowdyn {_versions()['flowdyn']} {made}", "date_created": now}
+
+
 def provenance(kind: str, title: str, summary: str, references: str, **texts: Any) -> dict[str, Any]:
     """Global attributes; values that are not text or numbers are written as JSON."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     versions = _versions()
     attrs = {
         "Conventions": "CF-1.11",
@@ -165,8 +170,7 @@ def provenance(kind: str, title: str, summary: str, references: str, **texts: An
         "summary": summary,
         "source": f"flowdyn {versions['flowdyn']}",
         "references": references,
-        "history": f"{now} flowdyn {versions['flowdyn']} {kind}",
-        "date_created": now,
+        **history(kind),
         "flowdyn_schema": SCHEMA,
         "flowdyn_kind": kind,
         "flowdyn_versions": versions,

@@ -7,8 +7,10 @@ import pandas as pd
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn.results.dataset import history
 from flowdyn.results.sealed_recipe import RECIPE, SEAL
 
+SHOWN = 5  # titles of many runs
 Join = Literal["outer", "inner", "left", "right", "exact", "override"]
 
 
@@ -34,7 +36,8 @@ def concat(
     Returns
     -------
     xarray.Dataset
-        All runs; attributes that they do not share are dropped.
+        All runs; attributes that they do not share are dropped, but for title, summary, references and source, which
+        name each that there is.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def concat(
     if not parts:
         raise _check.fail("runs", "must hold at least one result", parts)
     _check.choice("join", join, get_args(Join))
-    return xr.concat(
+    joined = xr.concat(
         parts,
         dim,
         data_vars="all",
@@ -71,3 +74,14 @@ def concat(
         join=join,
         combine_attrs="drop_conflicts",
     )
+    return joined.assign_attrs(_texts(parts) | history(f"concat of {len(parts)} results"))
+
+
+def _texts(parts: list[xr.Dataset]) -> dict[str, str]:
+    """What CF asks every file for, of all parts."""
+    texts = {}
+    for name in ("title", "summary", "references", "source"):
+        found = list(dict.fromkeys(str(part.attrs[name]) for part in parts if name in part.attrs))
+        more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+        texts[name] = "; ".join(found[:SHOWN] + more) or "none"
+    return texts

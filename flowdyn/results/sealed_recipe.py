@@ -3,7 +3,8 @@
 xarray joins Datasets by rules of its own: of attributes it keeps the first's, of coordinates too under its new
 defaults, of a number among the data one a run. So the recipe is a coordinate, its seal a number among the data, and
 where the two have parted, no run is made from the wrong recipe. Many starts have a seal each, so that one of them can
-be selected; members of an ensemble have one each too, so that ensembles can be joined.
+be selected; members of an ensemble have one each too, so that ensembles can be joined; and each time has it once more,
+so that a row of runs that were joined along t is known for what it is.
 """
 
 import hashlib
@@ -17,25 +18,38 @@ from flowdyn import _check
 from flowdyn.results.dataset import LabelledArray
 from flowdyn.results.recipes import read_json
 
-RECIPE, SEAL = "recipe", "recipe_id"
+RECIPE, SEAL, SEAL_OF_TIMES = "recipe", "recipe_id", "recipe_id_t"
 INITIAL = "_initial"  # ends the names of the arrays that a run started from
 BITS = 32  # of a seal: the sum of a million of them is exact in float64, so that a mean over members keeps it
 JOIN = "data_vars='all', coords='different', compat='equals'"
 _OLD = ("system", "solver", "options")  # what a recipe was before it was one: attributes of their own
 
 
-def sealed(recipe: Mapping[str, Any], arrays: Sequence[LabelledArray], lead: str, members: int) -> list[LabelledArray]:
-    """The recipe as a coordinate and its seal as a variable over the members along `lead`, if there are any."""
+def sealed(
+    recipe: Mapping[str, Any], arrays: Sequence[LabelledArray], times: int, lead: str = "", members: int = 1
+) -> list[LabelledArray]:
+    """The recipe as a coordinate; as variables its seal, over the members along `lead` if there are any, and at times.
+
+    Members that differ in nothing but their noise share the seals of their times. `times` is 0 where there is no `t`.
+    """
     named = {array.name: (array.dims, array.values) for array in arrays}
-    full = {**{key: part for key, part in recipe.items() if part is not None}, "arrays": sorted(named)}
+    full = {key: part for key, part in recipe.items() if part is not None}
+    full |= {"arrays": sorted(named), "at_times": times > 0}
     text = json.dumps(full, sort_keys=True, allow_nan=False, default=lambda value: np.asarray(value).tolist())
-    seals = list(_seals(text, named))
-    over = (lead,) if lead else ()
-    values = np.array(seals if len(seals) == members else seals * members, dtype=np.int64).reshape(members)
-    return [
+    seals = np.array(list(_seals(text, named)), dtype=np.int64)
+    values = np.resize(seals, members) if lead else seals[0]
+    over: tuple[str, ...] = (lead,) if lead else ()
+    what = "checksum of recipe, data and start"
+    found = [
         LabelledArray(RECIPE, (), np.array(text, dtype=object), {"long_name": "how the result was made, as JSON"}),
-        LabelledArray(SEAL, over, values if lead else values[0], {"long_name": "checksum of recipe, data and start"}),
+        LabelledArray(SEAL, over, values, {"long_name": what}),
     ]
+    if times:
+        starts = seals if len(seals) > 1 else seals[0]
+        at_times = np.repeat(starts[..., None], times, axis=-1)
+        dims = (*over, "t") if len(seals) > 1 else ("t",)
+        found.append(LabelledArray(SEAL_OF_TIMES, dims, at_times, {"long_name": f"{what}, at each time"}))
+    return found
 
 
 def _seals(text: str, arrays: Mapping[str, tuple[tuple[str, ...], Any]]) -> Iterator[int]:
@@ -74,14 +88,15 @@ def recipe_of(ds: Any) -> dict[str, Any]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise _check.FileError("its recipe must name its arrays; the file is damaged")
     _the_one(ds, SEAL, along="start")
-    gone = [name for name in names if name not in ds.variables]
+    seals = (SEAL, SEAL_OF_TIMES) if recipe.get("at_times") else (SEAL,)
+    gone = [name for name in (*seals, *names) if name not in ds.variables]
     if gone:
-        keep = ", ".join(map(repr, (SEAL, *names)))
+        keep = ", ".join(map(repr, (*seals, *names)))
         raise _check.fail(
             "ds", "must hold the arrays of its recipe", _check.Words(f"none of {gone}"), f"select them too: {keep}"
         )
     own = list(_seals(str(_the_one(ds, RECIPE)), {name: (ds[name].dims, ds[name].values) for name in names}))
-    if own != _by_start(ds):
+    if own != _by_start(ds) or (SEAL_OF_TIMES in seals and not _fits_times(ds, own)):
         raise _check.fail(
             "ds",
             "must hold a run with its own recipe",
@@ -97,6 +112,13 @@ def _by_start(ds: Any) -> list[float]:
     values = np.asarray(ds[SEAL].transpose("start", ..., missing_dims="ignore").values, dtype=float)
     rows = values.reshape(values.shape[0], -1) if "start" in ds[SEAL].dims else values.reshape(1, -1)
     return [float(np.unique(row[~np.isnan(row)])[0]) for row in rows]
+
+
+def _fits_times(ds: Any, own: list[int]) -> bool:
+    """Whether every time has the seal of its start; times that `where` or a join left without values have none."""
+    values = np.asarray(ds[SEAL_OF_TIMES].transpose("start", ..., missing_dims="ignore").values, dtype=float)
+    rows = values.reshape(len(own), -1) if len(own) > 1 else values.reshape(1, -1)
+    return bool((np.isnan(rows) | (rows == np.array(own, dtype=float)[:, None])).all())
 
 
 def _the_one(ds: Any, name: str, along: str = "") -> Any:

@@ -168,7 +168,8 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, verify: bo
         Most bytes that the file may declare; raise it for large files that you trust.
     verify : bool, optional
         Compare the content with the checksums that :func:`save` kept: True all of it now, False none of it. By
-        default all of it now if it is at most 16 MB, and of larger files each block of 4 MB when it is first read.
+        default all of it now if it is at most 16 MB, and of larger files attributes now and each block of 4 MB when
+        it is first read.
 
     Returns
     -------
@@ -234,5 +235,6 @@ def _schemas(result: Saved) -> dict[str, str | None]:
     """Schema of a Dataset, or of every node of a tree that holds variables; a tree's empty nodes need none."""
     if isinstance(result, xr.Dataset):
         return {"/": result.attrs.get("flowdyn_schema")}
-    full = {node.path: node.attrs.get("flowdyn_schema") for node in result.subtree if node.variables}
+    own = {node.path: node.to_dataset(inherit=False) for node in result.subtree}
+    full = {path: node.attrs.get("flowdyn_schema") for path, node in own.items() if node.variables}
     return full or {"/": result.attrs.get("flowdyn_schema")}

@@ -39,8 +39,8 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     requested = run.times.requested
     if requested is not None and len(requested) != len(outcome.t):
         made_from.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-    recipe, seal = sealed(_recipe(run, outcome, spec), made_from, dim, len(outcome.codes))
-    arrays.append(seal)
+    recipe, *seals = sealed(_recipe(run, outcome, spec), made_from, len(outcome.t), dim, len(outcome.codes))
+    arrays += seals
     coords += [recipe, *made_from]
     coords += dataset.number_coords(system, (*arrays, *coords), {"seed": run.options.seed} if system.is_random else {})
     attrs = _attributes(run, outcome) | ({"flowdyn_law": left_out} if left_out else {})

@@ -20,6 +20,7 @@ from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import System
 from flowdyn.solvers.base import HUGE, Result, Solver, Support, Task, ThinnedRecord, failure_status, is_bad
 from flowdyn.solvers.ensembles import MemberBlock, run_ensemble
+from flowdyn.solvers.resting import RestWatch
 from flowdyn.solvers.segments import Segments
 from flowdyn.solvers.step_program import StepProgram, recursion_step
 
@@ -228,18 +229,25 @@ class _Run:
         """Run until a stop rule holds, keeping a thinned record."""
         record, first = ThinnedRecord(self.task.saves), self.k
         record.add(0, self.k, self.state)
-        while not self.hit and self.k < self.end and not self.task.out_of_time():
+        watch, rests = RestWatch(self.system, first, self.end), False
+        while not (self.hit or rests) and self.k < self.end and not self.task.out_of_time():
             last_good = (self.k, self.state)
             count = int(np.clip(self.piece // record.stride, 1, self.block))
-            targets = np.unique(np.minimum(self.k + record.stride * np.arange(1, count + 1), self.end))
+            ahead = first + record.stride * ((self.k - first) // record.stride + np.arange(1, count + 1))
+            targets = np.unique(np.minimum(ahead, min(self.end, watch.due)))
             rows = self.advance(targets)
             if is_bad(rows).any():
                 return self.broken([int(when) for when, _ in record.rows], [row for _, row in record.rows], last_good)
             for target, row in zip(targets, rows, strict=True):
                 if target < self.k:  # later rows repeat the state at which a rule held
                     record.add(int(target) - first, int(target), row)
+            rests = not self.hit and watch.finds_rest(self.k, self.state)
+        assert self.task.stop is not None
+        if self.hit and self.k > first and not self.task.stop.holds(self.state):  # compiled otherwise, it does not hold
+            rests = watch.is_rounding(self.k, self.state)
         times, rows = record.close(self.k, self.state)
-        status = "stopped" if self.hit else "max_steps" if self.k >= self.end else "max_seconds"
+        over = "max_steps" if self.k >= self.end else "max_seconds"
+        status = "at_rest" if rests else "stopped" if self.hit else over
         return self.finish(times.tolist(), list(rows), status, self.k)
 
     def broken(self, ks: list[int], rows: list[np.ndarray], last_good: tuple[int, np.ndarray]) -> Result:

@@ -9,9 +9,9 @@ from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers import kernels
 from flowdyn.solvers.base import Task
+from flowdyn.solvers.rounding_noise import noise, probes
 
 PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
-PROBES, ROUNDING = 3, 8 * np.finfo(float).eps
 DIFFERENCE = 1e-3  # of a direction, over which a function that JAX cannot trace is differenced
 
 
@@ -63,10 +63,9 @@ class RightHandSide:
         return bind(kernels.slope, self.system)
 
     def is_rounding(self, t: float, y: np.ndarray, seed: int) -> bool:
-        """Whether the value is no larger than what rounding the state does to it, at every coordinate."""
-        rng = np.random.default_rng(seed)
-        turned = [np.abs(self.slope(t, y, y * rng.choice([-1.0, 1.0], y.shape))) for _ in range(PROBES)]
-        return bool((np.abs(self(t, y)) <= ROUNDING * np.max(turned, axis=0)).all())
+        """Whether the value is no larger than its own rounding, at every coordinate."""
+        here, there = self(t, y), np.array([self(t, probe) for probe in probes(y, seed)])
+        return bool((np.abs(here) <= noise(here, there)).all())
 
     def slope(self, t: float, y: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Derivative (S,) along a direction, by autodiff where JAX can trace the function."""
