@@ -36,7 +36,10 @@ from flowdyn.methods.ode import ODE as ODE
 from flowdyn.methods.optax_recursion import Optax as Optax
 from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
 from flowdyn.methods.ornstein_uhlenbeck import linearize as linearize
+from flowdyn.methods.random_recursion import RandomRecursion as RandomRecursion
 from flowdyn.methods.recursion import Recursion as Recursion
+from flowdyn.methods.recursion_equation import RecursionEquation as RecursionEquation
+from flowdyn.methods.scattered import MeanRecursion as MeanRecursion
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.svag import SVAG as SVAG
@@ -63,6 +66,7 @@ __all__ = [
     "LabelNoiseEquation",
     "LabelNoiseFlow",
     "LabelNoiseSGD",
+    "MeanRecursion",
     "ModifiedFlow",
     "Nesterov",
     "NesterovFlow",
@@ -71,7 +75,9 @@ __all__ = [
     "ODE",
     "Optax",
     "OrnsteinUhlenbeck",
+    "RandomRecursion",
     "Recursion",
+    "RecursionEquation",
     "RecursionFlow",
     "RunError",
     "SDE",

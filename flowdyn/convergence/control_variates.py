@@ -50,9 +50,9 @@ class EulerScheme(_Inner):
         self.equation, self.eta, self.dimension = equation, as_schedule("eta", eta), dimension
 
     @property
-    def problem(self) -> Any:
-        """The problem of the equation, which the observables need."""
-        return self.equation.problem  # type: ignore[attr-defined]
+    def viewed(self) -> System:
+        """The equation, whose state the observables see."""
+        return self.equation
 
     @property
     def random_inputs(self) -> RandomInputs:
@@ -80,9 +80,9 @@ class Controlled(_Inner):
         self.inner, self.eta = inner, inner.eta
 
     @property
-    def problem(self) -> Any:
-        """The problem of the path, which the observables need."""
-        return self.inner.problem  # type: ignore[attr-defined]
+    def viewed(self) -> System:
+        """The system of the path, whose state the observables see."""
+        return self.inner.viewed if isinstance(self.inner, EulerScheme) else self.inner
 
     @property
     def random_inputs(self) -> RandomInputs:

@@ -42,6 +42,7 @@ def eta_limit(
     max_steps: SupportsIndex | None = None,
     max_seconds: float | None = None,
     progress: bool | Callable[[float], None] | None = None,
+    covariance: Literal["plain", "matched"] | None = None,
     resolution: float | None = None,
 ) -> xr.Dataset:
     r"""Run a method at several step sizes beside its continuous limit, and fit the order of their gap.
@@ -89,6 +90,9 @@ def eta_limit(
     progress : bool or callable, optional
         A bar on a terminal unless False; or a function of the fraction done. Before rungs are sampled it says what they
         cost; off a terminal that, and a line now and then, is printed where it takes more than ten seconds.
+    covariance : {"plain", "matched"}, optional
+        Of the stochastic equation of a random method (SGD, :class:`RandomRecursion`): "plain" unless given; "matched"
+        makes covariances right to eta^2 at order 2, and order 3 needs it.
     resolution : float, optional
         Former name of `relative_error`.
 
@@ -140,7 +144,15 @@ def eta_limit(
     p = (1 if is_random else 0) if order is None else _check.integer("order", order, minimum=0)
     kind = _kind(method, error, p)
     ladder = build_ladder(
-        method, etas, w0, t, p, saves=2 if kind == "weak" else saves, seed=seed, budget=Budget(max_steps, max_seconds)
+        method,
+        etas,
+        w0,
+        t,
+        p,
+        saves=2 if kind == "weak" else saves,
+        seed=seed,
+        budget=Budget(max_steps, max_seconds),
+        covariance=_covariance(method, covariance, p),
     )
     asked = {"t": float(t), "saves": _check.integer("saves", saves, minimum=2), "observable": observable}
     if kind == "sup":
@@ -171,6 +183,19 @@ def eta_limit(
     _warn_of(ds.attrs["verdict"])
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
+
+
+def _covariance(method: RecursionSystem, covariance: str | None, order: int) -> str | None:
+    """The covariance of the equation that is asked for, where there is an equation."""
+    if covariance is None:
+        return None
+    allowed = method.covariances if isinstance(method, RandomRecursionSystem) and order else ()
+    if covariance not in allowed:
+        rule = (
+            f"must be one of {list(allowed)} for {type(method).__name__}" if allowed else "is for equations with noise"
+        )
+        raise _check.fail("covariance", rule, covariance, "leave it out")
+    return covariance
 
 
 def _warn_of(verdict: str) -> None:

@@ -38,13 +38,20 @@ class Ladder:
     seed: int
     budget: Budget
     asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # further arguments of `eta_limit`
+    covariance: str | None = None  # of a random method's equation, where one is asked for
+
+    @functools.cached_property
+    def state0(self) -> np.ndarray:
+        """State (S,) that every rung starts from."""
+        return np.asarray(self.method.lift(self.start), dtype=float)
 
     @functools.cached_property
     def limits(self) -> tuple[System, ...]:
         """The limit of each rung; those of order 0 are one and the same flow."""
         if self.order == 0:
             return (self.method.limit(0),) * len(self.rungs)
-        return tuple(rung.limit(self.order) for rung in self.rungs)
+        how = {} if self.covariance is None else {"covariance": self.covariance}
+        return tuple(rung.limit(self.order, **how) for rung in self.rungs)
 
     @property
     def has_one_limit(self) -> bool:
@@ -53,7 +60,7 @@ class Ladder:
 
     @functools.cached_property
     def flow_states(self) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters (T, P) along the one flow that is the limit of order 0, and the same solved tighter."""
+        """States (T, S) along the one flow that is the limit of order 0, and the same solved tighter."""
         return flow_states(self.limits[0], self.start, self.times, self.limit_budget)
 
     @property
@@ -77,7 +84,8 @@ class Ladder:
         if functions is not None:
             given["observable"] = list(functions) if isinstance(functions, Mapping) else [SINGLE]
         given["solver"] = None if solver is None else describe_solver(solver)
-        return {"order": self.order, "etas": self.etas, "seed": self.seed, **given, **self.budget.record}
+        how = {} if self.covariance is None else {"covariance": self.covariance}
+        return {"order": self.order, "etas": self.etas, "seed": self.seed, **how, **given, **self.budget.record}
 
     @property
     def coarsest(self) -> RecursionSystem:
@@ -108,6 +116,7 @@ def build_ladder(
     saves: SupportsIndex,
     seed: SupportsIndex,
     budget: Budget,
+    covariance: str | None = None,
 ) -> Ladder:
     """Check the step sizes and find the common times."""
     if not isinstance(method, RecursionSystem):
@@ -122,7 +131,8 @@ def build_ladder(
     steps = common_steps(h, end, _check.integer("saves", saves, minimum=2))
     finest = int(np.argmin(h))
     times = rungs[finest].clock(steps[finest])
-    return Ladder(method, rungs, h, method.ravel(w0), order, tuple(steps), times, _check.seed(seed), budget)
+    ladder = Ladder(method, rungs, h, method.ravel(w0), order, tuple(steps), times, _check.seed(seed), budget)
+    return ladder if covariance is None else dataclasses.replace(ladder, covariance=covariance)
 
 
 def _rungs(method: RecursionSystem, etas: Any) -> tuple[RecursionSystem, ...]:

@@ -12,7 +12,7 @@ import xarray as xr
 from flowdyn import _check, comparison
 from flowdyn.convergence.budget import Budget
 from flowdyn.methods.systems import ODESystem, System
-from flowdyn.results.dataset import flat_parameters
+from flowdyn.results.dataset import flat_states
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.selection import accurate_solver, pick_solver
 
@@ -80,8 +80,8 @@ def solved_twice(
 
 
 def flow_states(flow: System, w0: np.ndarray, times: np.ndarray, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
-    """Flat parameters (T, P) of a flow, and the same solved tighter, as exact as it can be had."""
+    """States (T, S) of a flow, and the same solved tighter, as exact as it can be had."""
     solver = accurate_solver(flow, np.asarray(flow.lift(w0)), MEAN, end=float(times[-1]))
-    looser = flat_parameters(solved(flow, w0, times, solver, budget))
+    looser = flat_states(solved(flow, w0, times, solver, budget), flow)
     tighter = solver.tighter()
-    return looser, looser if tighter is None else flat_parameters(solved(flow, w0, times, tighter, budget))
+    return looser, looser if tighter is None else flat_states(solved(flow, w0, times, tighter, budget), flow)

@@ -31,13 +31,13 @@ FIRST_CHUNK, LAST_CHUNK = 2048, 65536
 
 
 def controlled(functions: Sequence[Callable]) -> ByIdentity:
-    """Observables g(problem, w) of a controlled state as one kernel of values (F,), equal where the functions are."""
+    """Observables g(system, state) of a controlled state as one kernel of values (F,), equal where they are."""
     return ByIdentity(*functions, kernel=_controlled_values)
 
 
 def _controlled_values(*arguments: Any) -> jax.Array:
     *functions, system, state = arguments
-    return jnp.stack([controlled_value(functools.partial(g, system.problem), state) for g in functions])
+    return jnp.stack([controlled_value(functools.partial(g, system.viewed), state) for g in functions])
 
 
 @dataclasses.dataclass

@@ -109,12 +109,12 @@ class GapSampler:
                 f"`max_steps` = {most:,} are fewer than the {steps:,} steps of the rung eta = {ladder.etas[index]:g}; "
                 "use larger `etas`, a shorter `t`, or raise it"
             )
-        x = path_values(rung, ladder.start, steps, self.functional, ladder.seed, members, max_seconds=seconds)
+        x = path_values(rung, ladder.state0, steps, self.functional, ladder.seed, members, max_seconds=seconds)
         if known is not None:
             return Pieces(x, x - known, np.zeros_like(x))
         limit, h = ladder.limits[index], float(rung.clock(1))
         assert isinstance(limit, SDESystem)
-        X, change = equation_values(limit, h, ladder.start, steps, self.functional, ladder.seed, members, seconds)
+        X, change = equation_values(limit, h, ladder.state0, steps, self.functional, ladder.seed, members, seconds)
         return Pieces(x, x - X, change)
 
     def _say_cost(self, index: int, known: np.ndarray | None, gaps: RunningMean, seconds: float) -> None:

@@ -31,7 +31,7 @@ def weak_ladder(
     ladder: Ladder, observable: Any, budget: int | None, relative_error: float, progress: Any
 ) -> xr.Dataset:
     """Dataset of the gaps of means at the end."""
-    functions = named_functions(ladder.method, observable)
+    functions = named_functions(ladder.method, observable, len(ladder.state0))
     measured = WeakGaps(ladder, functions, budget, relative_error, progress)
     count, gaps = len(ladder.rungs), []
     with meter(progress, "eta_limit", lines=True) as report:

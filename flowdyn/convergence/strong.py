@@ -24,7 +24,9 @@ def check_strong(method: RandomRecursionSystem, order: int) -> None:
         raise _check.fail(
             "error",
             "cannot be 'strong' where recursion and limit share no noise",
-            f"{type(method).__name__} on {type(method.problem).__name__}",  # type: ignore[attr-defined]
+            f"{type(method).__name__} on {type(method.on_problem).__name__}"
+            if method.on_problem
+            else type(method).__name__,
             "use error='weak', or SGD on Quadratic(A, noise)",
         )
 
@@ -55,13 +57,13 @@ def _rung_gap(ladder: Ladder, index: int, brownian_dt: float, members: int) -> t
     rung, limit = ladder.rungs[index], ladder.limits[index]
     if ladder.has_one_limit:
         path = _member_paths(ladder, rung, None, members)
-        near, nearer = (states[None] for states in ladder.flow_states)
+        near, nearer = (np.array([limit.project(z) for z in states])[None] for states in ladder.flow_states)
     else:
-        path = _member_paths(ladder, rung, solver_on_path(rung, ladder.start, brownian_dt), members)
+        path = _member_paths(ladder, rung, solver_on_path(rung, ladder.state0, brownian_dt), members)
         # shared noise is additive: the solver of highest order solves the drift better than the noise asks for
         nearer, near = (
             _member_paths(
-                ladder, limit, solver_on_path(limit, ladder.start, brownian_dt, brownian_dt * factor), members
+                ladder, limit, solver_on_path(limit, ladder.state0, brownian_dt, brownian_dt * factor), members
             )
             for factor in (1, 2)
         )

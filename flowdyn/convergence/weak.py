@@ -28,12 +28,14 @@ EXACT_WORK = 1e11  # operations of exact moments, about a minute, above which me
 BUDGET = 2**19  # members of a rung, unless `realizations` says otherwise
 
 
-def named_functions(method: Any, observable: Any) -> dict[str, Callable | None]:
+def named_functions(method: System, observable: Any, size: int) -> dict[str, Callable | None]:
     """Named test functions of the parameters as a user sees them; None stands for the loss."""
-    problem = method.problem
     if observable is None:
+        if method.on_problem is None:
+            raise _check.fail("observable", "must be given where there is no loss", None, "a function g(w), or several")
         return {"loss": None}
     given = dict(observable) if isinstance(observable, Mapping) else {SINGLE: observable}
+    state = jax.ShapeDtypeStruct((size,), float)
     if not given:
         raise _check.fail("observable", "must hold at least one function", observable)
     for name, function in given.items():
@@ -41,9 +43,7 @@ def named_functions(method: Any, observable: Any) -> dict[str, Callable | None]:
             raise _check.fail("observable", "must be a function g(w), or a mapping of names to such", function)
         _check.function("observable", function, "g(w)", 1)
         try:
-            value = jax.eval_shape(
-                lambda w, g=function: g(problem.unravel(w)), jax.ShapeDtypeStruct((problem.size,), float)
-            )
+            value = jax.eval_shape(lambda z, g=function: g(method.as_user_sees(z)), state)
         except jax.errors.JAXTypeError as error:
             raise _check.ArgumentError(
                 f"`observable` functions must be written with jax.numpy, got {str(error).splitlines()[0]}"
@@ -53,11 +53,12 @@ def named_functions(method: Any, observable: Any) -> dict[str, Callable | None]:
     return given
 
 
-def _scalar(function: Callable | None, problem: Any, w: Any) -> jax.Array:
-    """``g(w)`` as one number."""
+def _scalar(function: Callable | None, system: System, state: Any) -> jax.Array:
+    """``g(w)`` of a state as one number."""
     if function is None:
-        return problem.loss(w)
-    return jnp.asarray(function(problem.unravel(jnp.asarray(w))), dtype=float).reshape(())
+        assert system.on_problem is not None
+        return system.on_problem.loss(system.project(state))
+    return jnp.asarray(function(system.as_user_sees(jnp.asarray(state))), dtype=float).reshape(())
 
 
 class WeakGaps:
@@ -71,13 +72,12 @@ class WeakGaps:
         relative_error: float,
         progress: Any,
     ) -> None:
-        problem = ladder.method.problem  # type: ignore[attr-defined]
         self.ladder, self.exact = ladder, budget is None
         # equal, and compiled once, where the user's functions are the same objects
         kernels = [ByIdentity(function, kernel=_scalar) for function in functions.values()]
         self.sampler = GapSampler(ladder, controlled(kernels), budget or BUDGET, relative_error, progress)
-        self.functions = [functools.partial(kernel, problem) for kernel in kernels]
-        self.quadratic = _quadratic_parts(self.functions, len(ladder.start))
+        self.functions = [functools.partial(kernel, ladder.method) for kernel in kernels]
+        self.quadratic = _quadratic_parts(self.functions, len(ladder.state0))
 
     def gap(self, index: int, report: Report) -> Gap:
         """Gap of means on one rung: exact where it can be, else sampled."""
@@ -85,9 +85,9 @@ class WeakGaps:
         assert isinstance(rung, RandomRecursionSystem)
         steps = int(self.ladder.steps[index][-1])
         known = self._known_limit(limit)
-        is_cheap = rung.moments_work(len(self.ladder.start), np.array([steps])) < EXACT_WORK
+        is_cheap = rung.moments_work(len(self.ladder.state0), np.array([steps])) < EXACT_WORK
         if self.exact and is_cheap and self.quadratic is not None and known is not None:
-            moments = rung.exact_moments(self.ladder.start, np.array([steps]))
+            moments = rung.exact_moments(self.ladder.state0, np.array([steps]))
             if moments is not None:
                 mean = _expectations(self.quadratic, moments[0][-1], moments[1][-1])
                 zero = np.zeros(len(mean))
@@ -111,7 +111,7 @@ class WeakGaps:
         """Means of the limit without sampling: a flow's values, or exact moments."""
         if self.ladder.has_one_limit:
             return self._flow_values[0]
-        start, t = self.ladder.start, float(self.ladder.times[-1])
+        start, t = self.ladder.state0, float(self.ladder.times[-1])
         if self.quadratic is None:
             return None
         assert isinstance(limit, SDESystem)

@@ -26,6 +26,9 @@ REGISTRY = {
     "Recursion": "recursion",
     "RecursionFlow": "following",
     "Optax": "optax_recursion",
+    "RandomRecursion": "random_recursion",
+    "RecursionEquation": "recursion_equation",
+    "MeanRecursion": "scattered",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

@@ -24,9 +24,10 @@ from flowdyn._tools.compiled import bind
 from flowdyn._tools.leaves import shown_call
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.registry import look_up
+from flowdyn.methods.of_recursion import OfRecursion
 from flowdyn.methods.step_checks import check_step
 from flowdyn.methods.systems import ODESystem, System
-from flowdyn.problems.base import Problem, Time, Variable, Vector
+from flowdyn.problems.base import Time, Vector
 
 MAX_ORDER = 20  # differences of order p lose p bits
 MOST_NODES = 8  # of a quadrature that is exact for polynomials of twice the degree
@@ -136,7 +137,7 @@ def _two_slopes(recursion: Followed, state: jax.Array) -> tuple[Vector, Vector, 
     return plain, _mean_slope(step_at, h, k, state, SMOOTH_NODES), jnp.asarray(is_exact)
 
 
-class RecursionFlow(ODESystem):
+class RecursionFlow(OfRecursion, ODESystem):
     r"""The flow that a deterministic recursion follows to order h^(order + 1), h its time step.
 
     .. math:: z' = \sum_{j=0}^{p} \frac{(-1)^j}{j+1} \Delta^j u(z), \qquad u(z) = \frac{S_h(z) - z}{h}
@@ -225,46 +226,3 @@ class RecursionFlow(ODESystem):
 
     def __repr__(self) -> str:
         return shown_call(type(self).__name__, self.config(), unnamed=1)
-
-    def layout(self, size: int) -> tuple[Variable, ...]:
-        """Named pieces of the recursion's state."""
-        return self.recursion.layout(size)
-
-    def parameters(self, size: int) -> tuple[Variable, ...]:
-        """The recursion's parameters."""
-        return self.recursion.parameters(size)
-
-    def ravel(self, w0: Any) -> np.ndarray:
-        """Flat parameters, as the recursion reads them."""
-        return self.recursion.ravel(w0)
-
-    @property
-    def on_problem(self) -> Problem | None:
-        """The recursion's problem."""
-        return self.recursion.on_problem
-
-    @property
-    def observable_variables(self) -> tuple[Variable, ...]:
-        """Layout of the recursion's observables."""
-        return self.recursion.observable_variables
-
-    @property
-    def coords(self) -> dict[str, np.ndarray]:
-        """Labels along the recursion's dimensions."""
-        return self.recursion.coords
-
-    def observables(self, state: Vector) -> dict[str, Vector]:
-        """The recursion's observables."""
-        return self.recursion.observables(state)
-
-    def as_user_sees(self, state: Vector) -> Any:
-        """As the recursion shows its state."""
-        return self.recursion.as_user_sees(state)
-
-    def lift(self, w0: Vector) -> Vector:
-        """The recursion's state that starts at w0."""
-        return self.recursion.lift(w0)
-
-    def project(self, state: Vector) -> Vector:
-        """The parameters in the recursion's state."""
-        return self.recursion.project(state)

@@ -22,6 +22,7 @@ class RandomRecursionSystem(RandomSystem, RecursionSystem):
     """
 
     kind: ClassVar[str] = "a random recursion"
+    covariances: ClassVar[tuple[str, ...]] = ("plain",)  # of its equations, as `limit` takes them
 
     @property
     @abc.abstractmethod

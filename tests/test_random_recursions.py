@@ -1,0 +1,228 @@
+"""Equations of any random recursion: laws by linear algebra and by enumeration of all paths, numbers of a script."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+
+import flowdyn as fd
+
+A, SIGMA = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[1.0, -0.3], [-0.3, 0.5]])
+R = np.linalg.cholesky(SIGMA)
+W0 = [1.0, -1.0]
+OBSERVED = {"w0": lambda w: w[0], "square": lambda w: w[0] ** 2}
+
+
+def descent(w, h, x):
+    return w - h * (A @ w - R @ x)
+
+
+def ball(s, h, x):
+    v = (1 - 1.5 * h) * s["v"] - h * (A @ s["w"] - R @ x)
+    return {"w": s["w"] + h * v, "v": v}
+
+
+def sgd(eta=0.1):
+    return fd.RandomRecursion(descent, eta, normals=2)
+
+
+def momentum(h=0.1):
+    moving = {"init": lambda w: {"w": w, "v": 0 * w}, "params": lambda s: s["w"]}
+    return fd.RandomRecursion(ball, h, jnp.zeros(2), normals=2, **moving)
+
+
+def stationary(system, start, when):
+    return system.exact_moments(np.asarray(start, dtype=float), np.array([when]))[1][-1]
+
+
+def distance(a, b):
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+LAWS = {(1, "plain"): 0.0531, (2, "plain"): 0.1029, (2, "matched"): 0.0043}
+
+
+@pytest.mark.parametrize("order", LAWS)
+def test_stationary_laws_of_descent(order):
+    """The covariance of w - eta (A w - g) solves C = (1 - eta A) C (1 - eta A) + eta^2 Sigma."""
+    gaps = []
+    for eta in (0.1, 0.05, 0.025, 0.0125):
+        step = np.eye(2) - eta * A
+        exact = scipy.linalg.solve_discrete_lyapunov(step, eta**2 * SIGMA)
+        assert np.allclose(stationary(sgd(eta), W0, int(80 / eta)), exact, rtol=1e-10)
+        gaps.append(distance(stationary(sgd(eta).limit(*order), W0, 80.0), exact))
+    assert abs(gaps[0] - LAWS[order]) < 6e-5
+    slopes = np.log2(np.array(gaps[:-1]) / gaps[1:])
+    assert abs(slopes[-1] - (2 if order[1] == "matched" else 1)) < 0.04
+
+
+@pytest.mark.parametrize(
+    ("order", "covariance", "expected"),
+    [(0, None, 1), (1, None, 1), (2, None, 2), (2, "matched", 2), (3, "matched", 3)],
+)
+def test_weak_orders_of_descent(order, covariance, expected):
+    ladder = fd.eta_limit(sgd(), W0, t=2.0, order=order, covariance=covariance, observable=OBSERVED)
+    assert np.abs(ladder.order - expected).max() < 0.02 and (ladder.members == 0).all()
+
+
+def test_the_variance_on_the_way():
+    """Transient variance, which is O(eta) itself: slopes 2.02, 2.00, 3.00 with orders 1, 2 and 2 matched."""
+    gaps = {law: [] for law in LAWS}
+    for eta in (0.1, 0.05, 0.025, 0.0125):
+        exact = stationary(sgd(eta), W0, round(1 / eta))
+        for law, found in gaps.items():
+            found.append(np.linalg.norm(stationary(sgd(eta).limit(*law), W0, 1.0) - exact))
+    slopes = [np.log2(np.array(found[:-1]) / found[1:])[-1] for found in gaps.values()]
+    assert np.allclose(slopes, [2.02, 2.00, 3.00], atol=0.03), slopes
+
+
+def test_momentum_with_noise():
+    order_1 = fd.eta_limit(momentum(), W0, t=2.0, etas=[0.1, 0.05, 0.025, 0.0125], order=1, observable=OBSERVED)
+    slopes = np.log2(np.abs(order_1.error.values[:-1] / order_1.error.values[1:]))
+    assert np.allclose(slopes[-1], [0.985, 0.958], atol=2e-3)
+    order_2 = fd.eta_limit(momentum(), W0, t=2.0, etas=[0.1, 0.05, 0.025, 0.0125], order=2, observable=OBSERVED)
+    slopes = np.log2(np.abs(order_2.error.values[:-1] / order_2.error.values[1:]))
+    assert np.allclose(slopes[-1], [1.96, 1.985], atol=6e-3)
+
+
+def test_stationary_laws_of_momentum():
+    start, w = np.array([0.0, 0.0, 1.0, -1.0]), slice(2, 4)  # pieces in the order v, w
+    recursion = stationary(momentum(0.1), start, 4000)[w, w]
+    assert np.allclose(recursion, [[0.01950711, -0.01325314], [-0.01325314, 0.02443809]], atol=6e-9)
+    first = stationary(momentum(0.1).limit(1), start, 400.0)[w, w]
+    assert np.allclose(first, [[0.01937020, -0.01317972], [-0.01317972, 0.02443932]], atol=6e-9)
+    plain = stationary(momentum(0.1).limit(2), start, 400.0)[w, w]
+    assert np.allclose(plain, [[0.01444, -0.00982], [-0.00982, 0.01808]], atol=6e-6)
+    gaps = []
+    for h in (0.1, 0.05, 0.025):
+        exact = stationary(momentum(h), start, int(400 / h))[w, w]
+        gaps.append(100 * distance(stationary(momentum(h).limit(2, "matched"), start, 400.0)[w, w], exact))
+    assert np.allclose(gaps, [0.27, 0.065, 0.016], rtol=0.05)
+
+
+def cubic(w, h, x):
+    """Descent on w^4/4 with a noise that grows with w: three outcomes."""
+    return w - h * (w**3 - (0.5 + 0.2 * w) * x)
+
+
+POINTS = np.array([[-1.0], [0.25], [0.75]])
+
+
+def enumerated(eta, steps, g, step, points, start):
+    total = 0.0
+    for path in itertools.product(range(len(points)), repeat=steps):
+        w = np.array(start)
+        for i in path:
+            w = np.asarray(step(w, eta, points[i]))
+        total += float(g(w))
+    return total / len(points) ** steps
+
+
+def test_the_ensemble_and_the_mean_are_those_of_all_paths():
+    method = fd.RandomRecursion(cubic, 0.25, samples=POINTS)
+    exact = [enumerated(0.25, 4, lambda w, p=p: w[0] ** p, cubic, POINTS, [0.8]) for p in (1, 2)]
+    run = fd.solve(method, [0.8], steps=4, realizations=200_000, seed=3, saves=2)
+    last = run.w.isel(t=-1).values.ravel()
+    for p, value in zip((1, 2), exact, strict=True):
+        assert abs((last**p).mean() - value) < 5 * (last**p).std() / np.sqrt(len(last))
+    linear = fd.RandomRecursion(lambda w, h, x: w - h * (1 + x) * w + h * x, 0.25, samples=POINTS)
+    mean, cov = linear.exact_moments(np.array([0.8]), np.array([6]))
+    values = [enumerated(0.25, 6, lambda w, p=p: w[0] ** p, linear.function, POINTS, [0.8]) for p in (1, 2)]
+    assert np.allclose([mean[-1, 0], cov[-1, 0, 0] + mean[-1, 0] ** 2], values, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("order", "expected"), [(1, 1), (2, 2)])
+def test_weak_orders_with_samples_that_multiply(order, expected):
+    """Noise in the curvature: a step is affine in w, its means are exact and so are the equation's."""
+    method = fd.RandomRecursion(lambda w, h, x: w - h * ((1 + x) * w - 0.3 * x), 0.2, samples=POINTS)
+    ladder = fd.eta_limit(method, [0.8], t=2.0, order=order, observable={"square": lambda w: w[0] ** 2})
+    assert abs(float(ladder.order.item()) - expected) < 0.03 and (ladder.members == 0).all()
+
+
+def test_descent_on_samples_is_our_own_sgd():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((5, 2)), rng.standard_normal(5)
+    p = fd.problems.LinearRegression(X, y)
+
+    def step(w, h, i):
+        return w - h * jax.grad(lambda v: p.batch_losses(v, i[None])[0])(w)
+
+    ours, theirs = fd.SGD(p, 0.1), fd.RandomRecursion(step, 0.1, samples=jnp.arange(5))
+    z = np.array([0.3, -0.2])
+    for order in (1, 2):
+        a, b = ours.limit(order), theirs.limit(order)
+        assert np.allclose(a.diffusion(0.0, z), -b.diffusion(0.0, z), rtol=1e-12)  # of the gradient, of its step
+        assert np.allclose(a.drift(0.0, z), b.drift(0.0, z), rtol=1e-12)
+    for m, n in zip(ours.exact_moments(z, np.array([7])), theirs.exact_moments(z, np.array([7])), strict=True):
+        assert np.allclose(m, n, rtol=1e-12)
+
+
+def test_deterministic_uses():
+    mean = fd.MeanRecursion(sgd())
+    run = fd.solve(mean, W0, t=1.0)
+    assert np.allclose(run.w, fd.solve(fd.GradientDescent(fd.problems.Quadratic(A), 0.1), W0, t=1.0).w, rtol=1e-12)
+    ladder = fd.eta_limit(mean, W0, t=1.0, order=1)
+    assert abs(float(ladder.order) - 2) < 0.02
+
+
+def test_made_again_from_its_recipe(tmp_path):
+    method = momentum()
+    run = fd.solve(method, W0, t=1.0, realizations=3, seed=5)
+    fd.save(run, tmp_path / "run.nc")
+    names = {"step": ball, "init": method.init, "params": method.params}
+    again = fd.rerun(fd.load(tmp_path / "run.nc"), **names)
+    assert np.array_equal(again.w, run.w) and {"v", "w"} <= set(run.data_vars)
+    ladder = fd.eta_limit(sgd(), W0, t=1.0, order=2, covariance="matched", observable=OBSERVED)
+    assert fd.rerun(ladder, step=descent, observable=OBSERVED).error.equals(ladder.error)
+    equation = sgd().limit(2, "matched")
+    run = fd.solve(equation, W0, t=0.5, realizations=2)
+    assert fd.rerun(run, step=descent).w.equals(run.w)
+
+
+BAD = {
+    "both": (lambda: fd.RandomRecursion(descent, 0.1, samples=[[1.0]], normals=2), "`samples` or `normals` must say"),
+    "none": (lambda: fd.RandomRecursion(descent, 0.1), "`samples` or `normals` must say"),
+    "lengths": (
+        lambda: fd.RandomRecursion(descent, 0.1, samples={"a": jnp.ones(3), "b": jnp.ones(2)}),
+        "must be arrays with one leading axis",
+    ),
+    "square of normals": (
+        lambda: fd.solve(fd.RandomRecursion(lambda w, h, x: w + h * x**2, 0.1, normals=1), [1.0], t=1.0),
+        "`step` must be affine in its normals",
+    ),
+    "order 3 plain": (lambda: sgd().limit(3), "`order` must be 1, 2, or 3 with covariance='matched'"),
+    "order 3 of skewed noise": (
+        lambda: fd.solve(
+            fd.RandomRecursion(cubic, 0.1, samples=np.array([[-1.0], [0.5], [0.5]])).limit(3, "matched"), [0.8], t=1.0
+        ),
+        "third moments",
+    ),
+    "order 3 of momentum": (lambda: fd.solve(momentum().limit(3, "matched"), W0, t=1.0), "not affine in its length"),
+    "a root": (
+        lambda: fd.solve(
+            fd.RandomRecursion(lambda w, h, x: w - jnp.sqrt(h) * h * x - h * w, 0.1, normals=1).limit(2, "matched"),
+            [1.0],
+            t=1.0,
+        ),
+        "must have derivatives in eta at 0",
+    ),
+    "fixed beta": (
+        lambda: fd.solve(fd.RandomRecursion(lambda w, h, x: 0.9 * w + h * x, 0.1, normals=1).limit(1), [1.0], t=1.0),
+        "must tend to the identity",
+    ),
+    "covariance of a flow": (
+        lambda: fd.eta_limit(fd.GradientDescent(fd.problems.Quadratic(A), 0.1), W0, t=1.0, covariance="matched"),
+        "`covariance` is for equations with noise",
+    ),
+    "no observable": (lambda: fd.eta_limit(sgd(), W0, t=1.0), "`observable` must be given where there is no loss"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_calls_say_what_to_do(name):
+    make, message = BAD[name]
+    with pytest.raises(fd.ArgumentError, match=message):
+        make()
