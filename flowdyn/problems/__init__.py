@@ -9,6 +9,8 @@ REGISTRY = {
     "DiagonalNetwork": "diagonal_network",
     "LinearClassifier": "linear_classifier",
     "Quadratic": "quadratic",
+    "DeepLinear": "deep_linear",
+    "SymmetricFactorization": "symmetric_factorization",
     "CustomProblem": "custom",
     "CustomRegression": "custom_regression",
 }

@@ -181,6 +181,10 @@ class Problem(eqx.Module):
         """Return ``flow(w0, t)``, the gradient-flow states (T, P) at times t (T,), where it is known, else None."""
         return None
 
+    def lacks_exact_flow(self, w0: np.ndarray) -> str | None:
+        """Why :meth:`exact_flow` does not hold from flat w0, in words that end a sentence; None where it does."""
+        return None
+
     def unravel(self, w: Vector) -> Any:
         """Parameters as a user's own function sees them: flat here, a pytree for custom problems."""
         return w

@@ -63,6 +63,10 @@ class Exact(Solver):
         known = system.linear_law() if isinstance(system, SDESystem) else system.closed_form()
         return None if known else "it has no closed form here"
 
+    def refuses_start(self, system: System, state0: np.ndarray) -> str | None:
+        """Starts from which the closed form does not hold."""
+        return system.lacks_closed_form(state0)
+
     def at_tolerance(self, rtol: float, explicit: bool) -> "Exact":
         """The same: a closed form is exact at any tolerance."""
         return self

@@ -11,6 +11,8 @@ REGISTRY = {
     "linear_sde_mean_cov": "linear_moments",
     "LinearNoise": "linear_moments",
     "label_noise_penalty": "label_noise",
+    "factor_flow": "matrix_factors",
+    "deep_linear_time": "matrix_factors",
     "minimum_norm": "interpolation",
     "basis_pursuit": "interpolation",
     "recovery_exponent": "interpolation",

@@ -15,6 +15,8 @@ from flowdyn.theory.linear_moments import linear_sde_mean_cov as linear_sde_mean
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov as linear_sgd_mean_cov
 from flowdyn.theory.margin import margin_bound as margin_bound
 from flowdyn.theory.margin import max_margin as max_margin
+from flowdyn.theory.matrix_factors import deep_linear_time as deep_linear_time
+from flowdyn.theory.matrix_factors import factor_flow as factor_flow
 from flowdyn.theory.moments import ou_autocovariance as ou_autocovariance
 from flowdyn.theory.moments import ou_mean_cov as ou_mean_cov
 from flowdyn.theory.moments import sgd_mean_cov as sgd_mean_cov
@@ -30,7 +32,9 @@ __all__ = [
     "Q_alpha",
     "Q_alpha_gradient",
     "basis_pursuit",
+    "deep_linear_time",
     "entropy_minimizer",
+    "factor_flow",
     "inner_product_distortion",
     "kkt_residual",
     "label_noise_penalty",
