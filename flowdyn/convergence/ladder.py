@@ -37,10 +37,13 @@ class Ladder:
     seed: int
     budget: Budget
     asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # further arguments of `eta_limit`
+    beside: tuple[System, ...] = ()  # compared with in place of the limits of an order
 
     @functools.cached_property
     def limits(self) -> tuple[System, ...]:
         """The limit of each rung; those of order 0 are one and the same flow."""
+        if self.beside:
+            return self.beside
         if self.order == 0:
             return (self.method.limit(0),) * len(self.rungs)
         return tuple(rung.limit(self.order) for rung in self.rungs)

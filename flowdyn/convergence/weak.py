@@ -115,7 +115,12 @@ def _quadratic_parts(functions: Sequence[Callable], size: int) -> list[tuple] | 
     zero = jnp.zeros(size)
     if any(degree_of(g, zero) > 2 for g in functions):
         return None
-    return [(float(g(zero)), np.asarray(jax.grad(g)(zero)), np.asarray(jax.hessian(g)(zero))) for g in functions]
+    return [jax.tree.map(np.asarray, jax.jit(_expansion, static_argnums=0)(g, zero)) for g in functions]
+
+
+def _expansion(g: Callable, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Value, gradient and Hessian; compiled as one, since single operations would each be compiled by themselves."""
+    return g(w), jax.grad(g)(w), jax.hessian(g)(w)
 
 
 def _expectations(parts: list[tuple], mean: np.ndarray, cov: np.ndarray) -> np.ndarray:

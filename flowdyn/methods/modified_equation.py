@@ -15,12 +15,13 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
-from flowdyn.methods.linear_gradients import linear_noise
+from flowdyn.methods.linear_gradients import equation_moments
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch
 from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
-from flowdyn.theory.linear_moments import linear_sde_mean_cov, sde_moments_work
+from flowdyn.theory.linear_moments import sde_moments_work
+from flowdyn.theory.streaming import fresh_moments_work
 
 
 class ModifiedEquation(OnProblem, SDESystem):
@@ -56,9 +57,8 @@ class ModifiedEquation(OnProblem, SDESystem):
         return self.strength * self.problem.noise_product(state, increment)
 
     def noise_dim(self, state: np.ndarray) -> int:
-        """One Brownian motion a sample."""
-        factor = self.problem.gaussian_factor
-        return int(self.problem.sample_count or 0) if factor is None else factor.shape[1]
+        """One Brownian motion a sample, or a column of the factor of a given noise."""
+        return self.problem.noise_dim
 
     def default_dt(self, span: float) -> float:
         """At most eta / 2: a step as long as SGD's own would repeat SGD."""
@@ -110,7 +110,7 @@ class StochasticModifiedEquation(ModifiedEquation):
 
     def __init__(self, problem: Problem, eta: Scalar, batch_size: int = 1, order: int = 1, sampling: Sampling = "with"):
         self.problem = checked_problem(problem)
-        if problem.sample_count is None and problem.gaussian_factor is None:
+        if not problem.noise_dim:
             raise _check.fail("problem", "must have samples or a gradient noise", type(problem).__name__)
         self.eta = leaf("eta", eta, ndim=0, positive=True)
         self.order = checked_order(order)
@@ -152,18 +152,15 @@ class StochasticModifiedEquation(ModifiedEquation):
             return super().moments_work(size, when)
         if not self.problem.is_quadratic:
             return 0.0  # they are not known
+        if self.problem.fresh_noise is not None:
+            return fresh_moments_work(size, when)
         return sde_moments_work(self.problem.sample_count or 0, size, len(when))
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance wherever the sample gradients are linear in w."""
         if self.linear_law() is not None:
             return super().exact_moments(w0, when)
-        noise = linear_noise(self.problem)
-        return (
-            None
-            if noise is None
-            else linear_sde_mean_cov(noise, float(self.eta), self.noise_scale, self.order, w0, when)
-        )
+        return equation_moments(self.problem, float(self.eta), self.noise_scale, self.order, w0, when)
 
 
 def checked_order(order: Any) -> int:

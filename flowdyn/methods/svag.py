@@ -14,14 +14,13 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn._tools.randomness import Draw, RandomInputs, below
-from flowdyn.methods.linear_gradients import linear_noise
+from flowdyn.methods.linear_gradients import sgd_moments
 from flowdyn.methods.sampling import check_batch
 from flowdyn.methods.sgd import SGD, Sampled, noisy_problem
 from flowdyn.methods.systems import Moments, System
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Scaled, Schedule, StepSize, as_schedule
-from flowdyn.theory.linear_moments import linear_sgd_mean_cov
 
 
 class SVAG(Sampled):
@@ -91,14 +90,15 @@ class SVAG(Sampled):
     @property
     def random_inputs(self) -> RandomInputs:
         """Two batches, or two Gaussian vectors."""
-        if self.is_gaussian:
-            return RandomInputs(numbers=2 * self.problem.size)
-        return RandomInputs(words=2 * self.batch_size)
+        one = self.batch_inputs
+        return RandomInputs(words=2 * one.words, numbers=2 * one.numbers)
 
     def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
         """``w - (eta/l) (a g + (1 - a) g')``, a = (1 + sqrt(2l - 1))/2."""
         first, second = jnp.split(draw.numbers, 2)
-        index: Any = (None, None) if self.is_gaussian else jnp.split(below(draw.words, self.problem.sample_count), 2)
+        index: Any = (None, None)
+        if self.batch_inputs.words:
+            index = jnp.split(below(draw.words, self.problem.sample_count), 2)
         a = (1 + jnp.sqrt(2 * self.l - 1)) / 2
         estimate = a * self.gradient(state, index[0], first) + (1 - a) * self.gradient(state, index[1], second)
         return state - self.eta(k) / self.l * estimate
@@ -117,8 +117,7 @@ class SVAG(Sampled):
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance of SGD at step eta / l whose covariance is l times as large."""
-        noise = linear_noise(self.problem)
-        if noise is None or not isinstance(self.eta, Constant):
+        if not isinstance(self.eta, Constant):
             return None
         l = float(self.l)  # noqa: E741
-        return linear_sgd_mean_cov(noise, float(self.eta.eta) / l, l / self.batch_size, w0, when)
+        return sgd_moments(self.problem, float(self.eta.eta) / l, l / self.batch_size, w0, when)

@@ -9,6 +9,7 @@ from flowdyn.problems.linear_regression import LinearRegression as LinearRegress
 from flowdyn.problems.quadratic import Quadratic as Quadratic
 from flowdyn.problems.squared_population import SquaredPopulation as SquaredPopulation
 from flowdyn.problems.squared_regression import SquaredRegression as SquaredRegression
+from flowdyn.problems.streaming import Streaming as Streaming
 from flowdyn.problems.symmetric_factorization import SymmetricFactorization as SymmetricFactorization
 
 REGISTRY: dict[str, str]
@@ -22,5 +23,6 @@ __all__ = [
     "Quadratic",
     "SquaredPopulation",
     "SquaredRegression",
+    "Streaming",
     "SymmetricFactorization",
 ]

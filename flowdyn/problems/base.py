@@ -16,6 +16,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import shown_call
 from flowdyn.problems.inputs import Labels
+from flowdyn.theory.streaming import FreshNoise
 
 Vector = jax.Array | np.ndarray  # flat; JAX traces the same code with either
 Time = float | jax.Array | np.ndarray
@@ -83,6 +84,28 @@ class Problem(eqx.Module):
     @property
     def gaussian_factor(self) -> jax.Array | None:
         """Constant G (P, m) of a gradient noise that is Gaussian by definition; None where it comes from samples."""
+        return None
+
+    @property
+    def fresh_numbers(self) -> int:
+        """Normals that one fresh sample takes, where samples are drawn from a law; 0 where they are given."""
+        return 0
+
+    def fresh_losses(self, w: Vector, numbers: jax.Array) -> jax.Array:
+        """Losses of B fresh samples, made of `numbers` of shape (B, fresh_numbers); their expectation is the loss."""
+        raise _check.ArgumentError(f"`fresh_losses` is not defined for {type(self).__name__}; it draws no samples")
+
+    @property
+    def noise_dim(self) -> int:
+        """Columns of the noise factor G(w), the Brownian motions of an equation that it drives; 0 without noise."""
+        if self.fresh_numbers:
+            return self.fresh_numbers
+        factor = self.gaussian_factor
+        return int(self.sample_count or 0) if factor is None else factor.shape[1]
+
+    @property
+    def fresh_noise(self) -> FreshNoise | None:
+        """Law of fresh samples with exact moments, where it is known."""
         return None
 
     def grad(self, w: Vector) -> jax.Array:

@@ -25,6 +25,10 @@ from flowdyn.theory.recovery import inner_product_distortion as inner_product_di
 from flowdyn.theory.recovery import lemma_window as lemma_window
 from flowdyn.theory.recovery import recovery_bounds as recovery_bounds
 from flowdyn.theory.recovery import sup_distortion as sup_distortion
+from flowdyn.theory.streaming import homogenized_moments as homogenized_moments
+from flowdyn.theory.streaming import streaming_floor as streaming_floor
+from flowdyn.theory.streaming import streaming_moments as streaming_moments
+from flowdyn.theory.streaming import volterra_risk as volterra_risk
 
 REGISTRY: dict[str, str]
 __all__ = [
@@ -35,6 +39,7 @@ __all__ = [
     "deep_linear_time",
     "entropy_minimizer",
     "factor_flow",
+    "homogenized_moments",
     "inner_product_distortion",
     "kkt_residual",
     "label_noise_penalty",
@@ -52,5 +57,8 @@ __all__ = [
     "rip_constant",
     "sgd_mean_cov",
     "stationary_cov",
+    "streaming_floor",
+    "streaming_moments",
     "sup_distortion",
+    "volterra_risk",
 ]
