@@ -181,7 +181,7 @@ def _ladder(rung: _Rung, seed: int) -> Ladder:
         rungs=(rung.method,),
         time_steps=np.array([float(rung.method.clock(1))]),
         start=rung.start,
-        order=1,
+        order=0 if isinstance(rung.limit, ODESystem) else 1,
         steps=(np.array([0, rung.steps]),),
         times=rung.method.clock(np.array([0, rung.steps])),
         seed=seed,

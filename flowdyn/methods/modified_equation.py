@@ -15,12 +15,12 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
-from flowdyn.methods.linear_gradients import equation_moments
+from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch
 from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
-from flowdyn.theory.linear_moments import sde_moments_work
+from flowdyn.theory.linear_moments import linear_sde_mean_cov, sde_moments_work
 from flowdyn.theory.streaming import fresh_moments_work
 
 
@@ -160,7 +160,15 @@ class StochasticModifiedEquation(ModifiedEquation):
         """Mean and covariance wherever the sample gradients are linear in w."""
         if self.linear_law() is not None:
             return super().exact_moments(w0, when)
-        return equation_moments(self.problem, float(self.eta), self.noise_scale, self.order, w0, when)
+        fresh = self.problem.fresh_noise
+        if fresh is not None:
+            return fresh.equation_mean_cov(float(self.eta), self.noise_scale, self.order, w0, when)
+        noise = linear_noise(self.problem)
+        return (
+            None
+            if noise is None
+            else linear_sde_mean_cov(noise, float(self.eta), self.noise_scale, self.order, w0, when)
+        )
 
 
 def checked_order(order: Any) -> int:

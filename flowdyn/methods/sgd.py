@@ -16,7 +16,7 @@ from flowdyn import _check
 from flowdyn._tools.compiled import matvec
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
-from flowdyn.methods.linear_gradients import sgd_moments
+from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.modified_equation import StochasticModifiedEquation
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch, distinct, order_of
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
@@ -24,7 +24,7 @@ from flowdyn.methods.systems import Moments, OnProblem, System, checked_problem
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
-from flowdyn.theory.linear_moments import sgd_moments_work
+from flowdyn.theory.linear_moments import linear_sgd_mean_cov, sgd_moments_work
 from flowdyn.theory.streaming import fresh_moments_work
 
 
@@ -216,6 +216,10 @@ class SGD(Sampled):
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance after `when` steps, where the gradients are linear in w."""
-        if not isinstance(self.eta, Constant) or self.sampling == "reshuffle":
+        fresh = self.problem.fresh_noise
+        if fresh is not None and isinstance(self.eta, Constant):
+            return fresh.sgd_mean_cov(float(self.eta.eta), self.noise_scale, w0, when)
+        noise = linear_noise(self.problem)
+        if noise is None or not isinstance(self.eta, Constant) or self.sampling == "reshuffle":
             return None
-        return sgd_moments(self.problem, float(self.eta.eta), self.noise_scale, w0, when)
+        return linear_sgd_mean_cov(noise, float(self.eta.eta), self.noise_scale, w0, when)

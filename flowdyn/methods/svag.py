@@ -14,13 +14,14 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn._tools.randomness import Draw, RandomInputs, below
-from flowdyn.methods.linear_gradients import sgd_moments
+from flowdyn.methods.linear_gradients import linear_noise
 from flowdyn.methods.sampling import check_batch
 from flowdyn.methods.sgd import SGD, Sampled, noisy_problem
 from flowdyn.methods.systems import Moments, System
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Scaled, Schedule, StepSize, as_schedule
+from flowdyn.theory.linear_moments import linear_sgd_mean_cov
 
 
 class SVAG(Sampled):
@@ -117,7 +118,10 @@ class SVAG(Sampled):
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance of SGD at step eta / l whose covariance is l times as large."""
-        if not isinstance(self.eta, Constant):
+        l, fresh = float(self.l), self.problem.fresh_noise  # noqa: E741
+        if fresh is not None and isinstance(self.eta, Constant):
+            return fresh.sgd_mean_cov(float(self.eta.eta) / l, l / self.batch_size, w0, when)
+        noise = linear_noise(self.problem)
+        if noise is None or not isinstance(self.eta, Constant):
             return None
-        l = float(self.l)  # noqa: E741
-        return sgd_moments(self.problem, float(self.eta.eta) / l, l / self.batch_size, w0, when)
+        return linear_sgd_mean_cov(noise, float(self.eta.eta) / l, l / self.batch_size, w0, when)
