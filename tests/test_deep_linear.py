@@ -162,6 +162,48 @@ def test_descent_beside_its_flow():
     assert ladder.attrs["verdict"] == "resolved" and abs(float(ladder.order) - 1) < 0.05
 
 
+def gradients(p, w):
+    """G1, ..., GN by their own formula: (W_N ... W_{i+1})^T (theta - S) (W_{i-1} ... W_1)^T."""
+    W = list(map(np.asarray, p.layers(w)))
+    found = []
+    for i in range(len(W)):
+        above, below = np.eye(W[-1].shape[0]), np.eye(W[0].shape[1])
+        for part in W[i + 1 :][::-1]:
+            above = above @ part
+        for part in W[:i]:
+            below = part @ below
+        found.append(above.T @ (np.asarray(p.theta(w)) - np.asarray(p.S)) @ below.T)
+    return found
+
+
+@pytest.mark.parametrize("widths", [[3], [3, 2]])
+def test_descent_changes_the_imbalance_by_eta_squared(widths):
+    """METHODS.md, section 6: W1 W1^T - W2^T W2 changes by eta^2 (G1 G1^T - G2^T G2) a step, exactly."""
+    p, eta = fd.problems.DeepLinear(S, widths=widths), 0.1
+    rng = np.random.default_rng(1)
+    run = fd.solve(
+        fd.GradientDescent(p, eta), 0.5 * rng.standard_normal(p.size), steps=6, observe=fd.observables.imbalance(p)
+    )
+    for i in range(1, len(widths) + 1):
+        assert run[f"imbalance_{i}"].dims == ("t", f"hidden_{i}", f"hidden_{i}_2")
+        for k in range(6):
+            w = np.concatenate([run[v.name].values[k].ravel() for v in p.variables])
+            G = gradients(p, w)
+            change = run[f"imbalance_{i}"].values[k + 1] - run[f"imbalance_{i}"].values[k]
+            assert np.abs(change - eta**2 * (G[i].T @ G[i] - G[i - 1] @ G[i - 1].T)).max() < 1e-14
+    total = np.sqrt(sum((run[f"imbalance_{i}"].values ** 2).sum(axis=(1, 2)) for i in range(1, len(widths) + 1)))
+    assert np.abs(run.imbalance - total).max() < 1e-14
+
+
+def test_the_flow_conserves_the_imbalance():
+    p = fd.problems.DeepLinear(S, widths=[3, 4])
+    w0 = 0.5 * np.random.default_rng(2).standard_normal(p.size)
+    run = fd.solve(fd.GradientFlow(p), w0, t=3.0, solver=TIGHT, observe=fd.observables.imbalance(p))
+    for name in ("imbalance", "imbalance_1", "imbalance_2"):
+        assert np.abs(run[name] - run[name][0]).max() < 1e-11 * float(np.abs(run[name][0]).max())
+    assert_refused(lambda: fd.observables.imbalance(fd.problems.Quadratic(1.0)), "`problem` must be a LayeredProblem")
+
+
 def test_layout_labels_and_pytrees():
     frame = pd.DataFrame(S, columns=["age", "bmi", "dose"], index=["a", "b"])
     p = fd.problems.DeepLinear(frame, widths=[4])
