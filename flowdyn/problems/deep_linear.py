@@ -194,9 +194,9 @@ class DeepLinear(LayeredProblem):
             if start not in kept:
                 kept.clear()
                 kept[start] = self._path(w0)
-            rows = [kept[start].at(speed * float(when)) for when in t]
-            p = self.ends[0]
-            return np.array([np.concatenate([Q[:p].T.ravel(), Q[p:].ravel()]) for Q in rows]).reshape(-1, self.size)
+            Q, p = kept[start].along(speed * np.asarray(t)), self.ends[0]
+            W1, W2 = np.swapaxes(Q[:, :p], 1, 2), Q[:, p:]
+            return np.concatenate([W1.reshape(len(Q), -1), W2.reshape(len(Q), -1)], axis=1)
 
         return states
 

@@ -51,7 +51,7 @@ class LayeredProblem(Problem):
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
         """Loss and gradient norm, then the product over outputs and features."""
-        text = "linear predictor theta, the product of all layers"
+        text = "linear predictor theta = W_N ... W_1"
         return (*super().observable_variables, Variable("theta", ("output", "feature"), self.ends[::-1], text))
 
     def layers(self, w: Vector) -> list[jax.Array]:

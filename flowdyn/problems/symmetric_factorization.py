@@ -144,6 +144,6 @@ class SymmetricFactorization(Problem):
             if start not in kept:
                 kept.clear()
                 kept[start] = FactorPath(np.asarray(self.F), np.asarray(self.factor(w0)), 1.0)
-            return np.array([kept[start].at(float(when)).ravel() for when in t]).reshape(-1, self.size)
+            return kept[start].along(np.asarray(t)).reshape(-1, self.size)
 
         return states

@@ -1,4 +1,4 @@
-"""Closed forms: quadratic losses mode by mode, the population flow of section 9.2, Ornstein-Uhlenbeck laws."""
+"""Closed forms: quadratic losses mode by mode, flows that a problem knows, Ornstein-Uhlenbeck laws."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -37,11 +37,12 @@ class Exact(Solver):
     Raises
     ------
     ArgumentError
-        By :func:`flowdyn.solve`, if the system has no closed form.
+        By :func:`flowdyn.solve`, if the system has no closed form, or none from this start.
 
     Notes
     -----
-    Quadratic losses mode by mode, the decoupled flow of section 9.2.3, linearised models, Ornstein-Uhlenbeck laws.
+    Quadratic losses mode by mode, the decoupled flow of section 9.2.3, linearised models, Ornstein-Uhlenbeck laws;
+    flows of matrix factors, balanced two-layer networks among them, span by span until they rest.
     Source: sections 9.1 and 9.5 with the exponential of a matrix; Van Loan (1978) for the covariance.
 
     Examples

@@ -14,6 +14,7 @@ One mode of a balanced net of N layers:   u' = N u^{2 - 2/N} (s - u)
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import hyp2f1
+from threadpoolctl import threadpool_limits
 
 from flowdyn import _check
 
@@ -46,6 +47,12 @@ class FactorPath:
         self.values, self.basis = np.linalg.eigh(F)
         self.rate = rate
         self.times, self.states, self.rests = [0.0], [self.basis.T @ Q0], False
+
+    def along(self, t: np.ndarray) -> np.ndarray:
+        """States (T, n, h) at the times t (T,)."""
+        # many decompositions of small matrices, each of which several threads only slow down
+        with threadpool_limits(1, user_api="blas"):
+            return np.array([self.at(float(when)) for when in t]).reshape(-1, *self.states[0].shape)
 
     def at(self, t: float) -> np.ndarray:
         """State Q(t) of shape (n, h)."""
@@ -103,11 +110,12 @@ class FactorPath:
         O = np.broadcast_to(one, K.shape)  # noqa: E741 - the rotation's letter
         if tau * np.abs(K).max(initial=0.0) < 1e-16:
             return one
+        change = np.inf
         for _ in range(PICARD):
-            new = one + tau * np.einsum("xy,yhk->xhk", INTEGRAL, K[:-1] @ O[:-1])
-            done = np.abs(new - O).max() < 1e-16
+            new = one + tau * np.tensordot(INTEGRAL, K[:-1] @ O[:-1], axes=1)
+            before, change = change, float(np.abs(new - O).max())
             O = new  # noqa: E741
-            if done:
+            if change < 1e-16 or (change < 1e-13 and change >= before):  # rounding is reached
                 break
         return O[-1]
 
@@ -160,8 +168,7 @@ def factor_flow(F: ArrayLike, Q0: ArrayLike, t: ArrayLike, rate: float = 1.0) ->
     times = np.atleast_1d(_check.real_array("t", t))
     if (times < 0).any():
         raise _check.fail("t", "must not be negative", t)
-    path = FactorPath((F + F.T) / 2, Q0, _check.real("rate", rate, positive=True))
-    return np.stack([path.at(float(when)) for when in times])
+    return FactorPath((F + F.T) / 2, Q0, _check.real("rate", rate, positive=True)).along(times)
 
 
 def deep_linear_time(depth: int, s: float, u0: float, u: float) -> float:
