@@ -11,8 +11,7 @@ from scipy.linalg import expm
 import flowdyn as fd
 from flowdyn import theory
 
-RNG = np.random.default_rng(5)
-S = RNG.standard_normal((2, 3))
+S = np.random.default_rng(5).standard_normal((2, 3))
 TIGHT = fd.solvers.Scipy("DOP853", rtol=1e-13)
 
 
@@ -54,7 +53,8 @@ def riccati(F, Q0, t, share):
 
 @pytest.mark.parametrize("hidden", [1, 2, 4])
 def test_balanced_flow_is_the_formula(hidden):
-    square = RNG.standard_normal((3, 3)) + np.eye(3)
+    rng = np.random.default_rng(7)
+    square = rng.standard_normal((3, 3)) + np.eye(3)
     p = fd.problems.DeepLinear(square, widths=[hidden])
     w0 = p.init(0.4, seed=3)
     t = np.array([0.5, 1.0, 2.0])
@@ -70,13 +70,14 @@ def test_balanced_flow_is_the_formula(hidden):
 @pytest.mark.parametrize("kind", ["target", "white data", "symmetric"])
 def test_exact_flow_beside_an_adaptive_solver(kind):
     """Each factor itself, not only its product: the rotation that the formula leaves open."""
+    rng = np.random.default_rng(7)
     if kind == "symmetric":
-        B = RNG.standard_normal((4, 4))
+        B = rng.standard_normal((4, 4))
         p = fd.problems.SymmetricFactorization(B + B.T, width=3)
-        w0 = 0.7 * RNG.standard_normal(p.size)  # any start
+        w0 = 0.7 * rng.standard_normal(p.size)  # any start
     else:
-        X = np.linalg.qr(RNG.standard_normal((7, 3)))[0] * 1.5
-        given = {"S": S} if kind == "target" else {"X": X, "Y": RNG.standard_normal((7, 2))}
+        X = np.linalg.qr(rng.standard_normal((7, 3)))[0] * 1.5
+        given = {"S": S} if kind == "target" else {"X": X, "Y": rng.standard_normal((7, 2))}
         p = fd.problems.DeepLinear(**given, widths=[4])
         w0 = p.init(0.5, seed=1)
     run = fd.solve(fd.GradientFlow(p), w0, t=5.0, saves=11)
@@ -105,6 +106,23 @@ def test_exact_flow_far_out_and_from_a_tiny_start():
         assert np.abs(run.theta[:, i, i] / expected - 1).max() < 1e-11
 
 
+def test_modes_that_sleep_at_a_saddle_are_not_taken_for_rest():
+    """After the first mode the path stands still to 1e-13 for a long time; the others come later."""
+    rng = np.random.default_rng(7)
+    p = fd.problems.DeepLinear(rng.standard_normal((3, 3)) + 2 * np.eye(3), widths=[3])
+    run = fd.solve(fd.GradientFlow(p), p.aligned([1e-2, 1e-13, 1e-13]), t=[200.0])
+    assert np.abs(run.theta[0] - p.target).max() < 1e-12
+
+
+def test_a_restart_goes_on_exactly():
+    p = fd.problems.DeepLinear(S, widths=[3])
+    flow, w0 = fd.GradientFlow(p), p.init(0.3)
+    first = fd.solve(flow, w0, t=2.0, saves=3)
+    on = fd.solve(flow, first.isel(t=-1), t=5.0, saves=4)
+    whole = fd.solve(flow, w0, t=[5.0])
+    assert "Exact" in on.attrs["summary"] and np.abs(on.W1[-1] - whole.W1[-1]).max() < 1e-12
+
+
 def test_starts_are_balanced():
     p = fd.problems.DeepLinear(S, widths=[4, 2, 3])
     goal = np.outer([1.0, 2.0], [0.5, 0.0, -0.3])
@@ -120,7 +138,8 @@ def test_starts_are_balanced():
 
 
 def test_data_are_a_target_up_to_a_constant():
-    X, Y = np.linalg.qr(RNG.standard_normal((6, 3)))[0], RNG.standard_normal((6, 2))
+    rng = np.random.default_rng(7)
+    X, Y = np.linalg.qr(rng.standard_normal((6, 3)))[0], rng.standard_normal((6, 2))
     data, target = fd.problems.DeepLinear(X=X, Y=Y, widths=[2]), fd.problems.DeepLinear(Y.T @ X, widths=[2])
     w = data.init(0.8)
     constant = 0.5 * (np.sum(Y**2) - np.sum((Y.T @ X) ** 2))
@@ -149,8 +168,9 @@ def test_an_unbalanced_start_has_no_exact_flow():
 
 
 def test_where_no_exact_flow_is_known():
+    rng = np.random.default_rng(7)
     deep = fd.problems.DeepLinear(S, widths=[2, 2])
-    skew = fd.problems.DeepLinear(X=RNG.standard_normal((6, 3)), Y=RNG.standard_normal((6, 2)), widths=[2])
+    skew = fd.problems.DeepLinear(X=rng.standard_normal((6, 3)), Y=rng.standard_normal((6, 2)), widths=[2])
     for p in (deep, skew):
         with pytest.raises(fd.ArgumentError, match="it has no closed form here"):
             fd.solve(fd.GradientFlow(p), p.init(0.5), t=1.0, solver=fd.solvers.Exact())

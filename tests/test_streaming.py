@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from refusal import assert_refused
 from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
 
 import flowdyn as fd
 from flowdyn import theory
@@ -193,6 +194,24 @@ def test_every_sample_is_fresh_and_follows_the_seed():
     assert np.array_equal(run.w[:2], again.w) and len(np.unique(run.w[:, 1:, 0])) == 15
     system, w0, options = fd.rebuild(run)
     assert fd.solve(system, w0, **options).w.identical(run.w)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_step_at_which_second_moments_grow_is_warned_of(batch):
+    d = 30
+    l = np.arange(1, d + 1) / d  # noqa: E741
+    p = fd.problems.Streaming(l, np.ones(d), 0.0)
+
+    def growth(eta):
+        """Largest eigenvalue of the map of the moments, by its definition."""
+        s = 1 / batch
+        return np.linalg.eigvalsh(np.diag((1 - eta * l) ** 2 + eta**2 * s * l**2) + eta**2 * s * np.outer(l, l))[-1]
+
+    border = brentq(lambda eta: growth(eta) - 1, 1e-3, 1.9 / (1 + 1 / batch))
+    assert border < 2  # descent alone is stable there
+    with pytest.warns(fd.FlowdynWarning, match="is so large that the second moments of SGD grow"):
+        fd.solve(fd.SGD(p, 1.001 * border, batch_size=batch), p.init(), steps=2)
+    fd.solve(fd.SGD(p, 0.999 * border, batch_size=batch), p.init(), steps=2)  # warnings are errors here
 
 
 REFUSED = {

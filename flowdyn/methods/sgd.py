@@ -116,7 +116,8 @@ class SGD(Sampled):
     Warns
     -----
     FlowdynWarning
-        By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start.
+        By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start, or second moments on fresh
+        samples grow.
 
     Notes
     -----
@@ -146,6 +147,19 @@ class SGD(Sampled):
         """On a quadratic loss."""
         problem, w0 = Quadratic.example()
         return cls(problem, eta=0.01), w0
+
+    def warn_before(self, w0: np.ndarray) -> str | None:
+        """Doubt about a step size above the threshold of descent, or above that of the noise of fresh samples."""
+        doubt, fresh = super().warn_before(w0), self.problem.fresh_noise
+        if doubt or fresh is None or not isinstance(self.eta, Constant):
+            return doubt
+        excess = fresh.instability(float(self.eta.eta), self.noise_scale)
+        if excess < 1:
+            return None
+        return (
+            f"`eta` = {float(self.eta.eta):.6g} is so large that the second moments of SGD grow (sum of eta l / (2B - "
+            f"eta (B + 1) l) = {excess:.3g}, at least 1, over the eigenvalues l of H): use a smaller eta"
+        )
 
     @property
     def has_brownian_increments(self) -> bool:

@@ -74,6 +74,15 @@ class FreshNoise(NamedTuple):
         pairs = -(f[:, None] + f) + (eta * share * np.outer(l, l) if order else 0.0)
         return self._mean_cov(w0, -f, pairs, eta * share, _Clock(t, is_discrete=False))
 
+    def instability(self, eta: float, share: float) -> float:
+        """Sum of ``eta s l / (2 - eta (1 + s) l)``: from 1 on the second moments of SGD grow; eta s tr(H) / 2 in short.
+
+        It is 1 where diag(own) + eta^2 s l l^T, the change of the moments in a step, has the eigenvalue 0.
+        """
+        l = self.eigenvalues  # noqa: E741
+        left = 2 - eta * (1 + share) * l
+        return float(np.sum(eta * share * l / left)) if (left > 0).all() else np.inf
+
     @np.errstate(over="ignore", invalid="ignore")  # an unstable mode ends in inf and NaN, which say so
     def _mean_cov(
         self, w0: np.ndarray, rates: np.ndarray, pairs: np.ndarray, strength: float, clock: _Clock
