@@ -24,20 +24,19 @@ REST = 1e-14  # relative change of a row in one span, and size of a row beside t
 PICARD = 60  # at most; a span is so short that each round gains an order of magnitude
 
 
-def _collocation() -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes x in (0, 1), 1 appended, and the matrix (NODES + 1, NODES) of the integrals from 0 to x."""
+def _collocation() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes x in (0, 1), the integrals from 0 to each of them and to 1, and Legendre coefficients from values."""
     x, _ = np.polynomial.legendre.leggauss(NODES)
-    degrees = np.arange(NODES)
-    values = np.polynomial.legendre.legvander(x, NODES - 1)
     ends = np.append(x, 1.0)
     higher = np.polynomial.legendre.legvander(ends, NODES)
     integrals = np.empty((NODES + 1, NODES))
     integrals[:, 0] = ends + 1
-    integrals[:, 1:] = (higher[:, 2:] - higher[:, :-2]) / (2 * degrees[1:] + 1)
-    return (ends + 1) / 2, 0.5 * integrals @ np.linalg.inv(values)
+    integrals[:, 1:] = (higher[:, 2:] - higher[:, :-2]) / (2 * np.arange(1, NODES) + 1)
+    coefficients = np.linalg.inv(np.polynomial.legendre.legvander(x, NODES - 1))
+    return (x + 1) / 2, 0.5 * integrals @ coefficients, coefficients
 
 
-X, INTEGRAL = _collocation()
+X, INTEGRAL, COEFFICIENTS = _collocation()
 
 
 class FactorPath:
@@ -47,6 +46,7 @@ class FactorPath:
         self.values, self.basis = np.linalg.eigh(F)
         self.rate = rate
         self.times, self.states, self.rests = [0.0], [self.basis.T @ Q0], False
+        self.open: tuple[int, np.ndarray] = (-1, np.empty(0))  # one span, and the rotations at its nodes
 
     def along(self, t: np.ndarray) -> np.ndarray:
         """States (T, n, h) at the times t (T,)."""
@@ -56,26 +56,30 @@ class FactorPath:
 
     def at(self, t: float) -> np.ndarray:
         """State Q(t) of shape (n, h)."""
-        while not self.rests and self.times[-1] + self._span(self.states[-1]) < t:
+        while not self.rests and self.times[-1] < t:
             self._extend(t)
         i = int(np.searchsorted(self.times, t, side="right")) - 1
-        rest = t - self.times[i]
         C = self.states[i]
-        return self.basis @ (C if rest == 0 or (self.rests and i == len(self.times) - 1) else self._moved(C, rest))
-
-    def _span(self, C: np.ndarray) -> float:
-        """Time in which neither e^{2Ft} nor M grows by more than a small factor."""
-        fastest = max(np.abs(self.values).max(initial=0.0), 0.5 * self.rate * float(np.sum(C * C)), 1e-300)
-        return 1.0 / fastest
+        if t == self.times[i] or i == len(self.times) - 1:
+            return self.basis @ C
+        span = self.times[i + 1] - self.times[i]
+        if self.open[0] != i:
+            self.open = (i, self._rotations(C, span)[:-1])
+        place = np.polynomial.legendre.legvander(np.array([2 * (t - self.times[i]) / span - 1]), NODES - 1)
+        rotation = np.tensordot((place @ COEFFICIENTS)[0], self.open[1], axes=1)
+        return self.basis @ self._moved(C, t - self.times[i], rotation)
 
     def _extend(self, t: float) -> None:
+        """Go on by one span, in which neither e^{2Ft} nor M grows by more than a small factor."""
         if len(self.times) > LONGEST:
             raise _check.fail(
                 "t", f"must be at most {LONGEST:,} times 1/||F|| for the exact flow", t, "use another solver"
             )
         C = self.states[-1]
-        span = self._span(C)
-        new = self._moved(C, span)
+        span = 1.0 / max(np.abs(self.values).max(initial=0.0), 0.5 * self.rate * float(np.sum(C * C)), 1e-300)
+        rotations = self._rotations(C, span)
+        new = self._moved(C, span, rotations[-1])
+        self.open = (len(self.times) - 1, rotations[:-1])
         self.rests = self._is_at_rest(C, new)
         self.times.append(self.times[-1] + span)
         self.states.append(new)
@@ -89,35 +93,43 @@ class FactorPath:
         growth = self.values - self.rate * pull
         return bool((still | (tiny & (growth <= 1e-12 * np.abs(self.values).max(initial=0.0)))).all())
 
-    def _moved(self, C: np.ndarray, tau: float) -> np.ndarray:
-        """State a time `tau` of at most one span after C."""
-        rates = self.values[None] * (tau * X)[:, None]  # (NODES + 1, n)
-        steep = np.abs(rates) > 1e-8
-        growth = tau * X[:, None] * np.where(steep, np.expm1(2 * rates) / np.where(steep, 2 * rates, 1.0), 1 + rates)
-        M = np.eye(C.shape[1]) + 2 * self.rate * np.einsum("nh,xn,nk->xhk", C, growth, C, optimize=True)
-        slope = 2 * self.rate * np.einsum("nh,xn,nk->xhk", C, np.exp(2 * rates), C, optimize=True)
-        mu, V = np.linalg.eigh(M)
-        root = np.sqrt(mu)
-        inverse_root = (V[-1] / root[-1]) @ V[-1].T
-        return np.exp(rates[-1])[:, None] * (C @ (inverse_root @ self._rotation(root, V, slope, tau)))
+    def _inner(self, C: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """``2c C^T diag(weights) C`` of shape (T, h, h) for weights (T, n)."""
+        return 2 * self.rate * (C.T @ (weights[:, :, None] * C))
 
-    def _rotation(self, root: np.ndarray, V: np.ndarray, slope: np.ndarray, tau: float) -> np.ndarray:
-        """O(tau) of O' = K O, O(0) = 1, by Picard's iteration on the nodes."""
+    def _M(self, C: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Square roots of the eigenvalues (T, h) of M a time t (T,) after C, and its eigenvectors (T, h, h)."""
+        rates = t[:, None] * self.values
+        steep = np.abs(rates) > 1e-8
+        growth = t[:, None] * np.where(steep, np.expm1(2 * rates) / np.where(steep, 2 * rates, 1.0), 1 + rates)
+        mu, V = np.linalg.eigh(np.eye(C.shape[1]) + self._inner(C, growth))
+        return np.sqrt(mu), V
+
+    def _moved(self, C: np.ndarray, tau: float, rotation: np.ndarray) -> np.ndarray:
+        """State a time `tau` after C, at most one span, given the rotation."""
+        root, V = self._M(C, np.array([tau]))
+        inverse_root = (V[0] / root[0]) @ V[0].T
+        return np.exp(tau * self.values)[:, None] * (C @ (inverse_root @ rotation))
+
+    def _rotations(self, C: np.ndarray, span: float) -> np.ndarray:
+        """O (NODES + 1, h, h) of O' = K O, O(0) = 1, at the nodes of a span and at its end, by Picard's iteration."""
+        t = span * X
+        root, V = self._M(C, t)
+        slope = self._inner(C, np.exp(2 * t[:, None] * self.values))
         left, right = root[:, :, None], root[:, None, :]
         inner = np.swapaxes(V, 1, 2) @ slope @ V * (left - right) / (2 * left * right * (left + right))
         K = V @ inner @ np.swapaxes(V, 1, 2)
-        one = np.eye(V.shape[1])
-        O = np.broadcast_to(one, K.shape)  # noqa: E741 - the rotation's letter
-        if tau * np.abs(K).max(initial=0.0) < 1e-16:
-            return one
-        change = np.inf
+        one = np.eye(C.shape[1])
+        O, change = np.broadcast_to(one, (NODES + 1, *one.shape)), np.inf  # noqa: E741 - the rotation's letter
+        if span * np.abs(K).max(initial=0.0) < 1e-16:
+            return O
         for _ in range(PICARD):
-            new = one + tau * np.tensordot(INTEGRAL, K[:-1] @ O[:-1], axes=1)
+            new = one + span * np.tensordot(INTEGRAL, K @ O[:-1], axes=1)
             before, change = change, float(np.abs(new - O).max())
             O = new  # noqa: E741
             if change < 1e-16 or (change < 1e-13 and change >= before):  # rounding is reached
                 break
-        return O[-1]
+        return O
 
 
 def factor_flow(F: ArrayLike, Q0: ArrayLike, t: ArrayLike, rate: float = 1.0) -> np.ndarray:
