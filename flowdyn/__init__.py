@@ -25,6 +25,7 @@ REGISTRY = {
     "linearize": "methods.ornstein_uhlenbeck",
     "solve": "running.integration",
     "eta_limit": "convergence.eta_limits",
+    "dimension_limit": "convergence.dimension_limits",
     "fast_forward": "convergence.prediction",
     "save": "results.storage",
     "load": "results.storage",

@@ -12,6 +12,7 @@ from flowdyn._check import FileError as FileError
 from flowdyn._check import FlowdynError as FlowdynError
 from flowdyn._check import FlowdynWarning as FlowdynWarning
 from flowdyn._check import RunError as RunError
+from flowdyn.convergence.dimension_limits import dimension_limit as dimension_limit
 from flowdyn.convergence.eta_limits import eta_limit as eta_limit
 from flowdyn.convergence.prediction import fast_forward as fast_forward
 from flowdyn.convergence.rebuilding import rebuild as rebuild
@@ -23,6 +24,7 @@ from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
 from flowdyn.methods.gradient_descent import ModifiedFlow as ModifiedFlow
 from flowdyn.methods.heavy_ball import HeavyBall as HeavyBall
 from flowdyn.methods.heavy_ball import HeavyBallFlow as HeavyBallFlow
+from flowdyn.methods.homogenized import HomogenizedSGD as HomogenizedSGD
 from flowdyn.methods.kernel import KernelFlow as KernelFlow
 from flowdyn.methods.label_noise import LabelNoiseEquation as LabelNoiseEquation
 from flowdyn.methods.label_noise import LabelNoiseSGD as LabelNoiseSGD
@@ -62,6 +64,7 @@ __all__ = [
     "GradientFlow",
     "HeavyBall",
     "HeavyBallFlow",
+    "HomogenizedSGD",
     "KernelFlow",
     "LabelNoiseEquation",
     "LabelNoiseFlow",
@@ -86,6 +89,7 @@ __all__ = [
     "StochasticModifiedEquation",
     "comparison",
     "concat",
+    "dimension_limit",
     "eta_limit",
     "fast_forward",
     "linearize",

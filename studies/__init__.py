@@ -13,4 +13,6 @@ NAMES = (
     "sgd_quadratic",
     "label_noise",
     "eta_to_zero",
+    "deep_linear",
+    "many_dimensions",
 )

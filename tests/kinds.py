@@ -44,12 +44,19 @@ KINDS = {
     "random ladder": lambda: fd.eta_limit(
         sgd(), [1.0, 1.0], t=0.5, observable={"a": lambda w: w[0], "b": lambda w: w[1]}
     ),
+    "dimension ladder": lambda: fd.dimension_limit(growing, [8, 16, 32], t=1.0),
 }
 
 
 def sgd():
     """On the quadratic that all cases share."""
     return fd.SGD(fd.problems.Quadratic.example()[0], 0.1)
+
+
+def growing(d):
+    """One-pass SGD in d dimensions, its homogenized equation and the start of both."""
+    p = fd.problems.Streaming(np.arange(1, d + 1) / d, np.ones(d) / np.sqrt(d), sigma=0.1)
+    return fd.SGD(p, 1 / d), fd.HomogenizedSGD(p, 1 / d), p.init()
 
 
 def with_recipe(ds, **parts):

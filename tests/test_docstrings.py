@@ -17,11 +17,11 @@ SECTIONS = ("Parameters", "Returns", "Raises", "Warns", "Notes", "Examples")
 def public_names():
     """Every public class and function by its full name: the registries, and what the single modules define."""
     found = {}
-    for package in (fd, problems, methods, solvers, theory):
+    for package in (fd, problems, methods, solvers, theory, observables):
         for name in package.REGISTRY:
             thing = getattr(package, name)
             found[f"{thing.__module__}.{name}"] = thing
-    for module in (schedules, observables, comparison):
+    for module in (schedules, comparison):
         for name, thing in vars(module).items():
             is_own = getattr(thing, "__module__", None) == module.__name__
             if is_own and callable(thing) and not name.startswith("_"):
@@ -40,7 +40,7 @@ RAISES_NOTHING = {
 
 # names of what is done with a system or a result, where there is no equation to show
 NO_EQUATION = {
-    "flowdyn.observables.Observable",
+    "flowdyn.observables.base.Observable",
     "flowdyn.plotting.figures.plot",
     "flowdyn.results.joining.concat",
     "flowdyn.results.storage.load",

@@ -81,7 +81,7 @@ def test_no_two_modules_import_each_other_around_a_corner():
 
 def test_few_modules_lie_loose():
     loose = {path.stem for path in SOURCE.glob("*.py")} - set(ROOTS)
-    assert loose <= {"_check", "schedules", "observables", "comparison"}
+    assert loose <= {"_check", "schedules", "comparison"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=ids)
@@ -139,7 +139,7 @@ def test_files_and_functions_are_short(path):
 
 
 def test_a_cheap_import():
-    for name in ("problems", "methods", "solvers", "theory"):
+    for name in ("problems", "methods", "observables", "solvers", "theory"):
         package = importlib.import_module(f"flowdyn.{name}")
         assert dir(package) == sorted(package.REGISTRY)
 

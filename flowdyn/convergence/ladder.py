@@ -39,6 +39,7 @@ class Ladder:
     budget: Budget
     asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # further arguments of `eta_limit`
     covariance: str | None = None  # of a random method's equation, where one is asked for
+    beside: tuple[System, ...] = ()  # compared with in place of the limits of an order
 
     @functools.cached_property
     def state0(self) -> np.ndarray:
@@ -48,6 +49,8 @@ class Ladder:
     @functools.cached_property
     def limits(self) -> tuple[System, ...]:
         """The limit of each rung; those of order 0 are one and the same flow."""
+        if self.beside:
+            return self.beside
         if self.order == 0:
             return (self.method.limit(0),) * len(self.rungs)
         how = {} if self.covariance is None else {"covariance": self.covariance}

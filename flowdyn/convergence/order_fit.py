@@ -32,6 +32,15 @@ WIDE = 0.5  # half an order either way: an interval that cannot tell one order f
 STANDS_OUT = 2.0  # noise below which an error is not told from zero
 
 
+class RungWords(NamedTuple):
+    """What a verdict calls the rungs, and what to change about them."""
+
+    power: str = "eta"
+    smaller: str = "smaller `etas`"
+    larger: str = "larger `etas`"
+    nearer: str = "`etas` nearer to each other"
+
+
 class OrderFit(NamedTuple):
     """Fitted order, its 95 % interval, which rungs stand out of their noise, and what to say of it."""
 
@@ -42,37 +51,41 @@ class OrderFit(NamedTuple):
     verdict: str
 
 
-def fit_order(h: np.ndarray, errors: np.ndarray, floor: np.ndarray, noise: np.ndarray | None = None) -> OrderFit:
+def fit_order(
+    h: np.ndarray,
+    errors: np.ndarray,
+    floor: np.ndarray,
+    noise: np.ndarray | None = None,
+    words: RungWords = RungWords(),  # noqa: B008
+) -> OrderFit:
     """Fit the order of signed `errors` in `h`, known up to a numerical `floor` and the standard error `noise`."""
     sampled = np.zeros_like(errors) if noise is None else noise
     spread = np.hypot(floor, sampled)
     used = np.isfinite(errors) & (np.abs(errors) > STANDS_OUT * spread) & (errors != 0)
     what = "Monte-Carlo noise and solver error" if sampled.any() else "solver error and rounding"
-    way_out = (
-        "use more `realizations`, or larger `etas`" if sampled.any() else "use larger `etas`, or a tighter `solver`"
-    )
+    way_out = f"use more `realizations`, or {words.larger}" if sampled.any() else f"use {words.larger}"
+    way_out += "" if sampled.any() or words != RungWords() else ", or a tighter `solver`"
+    apart = f"the rungs do not lie on one power of {words.power}"
     if used.sum() < 2 or not np.isfinite(errors).all():
         verdict = f"not resolved: only {int(used.sum())} of {len(h)} errors stand out of {what}; {way_out}"
         return OrderFit(np.nan, np.nan, np.nan, used, verdict)
     modes, cancelled = posterior_modes(h, errors, spread)
     if not modes:
-        verdict = "not resolved: the rungs do not lie on one power of eta; use `etas` nearer to each other"
+        verdict = f"not resolved: {apart}; use {words.nearer}"
         return OrderFit(np.nan, np.nan, np.nan, used, verdict)
     if len(modes) > 1 or cancelled is not None:
         centers = [mode.center for mode in modes[:2]] if cancelled is None else [cancelled, cancelled + 1]
         first, second = sorted(centers)
-        verdict = f"not resolved: order {first:.1f} with a large correction, or {second:.1f}; use smaller `etas`"
+        verdict = f"not resolved: order {first:.1f} with a large correction, or {second:.1f}; use {words.smaller}"
         return OrderFit(np.nan, np.nan, np.nan, used, verdict)
     if modes[0].wild > WILD:
-        verdict = "not resolved: the rungs do not lie on one power of eta: corrections are larger than the leading term"
-        return OrderFit(np.nan, np.nan, np.nan, used, f"{verdict}; use smaller `etas`")
+        verdict = f"not resolved: {apart}: corrections are larger than the leading term"
+        return OrderFit(np.nan, np.nan, np.nan, used, f"{verdict}; use {words.smaller}")
     low, order, high = modes[0].quantiles
     low, high = min(low, order - NARROWEST), max(high, order + NARROWEST)
     if (high - low) / 2 > WIDE:
         is_noisy = (spread > 0.05 * np.abs(errors)).any()
-        cause = (
-            f"{what} hide it; {way_out}" if is_noisy else "the rungs do not lie on one power of eta; use smaller `etas`"
-        )
+        cause = f"{what} hide it; {way_out}" if is_noisy else f"{apart}; use {words.smaller}"
         verdict = f"not resolved: the order lies between {low:.2f} and {high:.2f}: {cause}"
         return OrderFit(np.nan, np.nan, np.nan, used, verdict)
     return OrderFit(order, low, high, used, "resolved")

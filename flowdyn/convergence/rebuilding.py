@@ -80,6 +80,9 @@ def rebuild(
     >>> bool((fd.solve(system, w0, **options).w == run.w).all())
     True
     """
+    if getattr(ds, "attrs", {}).get("flowdyn_kind") == "dimension ladder":
+        found, way_out = _check.Words("a ladder over dimensions"), "call dimension_limit(make, dims, t) again"
+        raise _check.fail("ds", "must not rest on a function that makes its problems", found, way_out)
     kind = check_kind(ds, ("run", *LADDERS), "select one node of a tree: tree[name].to_dataset()")
     recipe = recipe_of(ds)
     if kind in LADDERS and recipe.get("kind") is None:

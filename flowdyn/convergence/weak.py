@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import ByIdentity
+from flowdyn._tools.compiled import ByIdentity, bind
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.progress import Report
 from flowdyn.convergence.gap import Gap
@@ -121,12 +121,21 @@ class WeakGaps:
         return None if moments is None else _expectations(self.quadratic, moments[0][-1], moments[1][-1])
 
 
-def _quadratic_parts(functions: Sequence[Callable], size: int) -> list[tuple] | None:
+def _quadratic_parts(functions: Sequence[functools.partial], size: int) -> list[tuple] | None:
     """Value, gradient and Hessian at 0 of each function if all are polynomials of degree 2 at most."""
     zero = jnp.zeros(size)
     if any(degree_of(g, zero) > 2 for g in functions):
         return None
-    return [(float(g(zero)), np.asarray(jax.grad(g)(zero)), np.asarray(jax.hessian(g)(zero))) for g in functions]
+    return [jax.tree.map(np.asarray, bind(_expansion, *g.args, g.func)(zero)) for g in functions]
+
+
+def _expansion(problem: Any, g: Callable, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Value, gradient and Hessian; compiled as one, since single operations would each be compiled by themselves."""
+
+    def value(v: jax.Array) -> jax.Array:
+        return g(problem, v)
+
+    return value(w), jax.grad(value)(w), jax.hessian(value)(w)
 
 
 def _expectations(parts: list[tuple], mean: np.ndarray, cov: np.ndarray) -> np.ndarray:

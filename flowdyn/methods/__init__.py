@@ -18,6 +18,7 @@ REGISTRY = {
     "ODE": "ode",
     "SGD": "sgd",
     "SVAG": "svag",
+    "HomogenizedSGD": "homogenized",
     "StochasticModifiedEquation": "modified_equation",
     "LabelNoiseSGD": "label_noise",
     "LabelNoiseEquation": "label_noise",

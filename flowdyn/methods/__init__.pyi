@@ -7,6 +7,7 @@ from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
 from flowdyn.methods.gradient_descent import ModifiedFlow as ModifiedFlow
 from flowdyn.methods.heavy_ball import HeavyBall as HeavyBall
 from flowdyn.methods.heavy_ball import HeavyBallFlow as HeavyBallFlow
+from flowdyn.methods.homogenized import HomogenizedSGD as HomogenizedSGD
 from flowdyn.methods.kernel import KernelFlow as KernelFlow
 from flowdyn.methods.label_noise import LabelNoiseEquation as LabelNoiseEquation
 from flowdyn.methods.label_noise import LabelNoiseSGD as LabelNoiseSGD
@@ -34,6 +35,7 @@ __all__ = [
     "GradientFlow",
     "HeavyBall",
     "HeavyBallFlow",
+    "HomogenizedSGD",
     "KernelFlow",
     "LabelNoiseEquation",
     "LabelNoiseFlow",

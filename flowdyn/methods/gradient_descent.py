@@ -73,6 +73,10 @@ class GradientFlow(OnProblem, ODESystem):
         """Exponential relaxation on quadratic losses, or the problem's own."""
         return self.problem.exact_flow() or relaxation(self.problem.spectrum(), flow_gain)
 
+    def lacks_closed_form(self, state0: np.ndarray) -> str | None:
+        """The reason of a problem whose exact flow holds from some starts only."""
+        return self.problem.lacks_exact_flow(state0)
+
 
 class ModifiedFlow(OnProblem, ODESystem):
     r"""Modified flow of gradient descent: the flow that its iterates follow to order eta^(order + 1).

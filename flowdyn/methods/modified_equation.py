@@ -21,6 +21,7 @@ from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.theory.linear_moments import linear_sde_mean_cov
 from flowdyn.theory.moments_work import sde_route
+from flowdyn.theory.streaming import fresh_moments_work
 
 
 class ModifiedEquation(OnProblem, SDESystem):
@@ -56,9 +57,8 @@ class ModifiedEquation(OnProblem, SDESystem):
         return self.strength * self.problem.noise_product(state, increment)
 
     def noise_dim(self, state: np.ndarray) -> int:
-        """One Brownian motion a sample."""
-        factor = self.problem.gaussian_factor
-        return int(self.problem.sample_count or 0) if factor is None else factor.shape[1]
+        """One Brownian motion a sample, or a column of the factor of a given noise."""
+        return self.problem.noise_dim
 
     def default_dt(self, span: float) -> float:
         """At most eta / 2: a step as long as SGD's own would repeat SGD."""
@@ -110,7 +110,7 @@ class StochasticModifiedEquation(ModifiedEquation):
 
     def __init__(self, problem: Problem, eta: Scalar, batch_size: int = 1, order: int = 1, sampling: Sampling = "with"):
         self.problem = checked_problem(problem)
-        if problem.sample_count is None and problem.gaussian_factor is None:
+        if not problem.noise_dim:
             raise _check.fail("problem", "must have samples or a gradient noise", type(problem).__name__)
         self.eta = leaf("eta", eta, ndim=0, positive=True)
         self.order = checked_order(order)
@@ -150,6 +150,8 @@ class StochasticModifiedEquation(ModifiedEquation):
         """Of the law where there is one, else of the moments' own equation."""
         if self.problem.gaussian_factor is not None:
             return super().moments_work(size, when)
+        if self.problem.fresh_noise is not None:
+            return fresh_moments_work(size, when)
         made = self.problem.linear_work
         if made is None:
             return 0.0  # they are not known
@@ -159,6 +161,9 @@ class StochasticModifiedEquation(ModifiedEquation):
         """Mean and covariance wherever the sample gradients are linear in w."""
         if self.linear_law() is not None:
             return super().exact_moments(w0, when)
+        fresh = self.problem.fresh_noise
+        if fresh is not None:
+            return fresh.equation_mean_cov(float(self.eta), self.noise_scale, self.order, w0, when)
         noise = self.problem.linear_gradients()
         return (
             None

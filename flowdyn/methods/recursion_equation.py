@@ -7,8 +7,9 @@ r"""The stochastic equations that a random recursion follows, from nothing but i
     dX = F_1 dt + sqrt(h) G_h dW,       G_h = G + h G2 - (h/2)(b'G + G'[b])         order 2, matched
     dX = (F_2 - (h^2/4) sum_ij C_ij d_ij b) dt + sqrt(h) G_h dW,   C = G G^T        order 3, matched
 
-F_2 is the flow of M_h of order 2. Order 3 needs steps affine in h and noise without third moments. At order 2 the plain equation has the means right to
-h^2 and the stationary law to h only, farther off than order 1 has it; matched, covariances are right to h^2 too.
+F_2 is the flow of M_h of order 2. Order 3 needs steps affine in h and noise without third moments. At order 2 the plain
+equation has the means right to h^2 and the stationary law to h only, farther off than order 1 has it; matched,
+covariances are right to h^2 too.
 """
 
 import abc
@@ -229,19 +230,25 @@ class RecursionEquation(OfRecursion, SDESystem):
         if not recursion.is_symmetric and third > SKEWED * (np.abs(columns) ** 3).sum():
             raise _check.fail("order", "must be at most 2 where the noise has third moments", 3)
 
+    def _is_affine(self, size: int) -> bool:
+        """Whether drift and diffusion are affine in the state, and their derivatives are not too many."""
+        flat = jax.ShapeDtypeStruct((size,), jnp.float64)
+        if self.recursion.noise_size * size**2 > MAX_ENTRIES:
+            return False
+        return max(degree_of(lambda z: self.drift(0.0, z), flat), degree_of(lambda z: self._factors(z), flat)) <= 1
+
     def moments_work(self, size: int, when: np.ndarray) -> float:
-        """Of the moments of a linear equation."""
+        """Of the moments of a linear equation; 0 where none are known."""
+        if not self._is_affine(size):
+            return 0.0
         shape = Size(self.recursion.noise_size, size, rank_one=False)
         return sde_route(shape, np.diff(when, prepend=0.0), float(self.recursion.time_step)).work
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance where drift and diffusion are affine in the state."""
-        size, flat = len(w0), jax.ShapeDtypeStruct((len(w0),), jnp.float64)
-        if self.recursion.noise_size * size**2 > MAX_ENTRIES:
+        if not self._is_affine(len(w0)):
             return None
-        if max(degree_of(lambda z: self.drift(0.0, z), flat), degree_of(lambda z: self._factors(z), flat)) > 1:
-            return None
-        A, b, P, q = map(np.asarray, bind(_affine, self)(np.zeros(size)))
+        A, b, P, q = map(np.asarray, bind(_affine, self)(np.zeros(len(w0))))
         return linear_sde_mean_cov(linear_noise_of(-A, b, P, q), 1.0, 1.0, 1, w0, when)
 
 

@@ -105,18 +105,24 @@ class Scattered(Scatter, RandomRecursionSystem):
 
     def affine_parts(self, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
         """(A, c, P, q) where ``M(z) = A z + c`` and ``phi_j(z) = P_j z + q_j``; None where a step is not affine."""
-        flat = jax.ShapeDtypeStruct((size,), jnp.float64)
-        h = self.increments(jnp.asarray(0))
-        noise = self.outcomes or self.noise_size
-        if noise * size**2 > MAX_ENTRIES or not isinstance(self.eta, Constant):
-            return None
-        if max(degree_of(lambda z: self.mean_at(h, z), flat), degree_of(lambda z: self.fluctuations(h, z), flat)) > 1:
+        if not self._is_affine(size):
             return None
         A, c, P, q = map(np.asarray, bind(_affine, self)(np.zeros(size)))
         return A, c, P, q
 
+    def _is_affine(self, size: int) -> bool:
+        """Whether every step is affine in the state, and their derivatives are not too many."""
+        flat, h = jax.ShapeDtypeStruct((size,), jnp.float64), self.increments(jnp.asarray(0))
+        if self.noise_size * size**2 > MAX_ENTRIES or not isinstance(self.eta, Constant):
+            return False
+        return (
+            max(degree_of(lambda z: self.mean_at(h, z), flat), degree_of(lambda z: self.fluctuations(h, z), flat)) <= 1
+        )
+
     def moments_work(self, size: int, when: np.ndarray) -> float:
-        """Of the moments of an affine recursion."""
+        """Of the moments of an affine recursion; 0 where it is not, and none are known."""
+        if not self._is_affine(size):
+            return 0.0
         shape = Size(self.noise_size, size, rank_one=False)
         return sgd_route(shape, np.diff(np.asarray(when, dtype=np.int64), prepend=0)).work
 

@@ -25,12 +25,13 @@ from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov
 from flowdyn.theory.moments_work import sgd_route
+from flowdyn.theory.streaming import fresh_moments_work
 
 
 def noisy_problem(problem: Any) -> Problem:
     """Refuse a problem without samples and without a noise of its own."""
     checked_problem(problem)
-    if problem.sample_count is None and problem.gaussian_factor is None:
+    if not problem.noise_dim:
         raise _check.fail(
             "problem",
             "must have samples or a gradient noise",
@@ -41,7 +42,7 @@ def noisy_problem(problem: Any) -> Problem:
 
 
 class Sampled(OnProblem, RandomRecursionSystem):
-    """Gradients estimated from a batch, or with the Gaussian noise that the problem defines."""
+    """Gradients estimated from a batch, given or fresh, or with the Gaussian noise that the problem defines."""
 
     problem: Problem
     eta: Schedule
@@ -49,11 +50,14 @@ class Sampled(OnProblem, RandomRecursionSystem):
     references: ClassVar[str] = "Li, Tai and E (2017, 2019)"
 
     def gradient(self, state: Vector, index: Any, numbers: jax.Array) -> jax.Array:
-        """Mean gradient of the samples in `index`, or the gradient with Gaussian noise."""
+        """Mean gradient of the samples in `index` or made of `numbers`, or the gradient with Gaussian noise."""
         factor = self.problem.gaussian_factor
         if factor is not None:
             # minus: the step then adds the same multiple of the numbers as the equation's increment
             return self.problem.grad(state) - matvec(factor, numbers) / np.sqrt(self.batch_size)
+        if self.problem.fresh_numbers:
+            fresh = numbers.reshape(self.batch_size, self.problem.fresh_numbers)
+            return jax.grad(lambda w: jnp.mean(self.problem.fresh_losses(w, fresh)))(jnp.asarray(state))
         return jax.grad(lambda w: jnp.mean(self.problem.batch_losses(w, index)))(jnp.asarray(state))
 
     def warn_before(self, w0: np.ndarray) -> str | None:
@@ -65,8 +69,19 @@ class Sampled(OnProblem, RandomRecursionSystem):
         """Whether the noise is Gaussian by the problem's definition."""
         return self.problem.gaussian_factor is not None
 
+    @property
+    def batch_inputs(self) -> RandomInputs:
+        """What one batch draws: a word a given sample, normals for fresh ones, or one normal a parameter."""
+        if self.is_gaussian:
+            return RandomInputs(numbers=self.problem.size)
+        if self.problem.fresh_numbers:
+            return RandomInputs(numbers=self.batch_size * self.problem.fresh_numbers)
+        return RandomInputs(words=self.batch_size)
+
     def moments_work(self, size: int, when: np.ndarray) -> float:
         """Of the samples' gradients and of the cheapest way through the steps; 0 where no moments are known."""
+        if self.problem.fresh_noise is not None:
+            return fresh_moments_work(size, when)
         made = self.problem.linear_work
         if made is None or not isinstance(self.eta, Constant) or self.epoch:
             return 0.0
@@ -78,12 +93,13 @@ class SGD(Sampled):
 
     .. math:: w_{k+1} = w_k - \eta_k \frac1B \sum_{i \in \mathrm{batch}_k} \nabla \ell_i(w_k)
 
-    On ``Quadratic(A, noise)`` the gradient carries Gaussian noise of covariance noise / B instead.
+    On ``Quadratic(A, noise)`` the gradient carries Gaussian noise of covariance noise / B instead; on ``Streaming``
+    each step draws B fresh samples.
 
     Parameters
     ----------
     problem : Problem
-        With samples, or a Quadratic with noise.
+        With samples, given or fresh, or a Quadratic with noise.
     eta : float or Schedule
         Step size, positive.
     batch_size : int
@@ -101,7 +117,8 @@ class SGD(Sampled):
     Warns
     -----
     FlowdynWarning
-        By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start.
+        By :func:`flowdyn.solve`, if eta exceeds 2 / lambda_max of the Hessian at the start, or second moments on fresh
+        samples grow.
 
     Notes
     -----
@@ -132,6 +149,19 @@ class SGD(Sampled):
         problem, w0 = Quadratic.example()
         return cls(problem, eta=0.01), w0
 
+    def warn_before(self, w0: np.ndarray) -> str | None:
+        """Doubt about a step size above the threshold of descent, or above that of the noise of fresh samples."""
+        doubt, fresh = super().warn_before(w0), self.problem.fresh_noise
+        if doubt or fresh is None or not isinstance(self.eta, Constant):
+            return doubt
+        excess = fresh.instability(float(self.eta.eta), self.noise_scale)
+        if excess < 1:
+            return None
+        return (
+            f"`eta` = {float(self.eta.eta):.6g} is so large that the second moments of SGD grow (sum of eta l / (2B - "
+            f"eta (B + 1) l) = {excess:.3g}, at least 1, over the eigenvalues l of H): use a smaller eta"
+        )
+
     @property
     def has_brownian_increments(self) -> bool:
         """The Gaussian noise of a Quadratic is the increment of its equation's Brownian motion."""
@@ -145,10 +175,8 @@ class SGD(Sampled):
 
     @property
     def random_inputs(self) -> RandomInputs:
-        """One word a sample, or one normal a parameter."""
-        if self.is_gaussian:
-            return RandomInputs(numbers=self.problem.size)
-        return RandomInputs(words=0 if self.sampling == "reshuffle" else self.batch_size)
+        """Those of a batch; an order of the data is drawn once an epoch."""
+        return RandomInputs() if self.sampling == "reshuffle" else self.batch_inputs
 
     @property
     def epoch(self) -> int:
@@ -166,7 +194,7 @@ class SGD(Sampled):
 
     def batch(self, k: jax.Array, words: jax.Array, epoch_state: Any) -> jax.Array | None:
         """Indices of the batch of step k."""
-        if self.is_gaussian:
+        if self.batch_inputs.numbers:
             return None
         n = self.problem.sample_count
         if self.sampling == "with":
@@ -203,6 +231,9 @@ class SGD(Sampled):
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance after `when` steps, where the gradients are linear in w."""
+        fresh = self.problem.fresh_noise
+        if fresh is not None and isinstance(self.eta, Constant):
+            return fresh.sgd_mean_cov(float(self.eta.eta), self.noise_scale, w0, when)
         noise = self.problem.linear_gradients()
         if noise is None or not isinstance(self.eta, Constant) or self.sampling == "reshuffle":
             return None

@@ -98,14 +98,15 @@ class SVAG(Sampled):
     @property
     def random_inputs(self) -> RandomInputs:
         """Two batches, or two Gaussian vectors."""
-        if self.is_gaussian:
-            return RandomInputs(numbers=2 * self.problem.size)
-        return RandomInputs(words=2 * self.batch_size)
+        one = self.batch_inputs
+        return RandomInputs(words=2 * one.words, numbers=2 * one.numbers)
 
     def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
         """``w - (eta/l) (a g + (1 - a) g')``, a = (1 + sqrt(2l - 1))/2."""
         first, second = jnp.split(draw.numbers, 2)
-        index: Any = (None, None) if self.is_gaussian else jnp.split(below(draw.words, self.problem.sample_count), 2)
+        index: Any = (None, None)
+        if self.batch_inputs.words:
+            index = jnp.split(below(draw.words, self.problem.sample_count), 2)
         a = (1 + jnp.sqrt(2 * self.l - 1)) / 2
         estimate = a * self.gradient(state, index[0], first) + (1 - a) * self.gradient(state, index[1], second)
         return state - self.eta(k) / self.l * estimate
@@ -124,8 +125,10 @@ class SVAG(Sampled):
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance of SGD at step eta / l whose covariance is l times as large."""
+        l, fresh = float(self.l), self.problem.fresh_noise  # noqa: E741
+        if fresh is not None and isinstance(self.eta, Constant):
+            return fresh.sgd_mean_cov(float(self.eta.eta) / l, l / self.batch_size, w0, when)
         noise = self.problem.linear_gradients()
         if noise is None or not isinstance(self.eta, Constant):
             return None
-        l = float(self.l)  # noqa: E741
         return linear_sgd_mean_cov(noise, float(self.eta.eta) / l, l / self.batch_size, w0, when)

@@ -108,6 +108,10 @@ class System(eqx.Module):
         """Exact states where they are known, else None."""
         return None
 
+    def lacks_closed_form(self, state0: np.ndarray) -> str | None:
+        """Why :meth:`closed_form` does not hold from this state, in words that end a sentence; None where it does."""
+        return None
+
     def warn_before(self, w0: np.ndarray) -> str | None:
         """A doubt to voice before the run starts, else None."""
         return None

@@ -196,12 +196,23 @@ def _gaps(ds: xr.Dataset, axis: Any) -> None:
     if (np.abs(ds.error.values) > 0).any():
         axis.set_yscale("log")
     axis.minorticks_off()
-    axis.set_xticks(h, [f"{x:.3g}" for x in h])
-    same = np.allclose(h, ds.eta.values)
-    axis.set_xlabel(r"step size $\eta$" if same else "time step h of the clock")
-    axis.set_ylabel("root-mean-square distance" if strong else r"$|E\,g(w_\eta) - E\,g(X)|$,  bars 95 %")
+    ticks, label, what = _step_axis(ds)
+    axis.set_xticks(h, ticks)
+    axis.set_xlabel(label)
+    if (ds.standard_error.values > 0).any():
+        what += ",  bars 95 %"
+    axis.set_ylabel("root-mean-square distance" if strong else what)
     axis.grid(alpha=0.25, which="both", linewidth=0.5)
     axis.legend(fontsize=8.5, frameon=False)
+
+
+def _step_axis(ds: xr.Dataset) -> tuple[list[str], str, str]:
+    """Ticks and label of what a ladder goes over, and the name of its gap."""
+    if "d" in ds.dims:
+        return [f"1/{d}" for d in ds.d.values], "1/d, d the dimension", r"$|E\,g(w_d) - E\,g(X_d)|$"
+    ticks, same = [f"{x:.3g}" for x in ds.h.values], np.allclose(ds.h.values, ds.eta.values)
+    label = r"step size $\eta$" if same else "time step h of the clock"
+    return ticks, label, r"$|E\,g(w_\eta) - E\,g(X)|$"
 
 
 def _rms_over_time(ds: xr.Dataset, axis: Any) -> None:

@@ -65,7 +65,7 @@ def plot(
     panels = PANELS[made]
     if ax is not None and not hasattr(ax, "set_xlabel"):
         raise _check.fail("ax", "must be a matplotlib Axes", ax, "e.g. plt.subplots()[1]")
-    if made != "weak ladder" and "t" not in ds.dims:
+    if made not in ("weak ladder", "dimension ladder") and "t" not in ds.dims:
         raise _check.fail("ds", "must have the dimension t to be drawn over time", dict(ds.sizes), "keep all its times")
     draw = panels(ds) if kind is None else _named(ds, kind)
     if ax is not None:
@@ -108,6 +108,7 @@ PANELS = {
     "ladder": _ladder_panels,
     "weak ladder": random_ladder_panels,
     "strong ladder": random_ladder_panels,
+    "dimension ladder": random_ladder_panels,
 }
 
 

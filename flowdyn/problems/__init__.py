@@ -9,6 +9,9 @@ REGISTRY = {
     "DiagonalNetwork": "diagonal_network",
     "LinearClassifier": "linear_classifier",
     "Quadratic": "quadratic",
+    "Streaming": "streaming",
+    "DeepLinear": "deep_linear",
+    "SymmetricFactorization": "symmetric_factorization",
     "CustomProblem": "custom",
     "CustomRegression": "custom_regression",
 }

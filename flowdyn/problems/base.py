@@ -18,6 +18,7 @@ from flowdyn._tools.leaves import shown_call
 from flowdyn.problems.inputs import Labels
 from flowdyn.theory.linear_moments import SampleGradients
 from flowdyn.theory.moments_work import GradientWork
+from flowdyn.theory.streaming import FreshNoise
 
 Vector = jax.Array | np.ndarray  # flat; JAX traces the same code with either
 Time = float | jax.Array | np.ndarray
@@ -85,6 +86,28 @@ class Problem(eqx.Module):
     @property
     def gaussian_factor(self) -> jax.Array | None:
         """Constant G (P, m) of a gradient noise that is Gaussian by definition; None where it comes from samples."""
+        return None
+
+    @property
+    def fresh_numbers(self) -> int:
+        """Normals that one fresh sample takes, where samples are drawn from a law; 0 where they are given."""
+        return 0
+
+    def fresh_losses(self, w: Vector, numbers: jax.Array) -> jax.Array:
+        """Losses of B fresh samples, made of `numbers` of shape (B, fresh_numbers); their expectation is the loss."""
+        raise _check.ArgumentError(f"`fresh_losses` is not defined for {type(self).__name__}; it draws no samples")
+
+    @property
+    def noise_dim(self) -> int:
+        """Columns of the noise factor G(w), the Brownian motions of an equation that it drives; 0 without noise."""
+        if self.fresh_numbers:
+            return self.fresh_numbers
+        factor = self.gaussian_factor
+        return int(self.sample_count or 0) if factor is None else factor.shape[1]
+
+    @property
+    def fresh_noise(self) -> FreshNoise | None:
+        """Law of fresh samples with exact moments, where it is known."""
         return None
 
     def grad(self, w: Vector) -> jax.Array:
@@ -189,6 +212,10 @@ class Problem(eqx.Module):
 
     def exact_flow(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
         """Return ``flow(w0, t)``, the gradient-flow states (T, P) at times t (T,), where it is known, else None."""
+        return None
+
+    def lacks_exact_flow(self, w0: np.ndarray) -> str | None:
+        """Why :meth:`exact_flow` does not hold from flat w0, in words that end a sentence; None where it does."""
         return None
 
     def unravel(self, w: Vector) -> Any:

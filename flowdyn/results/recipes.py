@@ -197,7 +197,7 @@ def _build(spec: Any, source: _Source, name: str = "system") -> Any:
     args = {key: _build(part, source, key) for key, part in spec["args"].items()}
     _check_arguments("system", cls, args)
     if "labels" in inspect.signature(cls).parameters:
-        coords = {dim: ds[dim].values for dim in ("feature", "sample", "param") if dim in ds.coords}
+        coords = {dim: ds[dim].values for dim in ("feature", "sample", "param", "output") if dim in ds.coords}
         args["labels"] = Labels(coords, {"target": source.target} if source.target else None)
     return cls(**args)
 

@@ -24,6 +24,10 @@ def _own(system: System, state: jax.Array) -> dict[str, Vector]:
     return system.observables(state)
 
 
+def _projected(system: System, state: jax.Array) -> Vector:
+    return system.project(state)
+
+
 def _observed(system: System, function: Callable, state: Any) -> Any:
     """Flat parameters for our own observables, the user's view of them for a user's function."""
     return function(system.project(state) if isinstance(function, Observable) else system.as_user_sees(state))
@@ -79,7 +83,7 @@ class Observer:
     def _layout(self, name: str) -> Variable:
         function = self.functions[name]
         try:
-            value = self._user_rows(function, self.state0[None])[0]
+            value = self._at_start(function)
         except (TypeError, ValueError) as error:
             if isinstance(error, _check.ArgumentError):
                 raise
@@ -91,6 +95,12 @@ class Observer:
             raise _check.fail(f"observe[{name!r}]", "must return real numbers", value)
         dims = tuple(f"{name}_dim_{axis}" for axis in range(value.ndim))
         return Variable(name, dims, value.shape, f"observable {name}")
+
+    def _at_start(self, function: Callable) -> Any:
+        """Value at the start; of a shared computation, which may be long, its shape alone."""
+        if isinstance(function, Observable) and function.shared is not None and self.traceable:
+            return jax.eval_shape(lambda state: function(self.system.project(state)), self.state0)
+        return self._user_rows(function, self.state0[None])[0]
 
     def _fitting(self, found: Variable) -> Variable:
         """Refuse an observable made for a problem of another size."""
@@ -119,7 +129,17 @@ class Observer:
         if not len(states):
             return {v.name: np.empty((0, *v.shape)) for v in self.variables}
         own = self.map(_own, self.system, states) if self.system.observable_variables else {}
-        return own | {name: self._user_rows(function, states) for name, function in self.functions.items()}
+        found: dict[int, dict[str, np.ndarray]] = {}  # what several observables share is computed once
+        for name, function in self.functions.items():
+            if not (isinstance(function, Observable) and function.shared is not None and self.traceable):
+                own[name] = self._user_rows(function, states)
+                continue
+            shared = function.shared
+            if id(shared) not in found:
+                path = map_rows(_projected, self.system, states)
+                found[id(shared)] = shared.along(path, remembers=not self.system.is_random)
+            own[name] = np.asarray(function.part(found[id(shared)]), dtype=np.float64)
+        return own
 
     def stop_rules(self, asked: Mapping[str, tuple[str, float]] | None) -> Stop | None:
         """Margins of the rules of `stop`, whose form has been checked."""

@@ -95,6 +95,9 @@ def prepare(system: System, w0: Any, options: RunOptions, solver: Solver | None,
     end = np.inf if times.t is None else float(times.t[-1])
     demand = Demand(end, stop is not None, options.max_seconds is not None)
     chosen = pick_solver(system, first, solver, demand)
+    for state in start.states if many else ():
+        if chosen.refuses_start(system, state):
+            chosen = pick_solver(system, state, solver, demand)
     if times.t is not None:
         chosen = chosen.with_defaults(system, end - start.t0)
     return PreparedRun(system, options, start, times, members, observer, stop, chosen)

@@ -137,10 +137,14 @@ class Solver(abc.ABC):
                 return f"it needs {' or '.join(takes.noises)} noise, and this is {system.noise}"
         if not takes.plain_numpy and not system.is_traceable(state0):
             return "it needs functions written with jax.numpy"
-        return self.refuses_system(system) or self._refuses_demand(system, demand)
+        return self.refuses_system(system) or self.refuses_start(system, state0) or self._refuses_demand(system, demand)
 
     def refuses_system(self, system: System) -> str | None:
         """What `support` cannot say; None if nothing."""
+        return None
+
+    def refuses_start(self, system: System, state0: np.ndarray) -> str | None:
+        """What keeps it from this start alone; None if nothing."""
         return None
 
     def _refuses_demand(self, system: System, demand: Demand) -> str | None:

@@ -1,4 +1,4 @@
-"""Closed forms: quadratic losses mode by mode, the population flow of section 9.2, Ornstein-Uhlenbeck laws."""
+"""Closed forms: quadratic losses mode by mode, flows that a problem knows, Ornstein-Uhlenbeck laws."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -37,11 +37,12 @@ class Exact(Solver):
     Raises
     ------
     ArgumentError
-        By :func:`flowdyn.solve`, if the system has no closed form.
+        By :func:`flowdyn.solve`, if the system has no closed form, or none from this start.
 
     Notes
     -----
-    Quadratic losses mode by mode, the decoupled flow of section 9.2.3, linearised models, Ornstein-Uhlenbeck laws.
+    Quadratic losses mode by mode, the decoupled flow of section 9.2.3, linearised models, Ornstein-Uhlenbeck laws;
+    flows of matrix factors, balanced two-layer networks among them, span by span until they rest.
     Source: sections 9.1 and 9.5 with the exponential of a matrix; Van Loan (1978) for the covariance.
 
     Examples
@@ -62,6 +63,10 @@ class Exact(Solver):
         """Only systems with a closed form or an exact law."""
         known = system.linear_law() if isinstance(system, SDESystem) else system.closed_form()
         return None if known else "it has no closed form here"
+
+    def refuses_start(self, system: System, state0: np.ndarray) -> str | None:
+        """Starts from which the closed form does not hold."""
+        return system.lacks_closed_form(state0)
 
     def at_tolerance(self, rtol: float, explicit: bool) -> "Exact":
         """The same: a closed form is exact at any tolerance."""

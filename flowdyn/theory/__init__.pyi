@@ -16,6 +16,8 @@ from flowdyn.theory.linear_moments import linear_sde_mean_cov as linear_sde_mean
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov as linear_sgd_mean_cov
 from flowdyn.theory.margin import margin_bound as margin_bound
 from flowdyn.theory.margin import max_margin as max_margin
+from flowdyn.theory.matrix_factors import deep_linear_time as deep_linear_time
+from flowdyn.theory.matrix_factors import factor_flow as factor_flow
 from flowdyn.theory.moments import ou_autocovariance as ou_autocovariance
 from flowdyn.theory.moments import ou_mean_cov as ou_mean_cov
 from flowdyn.theory.moments import sgd_mean_cov as sgd_mean_cov
@@ -24,6 +26,10 @@ from flowdyn.theory.recovery import inner_product_distortion as inner_product_di
 from flowdyn.theory.recovery import lemma_window as lemma_window
 from flowdyn.theory.recovery import recovery_bounds as recovery_bounds
 from flowdyn.theory.recovery import sup_distortion as sup_distortion
+from flowdyn.theory.streaming import homogenized_moments as homogenized_moments
+from flowdyn.theory.streaming import streaming_floor as streaming_floor
+from flowdyn.theory.streaming import streaming_moments as streaming_moments
+from flowdyn.theory.streaming import volterra_risk as volterra_risk
 
 REGISTRY: dict[str, str]
 __all__ = [
@@ -32,7 +38,10 @@ __all__ = [
     "Q_alpha",
     "Q_alpha_gradient",
     "basis_pursuit",
+    "deep_linear_time",
     "entropy_minimizer",
+    "factor_flow",
+    "homogenized_moments",
     "inner_product_distortion",
     "kkt_residual",
     "label_noise_penalty",
@@ -50,5 +59,8 @@ __all__ = [
     "rip_constant",
     "sgd_mean_cov",
     "stationary_cov",
+    "streaming_floor",
+    "streaming_moments",
     "sup_distortion",
+    "volterra_risk",
 ]

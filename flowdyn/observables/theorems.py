@@ -1,89 +1,27 @@
-"""Observables of the theorems, ready for ``observe=`` and ``stop=``.
+"""Observables of the theorems.
 
 signal and noise  w = r e_j + zeta,  M = X^T X / n:   grad L = m ⊙ w,   m = (r^2 - 1) e_j - u + v         (9.45)-(9.53)
                   u = (r^2 - 1)(I - M) e_j,   v = M (zeta ⊙ zeta)
 margins           min_i m_i / ||w||,   -log L / ||w||,   m_i = y_i <w, x_i>                       (9.140), (9.156)
 invariant         w+ ⊙ w-                                                                                 (9.114)
 span residual     ||(I - X^+ X) theta||                                                               (Theorem 9.3)
-sharpness         lambda_max(grad^2 L(w)), times eta: gradient descent is stable below 2
 kernel distance   ||K(w) - K(w0)|| / ||K(w0)||,  K = J J^T                                                (9.107)
-
-Each function returns a mapping of names to observables; join several with ``|``.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.sparse.linalg import lobpcg_standard
 
 from flowdyn import _check
-from flowdyn.problems.base import Problem, Variable, Vector
+from flowdyn.observables.base import Observable, required
+from flowdyn.problems.base import Vector
 from flowdyn.problems.diagonal_network import DiagonalNetwork
 from flowdyn.problems.linear_classifier import LinearClassifier
 from flowdyn.problems.linear_regression import LinearRegression
 from flowdyn.problems.regression import Regression
 from flowdyn.problems.squared_regression import SquaredRegression
-
-__all__ = ["Observable", "invariant", "kernel_distance", "margins", "sharpness", "signal_noise", "span_residual"]
-
-ITERATIONS = 100
-CONVERGED = 0.02  # residual over eigenvalue of a Ritz pair; the eigenvalue's own error goes with its square
-WHOLE_HESSIAN_UP_TO = 200  # below this many parameters the whole Hessian is cheaper than an iteration of products
-
-
-class Observable:
-    """A labelled function of the flat parameters w (P,), as ``observe=`` and ``stop=`` take it.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(w)`` of flat w, written with jax.numpy.
-    long_name : str
-        What the file says about it.
-    dims : tuple of str
-        Dimensions of its value; none for a number.
-
-    Raises
-    ------
-    ArgumentError
-        By :func:`flowdyn.solve`, if the value does not have one axis for each of `dims`.
-
-    Notes
-    -----
-    Source: of our own.
-
-    Examples
-    --------
-    >>> import flowdyn as fd
-    >>> import jax.numpy as jnp
-    >>> norm = fd.observables.Observable(jnp.linalg.norm, "Euclidean norm of w")
-    >>> float(norm(jnp.array([3.0, 4.0])))
-    5.0
-    """
-
-    def __init__(self, function: Callable[[Vector], Any], long_name: str, dims: tuple[str, ...] = ()):
-        self.function, self.long_name, self.dims = function, long_name, tuple(dims)
-
-    def __call__(self, w: Vector) -> jax.Array:
-        """Value at flat w, as a float array over `dims`."""
-        return jnp.asarray(self.function(w), dtype=float)
-
-    def variable(self, name: str, value: np.ndarray) -> Variable:
-        """Layout of a value in a Dataset, refused where its axes are not `dims`."""
-        if len(self.dims) != value.ndim:
-            raise _check.fail(
-                f"observe[{name!r}]", f"must return an array over {self.dims}", _check.Words(f"shape {value.shape}")
-            )
-        return Variable(name, self.dims, value.shape, self.long_name)
-
-
-def _require(problem: Any, kind: type) -> Any:
-    if not isinstance(problem, kind):
-        raise _check.fail("problem", f"must be a {kind.__name__}", type(problem).__name__)
-    return problem
 
 
 def signal_noise(problem: SquaredRegression, coordinate: int = 0) -> dict[str, Observable]:
@@ -123,7 +61,7 @@ def signal_noise(problem: SquaredRegression, coordinate: int = 0) -> dict[str, O
     >>> bool(run.signal[-1] > 0.8)
     True
     """
-    X = _require(problem, SquaredRegression).X
+    X = required(problem, SquaredRegression).X
     d = X.shape[1]
     if _check.integer("coordinate", coordinate, minimum=0) >= d:
         raise _check.fail("coordinate", f"must be below the number of features {d}", coordinate)
@@ -192,7 +130,7 @@ def margins(problem: LinearClassifier) -> dict[str, Observable]:
     >>> bool(run.smooth_margin[-1] <= run.margin[-1])
     True
     """
-    _require(problem, LinearClassifier)
+    required(problem, LinearClassifier)
 
     return {
         "norm": Observable(jnp.linalg.norm, "Euclidean norm of w"),
@@ -233,7 +171,7 @@ def invariant(problem: DiagonalNetwork) -> dict[str, Observable]:
     >>> run.invariant.isel(t=-1).values.round(6).tolist()
     [0.25, 0.25]
     """
-    _require(problem, DiagonalNetwork)
+    required(problem, DiagonalNetwork)
 
     def product(w: Vector) -> jax.Array:
         w_plus, w_minus = jnp.split(w, 2)
@@ -318,70 +256,8 @@ def kernel_distance(problem: Regression, w0: Any) -> dict[str, Observable]:
     >>> bool(run.kernel_distance[-1] < 1e-4)
     True
     """
-    start = jnp.asarray(_require(problem, Regression).ravel(w0))
+    start = jnp.asarray(required(problem, Regression).ravel(w0))
     if not float(jnp.linalg.norm(problem.tangent_kernel(start))) > 0:
         raise _check.fail("w0", "must have a tangent kernel that is not zero", w0, "distances are relative to it")
     text = "relative distance of the tangent kernel from that of the start"
     return {"kernel_distance": Observable(lambda w: problem.kernel_distance(w, start), text)}
-
-
-def sharpness(problem: Problem, eta: float | None = None) -> dict[str, Observable]:
-    r"""Largest eigenvalue of the Hessian, and eta times it: where that nears 2, no flow follows gradient descent.
-
-    .. math:: \lambda_{\max}(\nabla^2 L(w)), \qquad \eta\, \lambda_{\max}(\nabla^2 L(w))
-
-    Parameters
-    ----------
-    problem : Problem
-        Any loss.
-    eta : float, optional
-        Step size, positive; adds ``sharpness_eta``.
-
-    Returns
-    -------
-    dict of str to Observable
-        ``sharpness`` and, where eta is given, ``sharpness_eta``, one number each.
-
-    Raises
-    ------
-    ArgumentError
-        If `problem` is not a problem of flowdyn, or eta is not positive.
-
-    Notes
-    -----
-    Above 200 parameters by LOBPCG; NaN where it has not converged (a top eigenvalue lost beside large negative ones).
-    Source: Cohen, Kaur, Li, Kolter and Talwalkar (2021); Knyazev (2001) for LOBPCG.
-
-    Examples
-    --------
-    >>> import flowdyn as fd
-    >>> p = fd.problems.Quadratic([[3.0, 0.0], [0.0, 1.0]])
-    >>> seen = fd.observables.sharpness(p, eta=0.5)
-    >>> run = fd.solve(fd.GradientDescent(p, 0.5), [1.0, 1.0], steps=2, observe=seen)
-    >>> float(run.sharpness_eta[-1].round(9))
-    1.5
-    """
-    _require(problem, Problem)
-
-    def largest(w: Vector) -> jax.Array:
-        size = w.shape[0]
-        if size <= WHOLE_HESSIAN_UP_TO:
-            return jnp.linalg.eigvalsh(problem.hessian(w))[-1]
-        # a symmetric start would miss an antisymmetric direction: a fixed random one is orthogonal to none
-        first = jax.random.normal(jax.random.key(0), (size, 2))
-        product = jax.vmap(lambda v: problem.hvp(w, v), in_axes=1, out_axes=1)
-        values, vectors, _ = lobpcg_standard(product, first, m=ITERATIONS)
-        residual = jnp.linalg.norm(problem.hvp(w, vectors[:, 0]) - values[0] * vectors[:, 0])
-        found = jnp.where(residual <= CONVERGED * jnp.abs(values[0]), values[0], jnp.nan)
-        return jnp.where(jnp.any(product(first)), found, 0.0)  # a Hessian of zeros has no direction to follow
-
-    found = {"sharpness": Observable(largest, "largest eigenvalue of the Hessian of the loss")}
-    if eta is not None:
-        step = _check.real("eta", eta, positive=True)
-        text = "step size times the largest eigenvalue of the Hessian; gradient descent is stable below 2"
-        found["sharpness_eta"] = Observable(lambda w: step * largest(w), text)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
