@@ -160,6 +160,26 @@ def test_descent_on_samples_is_our_own_sgd():
         assert np.allclose(m, n, rtol=1e-12)
 
 
+def test_our_own_sgd_matched():
+    """Stationary laws of SGD on a quadratic and on samples, where noise is multiplicative too."""
+    sgd = fd.SGD(fd.problems.Quadratic(A, noise=SIGMA), 0.1)
+    exact = fd.theory.stationary_cov(A, SIGMA, 0.1)
+    assert abs(distance(stationary(sgd.limit(2, "matched"), W0, 80.0), exact) - 0.0043) < 6e-5
+    rng = np.random.default_rng(1)
+    p, gaps = fd.problems.LinearRegression(rng.standard_normal((6, 2)), rng.standard_normal(6)), []
+    for eta in (0.1, 0.05, 0.025, 0.0125):
+        method = fd.SGD(p, eta, batch_size=2, sampling="without")
+        law = stationary(method, W0, round(100 / eta))
+        pair = [distance(stationary(method.limit(2, name), W0, 100.0), law) for name in ("plain", "matched")]
+        gaps.append(pair)
+        z = np.array([0.3, -0.2])
+        equation, increment = method.limit(2, "matched"), np.arange(1.0, 7.0)
+        product = equation.diffusion_product(0.0, z, increment)
+        assert np.allclose(product, equation.diffusion(0.0, z) @ increment, rtol=1e-10)
+    slopes = np.log2(np.array(gaps[:-1]) / gaps[1:])[-1]
+    assert abs(slopes[0] - 1) < 0.1 and abs(slopes[1] - 2) < 0.1
+
+
 def test_deterministic_uses():
     mean = fd.MeanRecursion(sgd())
     run = fd.solve(mean, W0, t=1.0)

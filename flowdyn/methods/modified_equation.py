@@ -2,6 +2,7 @@
 
     dX = -grad L dt + sqrt(eta s) G(X) dW                                   order 1,  G G^T = Sigma
     dX = -grad (L + (eta/4) ||grad L||^2) dt + sqrt(eta s) G(X) dW          order 2
+    G -> G + (eta/2) (H G + G'[grad L])                                     order 2, matched
 
 G is the d x n factor of the sample gradients: no matrix root is taken, and G dW is one gradient of a weighted loss.
 """
@@ -15,11 +16,12 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
+from flowdyn.methods.recursion_equation import Covariance, checked_covariance
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch
 from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
-from flowdyn.theory.linear_moments import linear_sde_mean_cov
+from flowdyn.theory.linear_moments import linear_sde_mean_cov, matched_noise
 from flowdyn.theory.moments_work import sde_route
 from flowdyn.theory.streaming import fresh_moments_work
 
@@ -83,18 +85,20 @@ class StochasticModifiedEquation(ModifiedEquation):
         Weak order p.
     sampling : {"with", "without"}
         How SGD draws: s = 1/B, or (n - B)/(B (n - 1)).
+    covariance : {"plain", "matched"}
+        Whether the factor G of order 2 has the correction that makes covariances right to eta^2.
 
     Raises
     ------
     ArgumentError
         If `problem` has neither samples nor a noise of its own, eta is not positive, the order is neither 1 nor 2, or
-        the sampling is "reshuffle", whose steps are not independent.
+        the sampling is "reshuffle", whose steps are not independent; if order 1 is to be matched.
 
     Notes
     -----
     Ito. On a Quadratic with noise it is an Ornstein-Uhlenbeck process and exact. The second-order equation is the
-    closer one at fixed t, but the farther one for the stationary variance (relative gap eta lam against eta lam / 2).
-    Source: section 9.5; Li, Tai and E (2017).
+    closer one at fixed t, but the farther one for the stationary variance (relative gap eta lam against eta lam / 2):
+    matched, its gap is O(eta^2). Source: section 9.5; Li, Tai and E (2017); the matched covariance is of our own.
 
     Examples
     --------
@@ -105,15 +109,27 @@ class StochasticModifiedEquation(ModifiedEquation):
     """
 
     sampling: Sampling = eqx.field(static=True)
+    covariance: Covariance = eqx.field(static=True)
     summary: ClassVar[str] = "stochastic modified equation of SGD"
     references: ClassVar[str] = "Li, Tai and E (2017, 2019)"
 
-    def __init__(self, problem: Problem, eta: Scalar, batch_size: int = 1, order: int = 1, sampling: Sampling = "with"):
+    def __init__(
+        self,
+        problem: Problem,
+        eta: Scalar,
+        batch_size: int = 1,
+        order: int = 1,
+        sampling: Sampling = "with",
+        covariance: Covariance = "plain",
+    ):
         self.problem = checked_problem(problem)
         if not problem.noise_dim:
             raise _check.fail("problem", "must have samples or a gradient noise", type(problem).__name__)
         self.eta = leaf("eta", eta, ndim=0, positive=True)
         self.order = checked_order(order)
+        self.covariance = checked_covariance(covariance)
+        if self.covariance == "matched" and self.order == 1:
+            raise _check.fail("covariance", "must be 'plain' at order 1", covariance, "use order=2")
         n = None if problem.gaussian_factor is not None else problem.sample_count
         self.batch_size, self.sampling = check_batch(batch_size, n, sampling)
         if sampling == "reshuffle":
@@ -136,6 +152,31 @@ class StochasticModifiedEquation(ModifiedEquation):
         """``sqrt(eta s)``."""
         return jnp.sqrt(self.eta * self.noise_scale)
 
+    @property  # type: ignore[misc]
+    def noise(self) -> str:  # type: ignore[override]
+        """Additive where the noise is Gaussian by the problem's definition and its factor does not turn with w."""
+        if self.covariance == "matched" and self.problem.linear_work is None:
+            return "general"
+        return super().noise
+
+    def diffusion(self, t: Time, state: Vector) -> Vector:
+        """``sqrt(eta s) G(w)``, with the correction of order eta where it is matched."""
+        G = self.problem.noise_factor(state)
+        if self.covariance == "matched":
+            grad = self.problem.grad(state)
+            turned = jax.vmap(lambda column: self.problem.hvp(state, column), in_axes=1, out_axes=1)(G)
+            moved = jax.jvp(self.problem.noise_factor, (jnp.asarray(state),), (grad,))[1]
+            G = G + 0.5 * self.eta * (turned + moved)
+        return self.strength * G
+
+    def diffusion_product(self, t: Time, state: Vector, increment: Vector) -> Vector:
+        """``sqrt(eta s) G(w) dW`` by one gradient; matched, by its derivatives along two directions."""
+        if self.covariance == "plain":
+            return self.strength * self.problem.noise_product(state, increment)
+        w, grad = jnp.asarray(state), self.problem.grad(state)
+        noise, moved = jax.jvp(lambda v: self.problem.noise_product(v, increment), (w,), (grad,))
+        return self.strength * (noise + 0.5 * self.eta * (self.problem.hvp(w, noise) + moved))
+
     def linear_law(self) -> LinearGaussianLaw | None:
         """Ornstein-Uhlenbeck where loss and noise are those of a Quadratic."""
         if self.problem.gaussian_factor is None:
@@ -144,14 +185,15 @@ class StochasticModifiedEquation(ModifiedEquation):
         if noise is None:
             return None
         slope = np.eye(len(noise.b)) if self.order == 1 else np.eye(len(noise.b)) + float(self.eta) / 2 * noise.A
-        return LinearGaussianLaw(slope @ noise.A, float(self.eta) * self.noise_scale * noise.additive, slope @ noise.b)
+        D = noise.additive if self.covariance == "plain" else slope @ noise.additive @ slope
+        return LinearGaussianLaw(slope @ noise.A, float(self.eta) * self.noise_scale * D, slope @ noise.b)
 
     def moments_work(self, size: int, when: np.ndarray) -> float:
         """Of the law where there is one, else of the moments' own equation."""
         if self.problem.gaussian_factor is not None:
             return super().moments_work(size, when)
         if self.problem.fresh_noise is not None:
-            return fresh_moments_work(size, when)
+            return 0.0 if self.covariance == "matched" else fresh_moments_work(size, when)
         made = self.problem.linear_work
         if made is None:
             return 0.0  # they are not known
@@ -163,13 +205,16 @@ class StochasticModifiedEquation(ModifiedEquation):
             return super().exact_moments(w0, when)
         fresh = self.problem.fresh_noise
         if fresh is not None:
+            if self.covariance == "matched":
+                return None
             return fresh.equation_mean_cov(float(self.eta), self.noise_scale, self.order, w0, when)
         noise = self.problem.linear_gradients()
-        return (
-            None
-            if noise is None
-            else linear_sde_mean_cov(noise, float(self.eta), self.noise_scale, self.order, w0, when)
-        )
+        if noise is None:
+            return None
+        eta = float(self.eta)
+        if self.covariance == "matched":
+            noise = matched_noise(noise, eta)
+        return linear_sde_mean_cov(noise, eta, self.noise_scale, self.order, w0, when)
 
 
 def checked_order(order: Any) -> int:

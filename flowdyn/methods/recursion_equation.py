@@ -114,7 +114,7 @@ class RecursionEquation(OfRecursion, SDESystem):
         if not isinstance(recursion, Scatter):
             raise _check.fail("recursion", "must be a random recursion", recursion, "e.g. fd.RandomRecursion(...)")
         self.recursion = recursion
-        self.covariance = _check.choice("covariance", covariance, COVARIANCES)  # type: ignore[assignment]
+        self.covariance = checked_covariance(covariance)
         self.order = _check.integer("order", order, minimum=1)
         if self.order > (3 if self.covariance == "matched" else 2):
             raise _check.fail("order", "must be 1, 2, or 3 with covariance='matched'", order)
@@ -250,6 +250,11 @@ class RecursionEquation(OfRecursion, SDESystem):
             return None
         A, b, P, q = map(np.asarray, bind(_affine, self)(np.zeros(len(w0))))
         return linear_sde_mean_cov(linear_noise_of(-A, b, P, q), 1.0, 1.0, 1, w0, when)
+
+
+def checked_covariance(covariance: Any) -> Covariance:
+    """Check the name of an equation's covariance."""
+    return _check.choice("covariance", covariance, COVARIANCES)  # type: ignore[return-value]
 
 
 def linear_noise_of(A: np.ndarray, b: np.ndarray, P: np.ndarray, q: np.ndarray) -> LinearNoise:

@@ -17,6 +17,7 @@ from flowdyn._tools.compiled import matvec
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.modified_equation import StochasticModifiedEquation
+from flowdyn.methods.recursion_equation import COVARIANCES, Covariance
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch, distinct, order_of
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import Moments, OnProblem, System, checked_problem
@@ -136,6 +137,7 @@ class SGD(Sampled):
 
     sampling: Sampling = eqx.field(static=True)
     summary: ClassVar[str] = "stochastic gradient descent"
+    covariances: ClassVar[tuple[str, ...]] = COVARIANCES
 
     def __init__(self, problem: Problem, eta: StepSize, batch_size: int = 1, sampling: Sampling = "with"):
         self.problem = noisy_problem(problem)
@@ -211,12 +213,12 @@ class SGD(Sampled):
         """Step of gradient descent: the estimate of the gradient is unbiased."""
         return state - self.eta(k) * self.problem.grad(state)
 
-    def limit(self, order: int = 0) -> System:
-        """Gradient flow for order 0, the stochastic modified equation for orders 1 and 2."""
+    def limit(self, order: int = 0, covariance: Covariance = "plain") -> System:
+        """Gradient flow for order 0, the stochastic modified equation for orders 1 and 2, plain or matched."""
         if _check.integer("order", order, minimum=0) == 0:
             return GradientFlow(self.problem)
         eta = self.constant_eta(f"its limit of order {order}")
-        return StochasticModifiedEquation(self.problem, eta, self.batch_size, order, self.sampling)
+        return StochasticModifiedEquation(self.problem, eta, self.batch_size, order, self.sampling, covariance)
 
     def expected_order(self, order: int = 0, error: str = "weak") -> float:
         """Weak order max(p, 1); strong order 1/2, 1, 3/2 for p = 0, 1, 2, as without noise where there is none.

@@ -102,6 +102,21 @@ class LinearResiduals(NamedTuple):
 SampleGradients = LinearNoise | LinearResiduals
 
 
+def matched_noise(noise: SampleGradients, eta: float) -> LinearNoise:
+    """Sample gradients whose deviations G have the correction  G + (eta/2)(A G + G'[A w - b])  of order eta."""
+    A, b = noise.A, noise.b
+    if isinstance(noise, LinearResiduals):
+        outer = noise.factor * noise.rows[:, :, None] * noise.rows[:, None, :]
+        matrices, vectors = outer - A, -noise.factor * noise.rows * noise.offsets[:, None] - b
+        additive = np.zeros_like(A)
+    else:
+        matrices, vectors = noise.matrices, noise.vectors
+        side = np.eye(len(b)) + eta / 2 * A
+        additive = side @ noise.additive @ side
+    turned = matrices + eta / 2 * (A @ matrices + matrices @ A)
+    return LinearNoise(A, b, turned, vectors + eta / 2 * (vectors @ A + matrices @ b), additive)
+
+
 class _Map:
     """The mean F of the samples' maps z -> A_i w - b_i, and s V."""
 
