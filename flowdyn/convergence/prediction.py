@@ -102,7 +102,7 @@ def fast_forward(
     found = flow_error(method, start, times, flow, budget)
     estimate = found.estimate + UNMEASURED * solver_error + np.finfo(float).eps * np.linalg.norm(states, axis=1)
     if found.product >= TRUSTED:
-        largest = f"`eta` times the largest curvature on the way (|dS/dz - 1| of a step S) is {found.product:.3g}"
+        largest = f"{method.change_text} on the way is {found.product:.3g}"
         warnings.warn(
             f"{largest if np.isfinite(found.product) else 'the recursion itself diverges'}: from about 1 on the series "
             f"of the modified flow does not converge, and no error is estimated beyond {HEAD} steps (NaN); use a "

@@ -71,6 +71,8 @@ class RecursionSystem(System):
 class DiscreteSystem(Followed, RecursionSystem):
     """A recursion without noise; its limits of every order come from its step."""
 
+    change_text: ClassVar[str] = "the largest |lambda| of dS/dz - 1, S the step,"  # what `step_change` is, in words
+
     @abc.abstractmethod
     def step(self, k: jax.Array, state: Vector) -> Vector:
         """State of shape (S,) after step k from `state`."""

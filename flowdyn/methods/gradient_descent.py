@@ -189,6 +189,7 @@ class GradientDescent(OnProblem, DiscreteSystem):
     problem: Problem = eqx.field(converter=checked_problem)
     eta: Schedule
     summary: ClassVar[str] = "gradient descent w_{k+1} = w_k - eta grad L(w_k)"
+    change_text: ClassVar[str] = "`eta` times the largest curvature"
 
     def __init__(self, problem: Problem, eta: StepSize):
         self.problem = problem
