@@ -27,6 +27,7 @@ REGISTRY = {
     "eta_limit": "convergence.eta_limits",
     "dimension_limit": "convergence.dimension_limits",
     "fast_forward": "convergence.prediction",
+    "scaling_rule": "convergence.scaling",
     "save": "results.storage",
     "load": "results.storage",
     "concat": "results.joining",

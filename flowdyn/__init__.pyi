@@ -17,6 +17,7 @@ from flowdyn.convergence.eta_limits import eta_limit as eta_limit
 from flowdyn.convergence.prediction import fast_forward as fast_forward
 from flowdyn.convergence.rebuilding import rebuild as rebuild
 from flowdyn.convergence.rebuilding import rerun as rerun
+from flowdyn.convergence.scaling import scaling_rule as scaling_rule
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
@@ -101,6 +102,7 @@ __all__ = [
     "rebuild",
     "rerun",
     "save",
+    "scaling_rule",
     "schedules",
     "solve",
     "solvers",

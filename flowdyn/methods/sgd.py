@@ -169,6 +169,11 @@ class SGD(Sampled):
         """The Gaussian noise of a Quadratic is the increment of its equation's Brownian motion."""
         return self.is_gaussian
 
+    def rescaled(self, kappa: int) -> "SGD":
+        """The linear rule: ``kappa eta`` and ``kappa B`` have the same equation of order 1."""
+        eta = kappa * self.constant_eta("a scaling rule")
+        return SGD(self.problem, eta, kappa * self.batch_size, self.sampling)
+
     @property
     def noise_scale(self) -> float:
         """Share of one sample's covariance in the noise of a step."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import jax
 
+from flowdyn import _check
 from flowdyn._tools.randomness import Draw, RandomInputs
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import RandomSystem
@@ -36,6 +37,10 @@ class RandomRecursionSystem(RandomSystem, RecursionSystem):
     @abc.abstractmethod
     def mean_step(self, k: jax.Array, state: Vector) -> Vector:
         """Expectation of the next state over the draw."""
+
+    def rescaled(self, kappa: int) -> "RandomRecursionSystem":
+        """The same method for a batch kappa times as large, by its scaling rule."""
+        raise _check.fail("method", "must have a scaling rule", type(self).__name__, "e.g. fd.SGD(...)")
 
     @property
     def has_brownian_increments(self) -> bool:
