@@ -16,6 +16,7 @@ from flowdyn.convergence.eta_limits import eta_limit as eta_limit
 from flowdyn.convergence.prediction import fast_forward as fast_forward
 from flowdyn.convergence.rebuilding import rebuild as rebuild
 from flowdyn.convergence.rebuilding import rerun as rerun
+from flowdyn.methods.central_flow import CentralFlow as CentralFlow
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
 from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
@@ -48,6 +49,7 @@ __version__: str
 REGISTRY: dict[str, str]
 __all__ = [
     "ArgumentError",
+    "CentralFlow",
     "DualFlow",
     "FileError",
     "FlowdynError",

@@ -6,6 +6,7 @@ REGISTRY = {
     "GradientDescent": "gradient_descent",
     "GradientFlow": "gradient_descent",
     "ModifiedFlow": "gradient_descent",
+    "CentralFlow": "central_flow",
     "HeavyBall": "heavy_ball",
     "HeavyBallFlow": "heavy_ball",
     "Nesterov": "nesterov",

@@ -1,5 +1,6 @@
 # made by `python -m flowdyn._tools.stubs` from the registry of this package
 
+from flowdyn.methods.central_flow import CentralFlow as CentralFlow
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
 from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
@@ -23,6 +24,7 @@ from flowdyn.methods.svag import SVAG as SVAG
 
 REGISTRY: dict[str, str]
 __all__ = [
+    "CentralFlow",
     "DualFlow",
     "GradientDescent",
     "GradientFlow",

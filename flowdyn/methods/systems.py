@@ -39,6 +39,7 @@ class System(eqx.Module):
     summary: ClassVar[str] = ""  # one line for the file's summary
     references: ClassVar[str] = ""
     is_random: ClassVar[bool] = False
+    one_at_a_time: ClassVar[bool] = False  # whether observables are too large, or too uneven, to batch over states
 
     @abc.abstractmethod
     def layout(self, size: int) -> tuple[Variable, ...]:

@@ -1,0 +1,84 @@
+r"""A small complementarity problem over symmetric matrices, by Newton steps with projections to fall back on.
+
+0 <= X  ⟂  D + M[X] >= 0,     X, D symmetric (K, K),  M symmetric and positive semidefinite
+X = P(Z),   G(Z) = P(Z) - R (2 P(Z) - Z - tau D) = 0,     R = (1 + tau M)^-1,  P the projection onto X >= 0
+
+Matrices are vectors of coordinates in an orthonormal basis (diagonal entries, and sqrt(2) times the others), so that
+M is a matrix (q, q), q = K (K + 1)/2. Z - G(Z) is the step of Douglas and Rachford's splitting, which never lets G
+grow: it is taken where a semismooth Newton step does not shrink G.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+STEPS = 500
+CONVERGED = 1e-13
+FLOOR = 1e-12  # of M, relative: makes the solution unique
+WIDEST = 1e-4  # smallest rate of M, relative, that tau looks at
+
+
+def pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows a <= b of the coordinates' entries, the diagonal first."""
+    a, b = np.triu_indices(count, 1)
+    return np.r_[np.arange(count), a], np.r_[np.arange(count), b]
+
+
+def coordinates(X: jax.Array) -> jax.Array:
+    """Coordinates (q,) of a symmetric matrix (K, K)."""
+    a, b = pairs(X.shape[0])
+    return X[a, b] * np.where(a == b, 1.0, np.sqrt(2.0))
+
+
+def matrix_of(x: jax.Array, count: int) -> jax.Array:
+    """Symmetric matrix (K, K) of coordinates (q,)."""
+    a, b = pairs(count)
+    entries = x * np.where(a == b, 1.0, np.sqrt(0.5))
+    return jnp.zeros((count, count)).at[a, b].set(entries).at[b, a].set(entries)
+
+
+def _projected(z: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """P(Z), and the derivative of P there as a matrix (q, q)."""
+    values, Q = jnp.linalg.eigh(matrix_of(z, count))
+    above = jnp.maximum(values, 0.0)
+    gap = values[:, None] - values[None, :]
+    same = jnp.abs(gap) <= 1e-14 * jnp.abs(values).max()
+    slope = jnp.where(same, (values[:, None] > 0) * 1.0, (above[:, None] - above[None, :]) / jnp.where(same, 1.0, gap))
+    a, b = pairs(count)
+    turn = jax.vmap(lambda e: coordinates(Q.T @ matrix_of(e, count) @ Q))(jnp.eye(len(a)))  # (q, q), row p: of E_p
+    return coordinates((Q * above) @ Q.T), (turn * slope[a, b]) @ turn.T
+
+
+def complementary(D: jax.Array, M: jax.Array, count: int) -> jax.Array:
+    """Coordinates (q,) of the solution X, for D (q,) and M (q, q)."""
+    q = D.shape[0]
+    a, b = pairs(count)
+    M = (M + M.T) / 2
+    largest = jnp.where(jnp.trace(M) > 0, jnp.trace(M), 1.0)
+    own = jnp.maximum(jnp.diagonal(M)[:count], FLOOR * largest) ** -0.25
+    unit = own[a] * own[b]  # X = C Y C with C diagonal keeps the cone: all modes are made of one size
+    D, M = unit * D, unit[:, None] * M * unit
+    M = M + FLOOR * jnp.maximum(jnp.trace(M), 1.0) * jnp.eye(q)
+    rates = jnp.linalg.eigvalsh(M)
+    tau = 1 / jnp.sqrt(rates[-1] * jnp.maximum(rates[0], WIDEST * rates[-1]))
+    R = jnp.linalg.inv(jnp.eye(q) + tau * M)
+
+    def residual(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        y, slope = _projected(z, count)
+        return y - R @ (2 * y - z - tau * D), slope, y
+
+    def step(carry: tuple) -> tuple:
+        z, G, slope, _, number = carry
+        newton = z - jnp.linalg.solve(slope - R @ (2 * slope - jnp.eye(q)), G)
+        better = jnp.linalg.norm(residual(newton)[0]) <= 0.9 * jnp.linalg.norm(G)
+        z = jnp.where(better, newton, z - G)
+        return (z, *residual(z), number + 1)
+
+    def goes_on(carry: tuple) -> jax.Array:
+        z, G, _, _, number = carry
+        return (jnp.linalg.norm(G) > CONVERGED * (jnp.linalg.norm(z) + tau * jnp.linalg.norm(D))) & (number < STEPS)
+
+    start = -tau * D
+    found = jax.lax.while_loop(goes_on, step, (start, *residual(start), 0))
+    rests = jnp.linalg.eigvalsh(matrix_of(D, count))[0] >= 0
+    return jnp.where(rests, 0.0, unit * found[3])
