@@ -35,6 +35,8 @@ from flowdyn.methods.normalized import NormalizedGradientDescent as NormalizedGr
 from flowdyn.methods.ode import ODE as ODE
 from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
 from flowdyn.methods.ornstein_uhlenbeck import linearize as linearize
+from flowdyn.methods.rmsprop_central_flow import RMSPropCentralFlow as RMSPropCentralFlow
+from flowdyn.methods.rmsprop_central_flow import RMSPropStableFlow as RMSPropStableFlow
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.svag import SVAG as SVAG
@@ -69,6 +71,8 @@ __all__ = [
     "NormalizedGradientDescent",
     "ODE",
     "OrnsteinUhlenbeck",
+    "RMSPropCentralFlow",
+    "RMSPropStableFlow",
     "RunError",
     "SDE",
     "SGD",

@@ -7,6 +7,8 @@ REGISTRY = {
     "GradientFlow": "gradient_descent",
     "ModifiedFlow": "gradient_descent",
     "CentralFlow": "central_flow",
+    "RMSPropCentralFlow": "rmsprop_central_flow",
+    "RMSPropStableFlow": "rmsprop_central_flow",
     "HeavyBall": "heavy_ball",
     "HeavyBallFlow": "heavy_ball",
     "Nesterov": "nesterov",

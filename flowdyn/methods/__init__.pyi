@@ -18,6 +18,8 @@ from flowdyn.methods.normalized import NormalizedFlow as NormalizedFlow
 from flowdyn.methods.normalized import NormalizedGradientDescent as NormalizedGradientDescent
 from flowdyn.methods.ode import ODE as ODE
 from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
+from flowdyn.methods.rmsprop_central_flow import RMSPropCentralFlow as RMSPropCentralFlow
+from flowdyn.methods.rmsprop_central_flow import RMSPropStableFlow as RMSPropStableFlow
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.svag import SVAG as SVAG
@@ -41,6 +43,8 @@ __all__ = [
     "NormalizedGradientDescent",
     "ODE",
     "OrnsteinUhlenbeck",
+    "RMSPropCentralFlow",
+    "RMSPropStableFlow",
     "SDE",
     "SGD",
     "SVAG",

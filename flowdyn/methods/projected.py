@@ -110,6 +110,9 @@ class AtEdge(OnProblem, ProjectedSystem):
     """A central flow: a problem's parameters held where the effective Hessian A has no eigenvalue above 2."""
 
     modes: eqx.AbstractVar[int]
+    no_order: ClassVar[str] = (
+        "a central flow is a model without an order in eta: as eta -> 0 on a fixed loss the edge is never reached"
+    )
 
     @property
     def followed(self) -> int:
