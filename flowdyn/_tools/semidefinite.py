@@ -68,17 +68,22 @@ def complementary(D: jax.Array, M: jax.Array, count: int) -> jax.Array:
         return y - R @ (2 * y - z - tau * D), slope, y
 
     def step(carry: tuple) -> tuple:
-        z, G, slope, _, number = carry
+        z, G, slope, y, trial, forced, number = carry
+        found = residual(trial)
+        better = forced | (jnp.linalg.norm(found[0]) <= 0.9 * jnp.linalg.norm(G))
+        z, G, slope, y = (
+            jnp.where(better, new, old) for new, old in zip((trial, *found), (z, G, slope, y), strict=True)
+        )
         newton = z - jnp.linalg.solve(slope - R @ (2 * slope - jnp.eye(q)), G)
-        better = jnp.linalg.norm(residual(newton)[0]) <= 0.9 * jnp.linalg.norm(G)
-        z = jnp.where(better, newton, z - G)
-        return (z, *residual(z), number + 1)
+        return z, G, slope, y, jnp.where(better, newton, z - G), ~better, number + 1
 
     def goes_on(carry: tuple) -> jax.Array:
-        z, G, _, _, number = carry
-        return (jnp.linalg.norm(G) > CONVERGED * (jnp.linalg.norm(z) + tau * jnp.linalg.norm(D))) & (number < STEPS)
+        z, G, *_, number = carry
+        small = jnp.linalg.norm(G) <= CONVERGED * (jnp.linalg.norm(z) + tau * jnp.linalg.norm(D))
+        return ((number == 0) | ~small) & (number < STEPS)
 
-    start = -tau * D
-    found = jax.lax.while_loop(goes_on, step, (start, *residual(start), 0))
+    nothing = jnp.zeros(q)
+    start = (nothing, nothing, jnp.zeros((q, q)), nothing, -tau * D, jnp.asarray(True), 0)
+    found = jax.lax.while_loop(goes_on, step, start)
     rests = jnp.linalg.eigvalsh(matrix_of(D, count))[0] >= 0
     return jnp.where(rests, 0.0, unit * found[3])

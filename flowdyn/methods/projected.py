@@ -60,12 +60,21 @@ class ProjectedSystem(System):
         """What a step needs to know of a state."""
 
     @abc.abstractmethod
-    def multiplier(self, look: Look, horizon: Time) -> jax.Array:
-        """Force (q,) that keeps the state inside for a time to come."""
+    def room(self, look: Look, horizon: Time) -> jax.Array:
+        """D (q,) of the force that keeps the state inside for a time to come."""
 
     @abc.abstractmethod
-    def correction(self, look: Look) -> Vector:
-        """Displacement (S,) that takes a state outside back onto the edge, to first order."""
+    def excess(self, look: Look) -> jax.Array:
+        """D (q,) of the force that takes a state outside back onto the edge in a unit of its own time."""
+
+    @abc.abstractmethod
+    def force(self, look: Look, D: jax.Array) -> jax.Array:
+        """Coordinates (q,) of X with  0 <= X  ⟂  D + beta[X] >= 0."""
+
+    @property
+    @abc.abstractmethod
+    def unit(self) -> jax.Array:
+        """Unit of time of the rates alpha and beta, on the clock."""
 
     @property
     @abc.abstractmethod
@@ -82,28 +91,37 @@ class ProjectedSystem(System):
 
     def velocity(self, look: Look, horizon: Time) -> Vector:
         """Velocity (S,) that keeps the state inside for a time `horizon`."""
-        return look.free + self.multiplier(look, horizon) @ look.forces
+        return look.free + self.force(look, self.room(look, horizon)) @ look.forces
 
 
-def projected(system: ProjectedSystem, state: jax.Array, memory: jax.Array) -> tuple[jax.Array, Look]:
-    """The state back on the edge, and what is to be seen there."""
+class Projection(NamedTuple):
+    """How far a projection has come."""
 
-    def correct(carry: tuple) -> tuple:
-        state, memory, _, number = carry
-        seen = system.look(state, memory)
-        outside = seen.distance.min() < -INSIDE
-        moved = jnp.where(outside & (number < ROUNDS), state + system.correction(seen), state)
-        return moved, seen.memory, seen, jnp.where(outside, number + 1, ROUNDS + 1)
-
-    blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(system.look, state, memory))
-    found = jax.lax.while_loop(lambda carry: carry[3] <= ROUNDS, correct, (state, memory, blank, 0))
-    return found[0], found[2]
+    state: jax.Array
+    look: Look
+    inside: jax.Array  # distance of the start from the edge, negative beyond it
+    number: jax.Array
 
 
-def begin(system: ProjectedSystem, state: jax.Array) -> tuple[jax.Array, Look, jax.Array]:
-    """A start projected, what is seen there, and how far inside the start itself is."""
-    seen = system.look(state)
-    return *projected(system, state, seen.memory), seen.distance.min()
+def blank_look(system: ProjectedSystem, state: Vector) -> Look:
+    """A look of zeros, from which nothing is remembered."""
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(system.look, state))
+
+
+def begin(system: ProjectedSystem, state: jax.Array) -> Projection:
+    """A start taken back onto the edge where it is beyond."""
+
+    def correct(at: Projection) -> Projection:
+        seen = system.look(at.state, at.look.memory)
+        nearest = seen.distance.min()
+        outside = (nearest < -INSIDE) & (at.number < ROUNDS)
+        x = system.force(seen, jnp.where(outside, system.excess(seen), 0.0))
+        moved = jnp.where(outside, at.state + system.unit * (x @ seen.forces), at.state)
+        first = jnp.where(at.number == 0, nearest, at.inside)
+        return Projection(moved, seen, first, jnp.where(outside, at.number + 1, ROUNDS + 1))
+
+    at = Projection(state, blank_look(system, state), jnp.zeros(()), jnp.asarray(0))
+    return jax.lax.while_loop(lambda at: at.number <= ROUNDS, correct, at)
 
 
 class AtEdge(OnProblem, ProjectedSystem):
@@ -205,16 +223,22 @@ class AtEdge(OnProblem, ProjectedSystem):
     def _state_velocity(self, of_w: jax.Array, of_memory: jax.Array | None) -> jax.Array:
         return of_w if of_memory is None else jnp.concatenate([of_w, of_memory])
 
-    def multiplier(self, look: Look, horizon: Time) -> jax.Array:
-        """X for which nothing crosses the edge within the horizon; a state beyond it is held where it is."""
-        room = coordinates(jnp.diag(jnp.maximum(look.distance, 0.0))) * (self.step_time / horizon)
-        return complementary(room + look.alpha, look.beta, self.followed)
+    @property
+    def unit(self) -> jax.Array:
+        """A step."""
+        return self.step_time
 
-    def correction(self, look: Look) -> Vector:
-        """The least force that makes up for the excess."""
-        excess = coordinates(jnp.diag(look.distance))
-        x = complementary(excess, look.beta, self.followed)
-        return self.step_time * (x @ look.forces)
+    def room(self, look: Look, horizon: Time) -> jax.Array:
+        """Nothing is to cross the edge within the horizon; a state beyond it is held where it is."""
+        return coordinates(jnp.diag(jnp.maximum(look.distance, 0.0))) * (self.step_time / horizon) + look.alpha
+
+    def excess(self, look: Look) -> jax.Array:
+        """What the distances lack."""
+        return coordinates(jnp.diag(look.distance))
+
+    def force(self, look: Look, D: jax.Array) -> jax.Array:
+        """X of the critical directions."""
+        return complementary(D, look.beta, self.followed)
 
     def sizes(self, state: Vector) -> Vector:
         """Root mean square of w for all its entries."""
@@ -222,17 +246,17 @@ class AtEdge(OnProblem, ProjectedSystem):
 
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse a start beyond the edge from where no force leads back."""
-        _, seen, inside = bind(begin, self)(state0)
-        if not float(seen.distance.min()) >= -10 * INSIDE:
+        found = bind(begin, self)(state0)
+        if not float(found.look.distance.min()) >= -10 * INSIDE:
             raise _check.ArgumentError(
                 "`w0` must be where the step is stable, or where a force leads back to there, got an effective "
-                f"sharpness of {THRESHOLD - float(inside):.6g}, above 2; let the recursion run until it is below and "
-                "start there, or use a smaller eta"
+                f"sharpness of {THRESHOLD - float(found.inside):.6g}, above 2; let the recursion run until it is below "
+                "and start there, or use a smaller eta"
             )
 
     def warn_before(self, w0: np.ndarray) -> str | None:
         """Doubt about a start beyond the edge."""
-        found = THRESHOLD - float(bind(begin, self)(np.asarray(self.lift(w0)))[2])
+        found = THRESHOLD - float(bind(begin, self)(np.asarray(self.lift(w0))).inside)
         if found <= THRESHOLD * (1 + 1e-6):
             return None
         return (
@@ -259,7 +283,7 @@ class AtEdge(OnProblem, ProjectedSystem):
         """Largest eigenvalue of A, trace of Sigma, and the loss averaged over the oscillation, L + tr X."""
         look = self.look(state)
         at_edge = look._replace(distance=jnp.where(look.distance < AT_EDGE, 0.0, look.distance))
-        X = matrix_of(self.multiplier(at_edge, self.step_time), self.followed)
+        X = matrix_of(self.force(at_edge, self.room(at_edge, self.step_time)), self.followed)
         trace = jnp.sum((look.modes @ look.modes.T) * X)
         return THRESHOLD - look.distance[0], trace, self.problem.loss(self.project(state)) + jnp.trace(X)
 

@@ -82,7 +82,7 @@ class _WithSquares(OnProblem):
 
     def memory_drift(self, state: Vector, grad: Vector) -> jax.Array:
         """``kappa (grad^2 - v)``."""
-        return self._kappa * (grad**2 - state[self.problem.size :])
+        return self._kappa * (jnp.asarray(grad) ** 2 - state[self.problem.size :])
 
 
 class RMSPropStableFlow(_WithSquares, ODESystem):
@@ -223,11 +223,11 @@ class RMSPropCentralFlow(_WithSquares, AtEdge):
 
     def memory_force(self, state: Vector, square: Vector) -> jax.Array:
         """``kappa`` times the squares that the oscillation adds to the gradient's."""
-        return self._kappa * square
+        return self._kappa * jnp.asarray(square)
 
     def divisor_rate(self, state: Vector, velocity: Vector) -> jax.Array:
         """``v' / (2 sqrt v) / eta``."""
-        return velocity[self.problem.size :] / (2 * jnp.sqrt(self._squares(state)) * self.eta)
+        return jnp.asarray(velocity)[self.problem.size :] / (2 * jnp.sqrt(self._squares(state)) * self.eta)
 
     def sizes(self, state: Vector) -> Vector:
         """Root mean square of w, and each v itself."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
-from flowdyn.methods.projected import INSIDE, Look, ProjectedSystem, begin, projected
+from flowdyn.methods.projected import INSIDE, ROUNDS, Look, ProjectedSystem, begin
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
 from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
 
@@ -61,6 +61,8 @@ LONGEST = 0.65 * (MOST_STAGES**2 - 1)  # h rho
 
 
 class _Step(NamedTuple):
+    """A step taken, and what tells whether it is good."""
+
     state: jax.Array
     look: Look
     start: jax.Array  # velocity at the start
@@ -69,24 +71,40 @@ class _Step(NamedTuple):
     excess: jax.Array  # how far outside it still is
 
 
+class _At(NamedTuple):
+    """Inside a step: stages first, then the projection."""
+
+    before: jax.Array
+    here: jax.Array
+    look: Look
+    velocity: jax.Array
+    number: jax.Array  # of the next stage
+    done: jax.Array
+
+
 def _step(system: ProjectedSystem, state: jax.Array, look: Look, h: Any, stages: Any, table: Any, rtol: Any) -> _Step:
     mu, nu, m, g = table
-    start = system.velocity(look, h)
+    start = jnp.asarray(system.velocity(look, h))
 
-    def stage(j: jax.Array, carry: tuple) -> tuple:
-        before, here, memory = carry
-        seen = system.look(here, memory)
-        after = (1 - mu[j] - nu[j]) * state + mu[j] * here + nu[j] * before
-        return here, after + m[j] * h * system.velocity(seen, h) + g[j] * h * start, seen.memory
+    def go_on(at: _At) -> _At:
+        seen, j = system.look(at.here, at.look.memory), at.number
+        is_stage = j <= stages
+        outside = ~is_stage & (seen.distance.min() < -INSIDE) & (j < stages + ROUNDS)
+        push = system.force(seen, jnp.where(outside, system.excess(seen), system.room(seen, h))) @ seen.forces
+        velocity = seen.free + push
+        i = jnp.minimum(j, MOST_STAGES)
+        stage = (1 - mu[i] - nu[i]) * state + mu[i] * at.here + nu[i] * at.before
+        stage = stage + m[i] * h * velocity + g[i] * h * start
+        back = jnp.where(outside, at.here + system.unit * push, at.here)
+        return _At(at.here, jnp.where(is_stage, stage, back), seen, velocity, j + 1, ~is_stage & ~outside)
 
-    first = (state, state + m[1] * h * start, look.memory)
-    _, end, memory = jax.lax.fori_loop(2, stages + 1, stage, first)
-    end, seen = projected(system, end, memory)
-    late = system.velocity(seen, h)
+    first = _At(state, state + m[1] * h * start, look, start, jnp.asarray(2), jnp.asarray(False))
+    last = jax.lax.while_loop(lambda at: ~at.done, go_on, first)
+    end, late = last.here, last.velocity
     estimate = 0.8 * (state - end) + 0.4 * h * (start + late)
     sizes = jnp.maximum(system.sizes(state), system.sizes(end))
     error = jnp.sqrt(jnp.mean((estimate / jnp.maximum(rtol * sizes, 1e-300)) ** 2))
-    return _Step(end, seen, jnp.asarray(start), jnp.asarray(late), error, -seen.distance.min())
+    return _Step(end, last.look, start, late, error, -last.look.distance.min())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +184,8 @@ class _Run:
             return self.finish("stopped", task.t0, self.state)
         if self.times[0] == task.t0:
             self.rows.append(self.state)
-        self.state, self.look, _ = bind(begin, self.system)(self.state)
+        begun = bind(begin, self.system)(self.state)
+        self.state, self.look = np.asarray(begun.state), begun.look
         self.step = bind(_step, self.system)
         while len(self.rows) < len(self.times):
             ended = self.advance(float(self.times[len(self.rows)]))
