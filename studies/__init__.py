@@ -13,4 +13,5 @@ NAMES = (
     "sgd_quadratic",
     "label_noise",
     "eta_to_zero",
+    "edge_of_stability",
 )

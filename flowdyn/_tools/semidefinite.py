@@ -15,7 +15,7 @@ import numpy as np
 STEPS = 500
 CONVERGED = 1e-13
 FLOOR = 1e-12  # of M, relative: makes the solution unique
-WIDEST = 1e-4  # smallest rate of M, relative, that tau looks at
+WIDEST = 1e-4  # smallest rate of M, relative, that is looked at
 
 
 def pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +55,7 @@ def complementary(D: jax.Array, M: jax.Array, count: int) -> jax.Array:
     a, b = pairs(count)
     M = (M + M.T) / 2
     largest = jnp.where(jnp.trace(M) > 0, jnp.trace(M), 1.0)
-    own = jnp.maximum(jnp.diagonal(M)[:count], FLOOR * largest) ** -0.25
+    own = jnp.maximum(jnp.diagonal(M)[:count], WIDEST * largest) ** -0.25
     unit = own[a] * own[b]  # X = C Y C with C diagonal keeps the cone: all modes are made of one size
     D, M = unit * D, unit[:, None] * M * unit
     M = M + FLOOR * jnp.maximum(jnp.trace(M), 1.0) * jnp.eye(q)

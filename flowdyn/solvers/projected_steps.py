@@ -27,6 +27,7 @@ DAMPING = 2 / 13
 MOST_STEPS = 100_000
 SAFETY, SHRINK, GROW = 0.8, 0.2, 4.0
 BEYOND = 1e-6  # excess of a direction that is not followed
+CLOSE, CREEPS, PATIENCE = 1e-3, 0.05, 100  # its distance from the edge where it makes so many steps short in h rho
 
 
 @functools.cache
@@ -175,6 +176,7 @@ class _Run:
         self.rho = float(self.system.stiffness)
         self.h = 1 / self.rho
         self.rows: list[np.ndarray] = []
+        self.creeping = 0
         self.stats = {"n_steps": 0, "n_rejected": 0, "n_looks": 1}
 
     def result(self) -> Result:
@@ -203,14 +205,16 @@ class _Run:
         self.stats["n_looks"] += stages
         error, state = float(found.error), np.asarray(found.state)
         bad = bool(is_bad(state[None])[0]) or not np.isfinite(error)
+        beyond = float(found.look.beyond)
+        self.creeping = self.creeping + 1 if h * self.rho < CREEPS and beyond > -CLOSE else 0
+        if not bad and (beyond > BEYOND or self.creeping > PATIENCE):
+            raise _check.RunError(f"at t = {self.t + h:.6g} {self.system.lost()}")
         if bad or error > 1 or float(found.excess) > 10 * INSIDE:
             self.stats["n_rejected"] += 1
             self.h = h * (SHRINK if bad or error <= 1 else max(SHRINK, SAFETY * error ** (-1 / 3)))
             if self.h < 1e-9 / self.rho:
                 return self.finish(failure_status(state, self.state) if bad else "nonfinite", self.t)
             return self.out_of_budget()
-        if float(found.look.beyond) > BEYOND:
-            raise _check.RunError(f"at t = {self.t + h:.6g} {self.system.lost()}")
         self.stats["n_steps"] += 1
         self.h = h * min(GROW, max(SHRINK, SAFETY * max(error, 1e-10) ** (-1 / 3)))
         stopped = self.stop_within(h, state, np.asarray(found.start), np.asarray(found.end))
