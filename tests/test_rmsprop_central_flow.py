@@ -43,7 +43,7 @@ def test_below_the_edge_it_is_the_stable_flow():
         fd.solve(fd.RMSPropCentralFlow(p, **given, modes=2), [1.0, 1.0], t=0.3, saves=4, solver=TIGHT),
         fd.solve(fd.RMSPropStableFlow(p, **given), [1.0, 1.0], t=0.3, saves=4),
     ]
-    assert np.allclose(runs[0].w, runs[1].w, atol=1e-6) and np.allclose(runs[0].square, runs[1].square, rtol=1e-6)
+    assert np.allclose(runs[0].w, runs[1].w, atol=1e-6) and np.allclose(runs[0].square, runs[1].square, rtol=3e-6)
     assert (runs[0].sigma_trace == 0).all()
 
 

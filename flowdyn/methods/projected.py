@@ -33,6 +33,7 @@ THRESHOLD = 2.0  # of A
 INSIDE = 1e-9  # excess of A over the threshold that is rounding
 AT_EDGE = 1e-4  # distance below which a saved state counts as being on the edge
 MOST_MODES = 16
+SMALLEST = 1e-100  # size of a state whose square does not underflow
 ROUNDS = 8  # Newton steps of a projection
 
 
@@ -242,7 +243,7 @@ class AtEdge(OnProblem, ProjectedSystem):
 
     def sizes(self, state: Vector) -> Vector:
         """Root mean square of w for all its entries."""
-        return jnp.full(state.shape, jnp.sqrt(jnp.mean(state**2)))
+        return jnp.full(state.shape, jnp.maximum(jnp.sqrt(jnp.mean(state**2)), SMALLEST))
 
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse a start beyond the edge from where no force leads back."""

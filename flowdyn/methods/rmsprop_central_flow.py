@@ -230,9 +230,9 @@ class RMSPropCentralFlow(_WithSquares, AtEdge):
         return jnp.asarray(velocity)[self.problem.size :] / (2 * jnp.sqrt(self._squares(state)) * self.eta)
 
     def sizes(self, state: Vector) -> Vector:
-        """Root mean square of w, and each v itself."""
+        """Root mean square of w, at least the length of a step, and each v itself."""
         w, v = self.project(state), self._squares(state)
-        return jnp.concatenate([jnp.full(w.shape, jnp.sqrt(jnp.mean(w**2))), v])
+        return jnp.concatenate([jnp.full(w.shape, jnp.maximum(jnp.sqrt(jnp.mean(w**2)), self.eta)), v])
 
     @property
     def observable_variables(self) -> tuple[Variable, ...]:
