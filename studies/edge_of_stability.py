@@ -41,10 +41,10 @@ def beside(p, w0, eta, steps, every, modes):
 
 def along(name, axes, p, w0, eta, steps, window, modes=3):
     """Claims of one network, and its two panels."""
-    every = max(steps // 100, 1)
+    every = window // 10
     run, central, flow, (near, far) = beside(p, w0, eta, steps, every, modes)
     last = slice(steps - window, steps)
-    mean, predicted = float(run.loss[last].mean()), float(central.predicted_loss[-window // every :].mean())
+    mean, predicted = float(run.loss[last].mean()), float(central.predicted_loss[-window // every - 1 :].mean())
     k = np.arange(every, steps + 1, every)
     axes[0].semilogy(k, far, color=GREY, label="gradient flow")
     axes[0].semilogy(k, near, color=BLUE, label="central flow")

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_central_flow import TIGHT, tanh_network
 
 import flowdyn as fd
-from tests.test_central_flow import TIGHT, tanh_network
 
 ETA, BETA2 = 0.1, 0.9
 

@@ -24,29 +24,34 @@ def pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.r_[np.arange(count), a], np.r_[np.arange(count), b]
 
 
+def basis(count: int) -> np.ndarray:
+    """Orthonormal symmetric matrices E (q, K, K) that the coordinates belong to."""
+    a, b = pairs(count)
+    E = np.zeros((len(a), count, count))
+    p = np.arange(len(a))
+    E[p, a, b] = E[p, b, a] = np.where(a == b, 1.0, np.sqrt(0.5))
+    return E
+
+
 def coordinates(X: jax.Array) -> jax.Array:
     """Coordinates (q,) of a symmetric matrix (K, K)."""
-    a, b = pairs(X.shape[0])
-    return X[a, b] * np.where(a == b, 1.0, np.sqrt(2.0))
+    return jnp.einsum("pab,ab->p", basis(X.shape[0]), X)
 
 
 def matrix_of(x: jax.Array, count: int) -> jax.Array:
     """Symmetric matrix (K, K) of coordinates (q,)."""
-    a, b = pairs(count)
-    entries = x * np.where(a == b, 1.0, np.sqrt(0.5))
-    return jnp.zeros((count, count)).at[a, b].set(entries).at[b, a].set(entries)
+    return jnp.einsum("p,pab->ab", x, basis(count))
 
 
 def _projected(z: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     """P(Z), and the derivative of P there as a matrix (q, q)."""
     values, Q = jnp.linalg.eigh(matrix_of(z, count))
-    above = jnp.maximum(values, 0.0)
+    above, E = jnp.maximum(values, 0.0), basis(count)
     gap = values[:, None] - values[None, :]
     same = jnp.abs(gap) <= 1e-14 * jnp.abs(values).max()
     slope = jnp.where(same, (values[:, None] > 0) * 1.0, (above[:, None] - above[None, :]) / jnp.where(same, 1.0, gap))
-    a, b = pairs(count)
-    turn = jax.vmap(lambda e: coordinates(Q.T @ matrix_of(e, count) @ Q))(jnp.eye(len(a)))  # (q, q), row p: of E_p
-    return coordinates((Q * above) @ Q.T), (turn * slope[a, b]) @ turn.T
+    turned = jnp.einsum("pab,ai,bj->pij", E, Q, Q)  # Q^T E_p Q
+    return coordinates((Q * above) @ Q.T), jnp.einsum("pij,ij,qij->pq", turned, slope, turned)
 
 
 def complementary(D: jax.Array, M: jax.Array, count: int) -> jax.Array:
@@ -59,9 +64,9 @@ def complementary(D: jax.Array, M: jax.Array, count: int) -> jax.Array:
     unit = own[a] * own[b]  # X = C Y C with C diagonal keeps the cone: all modes are made of one size
     D, M = unit * D, unit[:, None] * M * unit
     M = M + FLOOR * jnp.maximum(jnp.trace(M), 1.0) * jnp.eye(q)
-    rates = jnp.linalg.eigvalsh(M)
+    rates, V = jnp.linalg.eigh(M)
     tau = 1 / jnp.sqrt(rates[-1] * jnp.maximum(rates[0], WIDEST * rates[-1]))
-    R = jnp.linalg.inv(jnp.eye(q) + tau * M)
+    R = (V / (1 + tau * rates)) @ V.T
 
     def residual(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         y, slope = _projected(z, count)
