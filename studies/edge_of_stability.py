@@ -8,6 +8,7 @@ import numpy as np
 
 import flowdyn as fd
 from studies.claims import Findings, at_least, at_most, equal
+from studies.drawing import ticks_at
 from studies.networks import digits_network, tanh_network
 
 WHERE = "central flows"
@@ -49,7 +50,7 @@ def along(name, axes, p, w0, eta, steps, window, modes=3):
     axes[0].semilogy(k, far, color=GREY, label="gradient flow")
     axes[0].semilogy(k, near, color=BLUE, label="central flow")
     axes[0].set(xlabel="step k", ylabel="distance to midpoints", title=name)
-    axes[1].semilogy(run.k[:-1], run.loss[:-1], color="#DDDDDD", lw=0.6, label="descent")
+    axes[1].semilogy(run.k[:-1], run.loss[:-1], color="#BBBBBB", lw=0.6, label="descent")
     averaged = run.loss.rolling(t=window, center=True).mean()
     axes[1].semilogy(run.k, averaged, color=ORANGE, label=f"mean of {window} steps")
     axes[1].semilogy(np.r_[0, k], central.predicted_loss, color=BLUE, label="predicted")
@@ -81,6 +82,7 @@ def toy(axis):
     axis.loglog(etas, gaps, "o-", color=BLUE, label="flipping frame")
     axis.loglog(etas, gaps[-1] * etas / etas[-1], "--", color=ORANGE, label="slope 1")
     axis.set(xlabel=r"$\eta$", ylabel="gap at t = 10", title="toy")
+    ticks_at(axis, etas)
     claims = [
         equal("limit of x in the flipping frame", 1.60413788, limit[0], 5e-9, WHERE),
         equal("limit of y in the flipping frame", -0.24293009, limit[1], 5e-9, WHERE),
