@@ -2,6 +2,7 @@
 
 import warnings
 
+import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,41 +10,16 @@ import numpy as np
 import flowdyn as fd
 from studies.claims import Findings, at_least, at_most, equal
 from studies.drawing import ticks_at
-from studies.networks import digits_network, tanh_network
+from studies.networks import beside_central, digits_network, rmsprop, tanh_network
 
 WHERE = "central flows"
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 
 
-def rmsprop(p, w0, eta, beta2, v0, steps):
-    """Iterates and losses of the recursion, v updated first."""
-    w, v, path = w0, np.full(len(w0), v0), [w0]
-    for _ in range(steps):
-        grad = np.asarray(p.grad(w))
-        v = beta2 * v + (1 - beta2) * grad**2
-        w = w - eta * grad / (np.sqrt(v) + 1e-8)
-        path.append(w)
-    return np.array(path)
-
-
-def beside(p, w0, eta, steps, every, modes):
-    """Descent with its midpoints, the central flow and the gradient flow at every so many steps."""
-    gd = fd.GradientDescent(p, eta)
-    with warnings.catch_warnings():  # the edge is the point here
-        warnings.simplefilter("ignore", fd.FlowdynWarning)
-        run = fd.solve(gd, w0, steps=steps + 1, saves=steps + 2)
-        times = run.t.values[: steps + 1 : every]
-        central = fd.solve(fd.CentralFlow(gd, modes=modes), w0, t=times)
-    flow = fd.solve(fd.GradientFlow(p), w0, t=times, solver=fd.solvers.Scipy("RK45", rtol=1e-5))
-    middle = fd.comparison.midpoints(run).isel(t=slice(every - 1, None, every))
-    gaps = [fd.comparison.error(c.isel(t=slice(1, None)), middle).values for c in (central, flow)]
-    return run, central, flow, gaps
-
-
 def along(name, axes, p, w0, eta, steps, window, modes=3):
     """Claims of one network, and its two panels."""
     every = window // 10
-    run, central, flow, (near, far) = beside(p, w0, eta, steps, every, modes)
+    run, central, flow, (near, far) = beside_central(p, w0, eta, steps, every, modes)
     last = slice(steps - window, steps)
     mean, predicted = float(run.loss[last].mean()), float(central.predicted_loss[-window // every - 1 :].mean())
     k = np.arange(every, steps + 1, every)
@@ -105,7 +81,7 @@ def adaptive(axis):
     axis.semilogy(np.arange(50, steps + 1, 50), far, color=GREY, label="stable flow")
     axis.semilogy(np.arange(50, steps + 1, 50), near, color=BLUE, label="central flow")
     axis.set(xlabel="step k", ylabel="distance to midpoints", title="RMSProp")
-    mean = np.mean([float(p.loss(w)) for w in path[-100:]])
+    mean = np.mean(jax.vmap(p.loss)(path[-100:]))
     claims = [
         at_most("RMSProp: distance of the central flow at the end", 0.034, near[-1], WHERE),
         equal("RMSProp: distance of the stable flow at the end", 0.569, far[-1], 0.001, WHERE),

@@ -1,5 +1,8 @@
-"""Small networks that several studies train, each with its start."""
+"""Small networks, each with its start, and how they are run along the edge of stability."""
 
+import warnings
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -34,3 +37,29 @@ def digits_network(units=80):
 
     p = fd.problems.CustomRegression(predict, np.where(label[:200] % 2, 1.0, -1.0), w0, data=X)
     return p, p.init()
+
+
+def rmsprop(p, w0, eta, beta2, v0, steps):
+    """Iterates and losses of the recursion, v updated first."""
+    gradient = jax.jit(lambda w: p.grad(w))
+    w, v, path = w0, np.full(len(w0), v0), [w0]
+    for _ in range(steps):
+        grad = np.asarray(gradient(w))
+        v = beta2 * v + (1 - beta2) * grad**2
+        w = w - eta * grad / (np.sqrt(v) + 1e-8)
+        path.append(w)
+    return np.array(path)
+
+
+def beside_central(p, w0, eta, steps, every, modes):
+    """Descent with its midpoints, the central flow and the gradient flow at every so many steps."""
+    gd = fd.GradientDescent(p, eta)
+    with warnings.catch_warnings():  # the edge is the point here
+        warnings.simplefilter("ignore", fd.FlowdynWarning)
+        run = fd.solve(gd, w0, steps=steps + 1, saves=steps + 2)
+        times = run.t.values[: steps + 1 : every]
+        central = fd.solve(fd.CentralFlow(gd, modes=modes), w0, t=times)
+    flow = fd.solve(fd.GradientFlow(p), w0, t=times, solver=fd.solvers.Scipy("RK45", rtol=1e-5))
+    middle = fd.comparison.midpoints(run).isel(t=slice(every - 1, None, every))
+    gaps = [fd.comparison.error(c.isel(t=slice(1, None)), middle).values for c in (central, flow)]
+    return run, central, flow, gaps

@@ -16,9 +16,9 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
+from flowdyn.methods.at_edge import AtEdge, checked_modes
 from flowdyn.methods.base import Edge, RecursionSystem
 from flowdyn.methods.gradient_descent import GradientDescent
-from flowdyn.methods.projected import AtEdge, checked_modes
 from flowdyn.methods.spectral import flow_gain, relaxation
 from flowdyn.methods.systems import ClosedForm, OnProblem
 from flowdyn.problems.base import Problem, Variable, Vector

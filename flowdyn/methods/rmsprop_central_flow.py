@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
+from flowdyn.methods.at_edge import AtEdge, checked_modes
 from flowdyn.methods.central_flow import SOURCE
-from flowdyn.methods.projected import AtEdge, checked_modes
 from flowdyn.methods.systems import ODESystem, OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.problems.quadratic import Quadratic

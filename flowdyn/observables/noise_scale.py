@@ -78,7 +78,7 @@ def gradient_noise_scale(problem: Problem, curvature: bool = False) -> dict[str,
     --------
     >>> import flowdyn as fd
     >>> p = fd.problems.LinearRegression([[1.0], [1.0]], [1.0, 3.0])  # gradients 2 (w - 1), 2 (w - 3), at w = 1
-    >>> float(fd.observables.gradient_noise_scale(p)["gradient_noise_scale"]([1.0]))
+    >>> round(float(fd.observables.gradient_noise_scale(p)["gradient_noise_scale"]([1.0])), 9)
     1.0
     """
     curved = _check.flag("curvature", curvature)
