@@ -207,9 +207,9 @@ class RMSPropCentralFlow(_WithSquares, AtEdge):
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:
-        """On a quadratic loss, below the edge."""
+        """On a quadratic loss, below the edge and slow: the default steps have five digits of a motion."""
         problem, w0 = Quadratic.example()
-        return cls(problem, eta=0.01, beta2=0.99, eps=0.1, v0=1.0), w0
+        return cls(problem, eta=0.01, beta2=0.9999, eps=50.0, v0=1.0), w0
 
     @property
     def step_time(self) -> jax.Array:
