@@ -186,3 +186,14 @@ def test_a_network_along_the_edge():
     assert float(central.predicted_loss[140:].mean()) == pytest.approx(averaged, rel=0.2)
     assert float(flow.loss[-1]) == pytest.approx(5.1e-5, abs=1e-6)
     assert float(central.sharpness[-1]) * 0.7 == pytest.approx(2.0, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_network_on_digits_along_the_edge():
+    """5281 parameters, 300 steps from below the edge: critical directions by Lanczos, the recursion beside."""
+    from studies.networks import beside_central, digits_network
+
+    run, central, _, (near, far) = beside_central(*digits_network(), eta=0.8, steps=300, every=15, modes=4)
+    assert far[-1] > 10 * near[-1]
+    assert float(central.sharpness[0]) * 0.8 < 1.9 and float(central.sharpness[-1]) * 0.8 == pytest.approx(2, abs=1e-5)
+    assert float(central.predicted_loss[-3:].mean()) == pytest.approx(float(run.loss[250:301].mean()), rel=0.05)
