@@ -18,6 +18,7 @@ from flowdyn.convergence.prediction import fast_forward as fast_forward
 from flowdyn.convergence.rebuilding import rebuild as rebuild
 from flowdyn.convergence.rebuilding import rerun as rerun
 from flowdyn.convergence.scaling import scaling_rule as scaling_rule
+from flowdyn.methods.central_flow import CentralFlow as CentralFlow
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
@@ -42,6 +43,8 @@ from flowdyn.methods.ornstein_uhlenbeck import linearize as linearize
 from flowdyn.methods.random_recursion import RandomRecursion as RandomRecursion
 from flowdyn.methods.recursion import Recursion as Recursion
 from flowdyn.methods.recursion_equation import RecursionEquation as RecursionEquation
+from flowdyn.methods.rmsprop_central_flow import RMSPropCentralFlow as RMSPropCentralFlow
+from flowdyn.methods.rmsprop_central_flow import RMSPropStableFlow as RMSPropStableFlow
 from flowdyn.methods.scattered import MeanRecursion as MeanRecursion
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
@@ -57,6 +60,7 @@ __version__: str
 REGISTRY: dict[str, str]
 __all__ = [
     "ArgumentError",
+    "CentralFlow",
     "DualFlow",
     "FileError",
     "FlowdynError",
@@ -79,6 +83,8 @@ __all__ = [
     "ODE",
     "Optax",
     "OrnsteinUhlenbeck",
+    "RMSPropCentralFlow",
+    "RMSPropStableFlow",
     "RandomRecursion",
     "Recursion",
     "RecursionEquation",

@@ -12,7 +12,7 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn.results.sealed_recipe import recipe_of
 
-__all__ = ["error", "strong_error", "sup_error", "weak_error"]
+__all__ = ["error", "midpoints", "strong_error", "sup_error", "weak_error"]
 
 
 def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
@@ -65,6 +65,65 @@ def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     squares = [((a[n] - b[n]) ** 2).sum([d for d in a[n].dims if d not in keep], skipna=False) for n in names]
     total = sum(squares[1:], squares[0]) ** 0.5
     return total.rename("error").assign_attrs(long_name="Euclidean distance of the parameters", units="1")
+
+
+def midpoints(run: xr.Dataset, window: int | None = None) -> xr.Dataset:
+    r"""Centre of an oscillation of period 2: what a central flow predicts of a recursion.
+
+    .. math:: \bar w_k = (w_{k-1} + 2 w_k + w_{k+1}) / 4
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        A recursion, saved at every step.
+    window : int, optional
+        Steps over which the loss is averaged, around each; adds ``mean_loss``, NaN at the ends.
+
+    Returns
+    -------
+    xarray.Dataset
+        The parameters' midpoints of float at all times but the first and last.
+
+    Raises
+    ------
+    ArgumentError
+        If the run is no recursion saved at every step, or the window is not at least 1.
+
+    Notes
+    -----
+    Second differences vanish: an oscillation drops out, and a smooth path moves by its curvature a step alone.
+    Source: Cohen, Damian, Talwalkar, Kolter and Lee (2024).
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> gd = fd.GradientDescent(fd.problems.Quadratic(1.0), eta=2.0)  # w = 1, -1, 1, ...
+    >>> fd.comparison.midpoints(fd.solve(gd, [1.0], steps=4)).w.values.ravel().tolist()
+    [0.0, 0.0, 0.0]
+    """
+    _is_result("run", run)
+    names = run.attrs.get("flowdyn_parameters", "").split()
+    steps = run.get("k")
+    if steps is None or steps.ndim != 1 or len(steps) < 3 or (steps.diff("t") != 1).any():
+        raise _check.fail(
+            "run", "must be a recursion saved at every step", dict(run.sizes), "solve(..., saves=steps + 1)"
+        )
+    if any(name not in run for name in names):
+        raise _check.fail("run", "must hold its parameters at all times", names, "solve without observe_only")
+    inner = {"t": slice(1, -1)}
+    before, after = run[names].isel(t=slice(None, -2)), run[names].isel(t=slice(2, None))
+    kept = run[names].isel(inner)
+    out = kept.copy(
+        data={name: (before[name].values + 2 * kept[name].values + after[name].values) / 4 for name in names}
+    )
+    out = out.drop_vars("recipe", errors="ignore")  # it is no run: it cannot be made again from its recipe
+    for name in names:
+        out[name].attrs["long_name"] = f"midpoint of {run[name].attrs.get('long_name', name)}"
+    if window is not None:
+        width = _check.integer("window", window, minimum=1)
+        mean = run["loss"].drop_vars("recipe", errors="ignore").rolling(t=width, center=True).mean().isel(inner)
+        out["mean_loss"] = mean.assign_attrs(long_name=f"loss averaged over {width} steps", units="1")
+    return out
 
 
 def _apart(a: Any, b: Any) -> _check.ArgumentError:

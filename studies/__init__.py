@@ -15,4 +15,5 @@ NAMES = (
     "eta_to_zero",
     "deep_linear",
     "many_dimensions",
+    "edge_of_stability",
 )

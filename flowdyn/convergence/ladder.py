@@ -123,9 +123,8 @@ def build_ladder(
 ) -> Ladder:
     """Check the step sizes and find the common times."""
     if not isinstance(method, RecursionSystem):
-        raise _check.fail(
-            "method", "must be a recursion with a step size", method, "e.g. fd.GradientDescent(problem, eta)"
-        )
+        way_out = (method.no_order if isinstance(method, System) else "") or "e.g. fd.GradientDescent(problem, eta)"
+        raise _check.fail("method", "must be a recursion with a step size", method, way_out)
     rungs = _rungs(method, etas)
     h = np.array([float(rung.clock(1)) for rung in rungs])
     if t is None:

@@ -1,5 +1,6 @@
 # made by `python -m flowdyn._tools.stubs` from the registry of this package
 
+from flowdyn.methods.central_flow import CentralFlow as CentralFlow
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
@@ -23,6 +24,8 @@ from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhle
 from flowdyn.methods.random_recursion import RandomRecursion as RandomRecursion
 from flowdyn.methods.recursion import Recursion as Recursion
 from flowdyn.methods.recursion_equation import RecursionEquation as RecursionEquation
+from flowdyn.methods.rmsprop_central_flow import RMSPropCentralFlow as RMSPropCentralFlow
+from flowdyn.methods.rmsprop_central_flow import RMSPropStableFlow as RMSPropStableFlow
 from flowdyn.methods.scattered import MeanRecursion as MeanRecursion
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
@@ -30,6 +33,7 @@ from flowdyn.methods.svag import SVAG as SVAG
 
 REGISTRY: dict[str, str]
 __all__ = [
+    "CentralFlow",
     "DualFlow",
     "GradientDescent",
     "GradientFlow",
@@ -49,6 +53,8 @@ __all__ = [
     "ODE",
     "Optax",
     "OrnsteinUhlenbeck",
+    "RMSPropCentralFlow",
+    "RMSPropStableFlow",
     "RandomRecursion",
     "Recursion",
     "RecursionEquation",

@@ -1,7 +1,7 @@
 """Recursions:  state_{k+1} = step(k, state_k)  at training time  t_k = clock(k)."""
 
 import abc
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -9,11 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.leaves import Scalar
 from flowdyn.methods.following import Followed, RecursionFlow
 from flowdyn.methods.step_spectrum import largest_change
 from flowdyn.methods.systems import ODESystem, System
 from flowdyn.problems.base import Time, Vector
 from flowdyn.schedules import Constant, Schedule
+
+
+class Edge(NamedTuple):
+    """Where a recursion of constant step oscillates, and how it moves there on average."""
+
+    threshold: Scalar  # curvature above which it is unstable
+    step_time: Scalar  # of the clock
+    speed: Scalar  # of the slow motion a step, in units of 2 / threshold times the force
+    momentum: Scalar
 
 
 class RecursionSystem(System):
@@ -49,6 +59,11 @@ class RecursionSystem(System):
     def clock(self, k: Any) -> np.ndarray:
         """Training time t_k = sum of the first k increments, for the step numbers `k`."""
         return self.increments.clock(np.asarray(k))
+
+    @property
+    def edge(self) -> Edge | None:
+        """Its edge of stability, where that is known."""
+        return None
 
     def constant_eta(self, why: str) -> float:
         """The one eta of this method; a changing schedule is refused."""

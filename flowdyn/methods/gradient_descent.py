@@ -17,7 +17,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
-from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.base import DiscreteSystem, Edge
 from flowdyn.methods.curvature import largest_curvature, threshold_doubt
 from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, checked_problem
@@ -225,6 +225,11 @@ class GradientDescent(OnProblem, DiscreteSystem):
             return None
         eta = float(self.eta.eta)
         return relaxation(self.problem.spectrum(), lambda lam, k: descent_gain(eta * lam, k))
+
+    @property
+    def edge(self) -> Edge | None:
+        """Curvature 2 / eta; the mean moves along the gradient."""
+        return Edge(2 / self.eta.eta, self.eta.eta, 1.0, 0.0) if isinstance(self.eta, Constant) else None
 
     def warn_before(self, w0: np.ndarray) -> str | None:
         """Doubt about a step size above the stability threshold."""

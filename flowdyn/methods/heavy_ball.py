@@ -15,7 +15,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
-from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.base import DiscreteSystem, Edge
 from flowdyn.methods.systems import ODESystem, WithVelocity, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
@@ -147,6 +147,13 @@ class HeavyBall(WithVelocity, DiscreteSystem):
         w, v = jnp.split(state, 2)
         force = -self.friction * v - self.problem.grad(w)
         return jnp.concatenate([v + self._h() * force, force])
+
+    @property
+    def edge(self) -> Edge:
+        """Curvature 2 (1 + beta) / eta; the mean moves 1 / (1 - beta) times as far as without momentum."""
+        h = self._h()
+        beta = 1 - self.friction * h
+        return Edge(2 * (1 + beta) / h**2, h, (1 + beta) / (1 - beta), beta)
 
     def limit(self, order: int = 0) -> ODESystem:
         """:class:`HeavyBallFlow` of the same friction for order 0, else the flow of that order in h = sqrt(eta)."""

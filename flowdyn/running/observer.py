@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import ByIdentity, bind, map_blocks, map_rows, padded
+from flowdyn._tools.compiled import ByIdentity, bind, map_blocks, map_in_turn, map_rows, padded
 from flowdyn.methods.systems import System
 from flowdyn.observables import Observable
 from flowdyn.problems.base import Variable, Vector
@@ -61,7 +61,7 @@ class Observer:
         self.functions = dict(observe or {})
         self.traceable = system.is_traceable(state0)
         # a member's observables are the same bits in an ensemble of any size
-        self.map = map_blocks if system.is_random else map_rows
+        self.map = map_blocks if system.is_random else map_in_turn if system.one_at_a_time else map_rows
         own = system.observable_variables
         recorded = {v.name for v in own}
         # an observable of ours that the system records anyhow (margins on the normalised clock) is one and the same

@@ -9,6 +9,7 @@ REGISTRY = {
     "Exact": "exact",
     "Iteration": "iteration",
     "Scipy": "scipy_ivp",
+    "Projected": "projected_steps",
     "EulerMaruyama": "euler_maruyama",
     "Heun": "euler_maruyama",
     "Milstein": "euler_maruyama",

@@ -7,6 +7,7 @@ from flowdyn.solvers.euler_maruyama import Heun as Heun
 from flowdyn.solvers.euler_maruyama import Milstein as Milstein
 from flowdyn.solvers.exact import Exact as Exact
 from flowdyn.solvers.iteration import Iteration as Iteration
+from flowdyn.solvers.projected_steps import Projected as Projected
 from flowdyn.solvers.scipy_ivp import Scipy as Scipy
 from flowdyn.solvers.sdeint_paths import Sdeint as Sdeint
 
@@ -19,6 +20,7 @@ __all__ = [
     "Heun",
     "Iteration",
     "Milstein",
+    "Projected",
     "Scipy",
     "Sdeint",
 ]
