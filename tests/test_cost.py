@@ -3,6 +3,7 @@
 import tracemalloc
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ledger import Ledger
@@ -170,7 +171,7 @@ def test_above_32_parameters_products_with_the_hessian_are_few(ledger, n, d):
 def test_a_user_asks_for_what_is_dear(ledger):
     """An observable of the user's is one more programme over the saves, and nothing else."""
     p, (book, patch) = network(20, 3), ledger
-    observe = fd.observables.sharpness(p)
+    observe = {"size": lambda w: jnp.sum(jnp.asarray(w) ** 2)}
     with book.open(patch):
         fd.solve(fd.GradientDescent(p, 1e-4), p.init(0.1), steps=20, saves=5, observe=observe)
     assert book.calls["_rows"] == 3  # own observables, the user's layout at the start, the user's values

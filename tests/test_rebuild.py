@@ -10,6 +10,7 @@ import xarray as xr
 from kinds import made, with_recipe
 
 import flowdyn as fd
+from flowdyn.methods.systems import System
 from flowdyn.results.dataset import VOLATILE
 
 
@@ -26,14 +27,21 @@ def assert_same_bits(a, b):
     assert fixed[0] == fixed[1]
 
 
+def holds_a_function(system):
+    """Whether a user's function is among its arguments, or those of a system that it is made of."""
+    values = list(system.config().values())
+    inner = [value for value in values if isinstance(value, System)]
+    return any(callable(v) and not isinstance(v, eqx.Module) for v in values) or any(map(holds_a_function, inner))
+
+
 def systems():
     """Every method's own example, and deterministic ones on three more problems; none that holds a user's function."""
     for name in sorted(fd.methods.REGISTRY):
         system, w0 = getattr(fd, name).example()
-        if any(callable(value) and not isinstance(value, eqx.Module) for value in system.config().values()):
+        if holds_a_function(system):
             continue
         yield pytest.param(system, w0, id=name)
-        if isinstance(getattr(system, "problem", None), fd.problems.Quadratic) and not system.is_random:
+        if isinstance(system.config().get("problem"), fd.problems.Quadratic) and not system.is_random:
             for other in ("DiagonalNetwork", "SquaredPopulation", "LinearClassifier"):
                 problem, start = getattr(fd.problems, other).example()
                 moved = type(system)(**system.config() | {"problem": problem})

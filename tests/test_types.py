@@ -53,7 +53,7 @@ def test_import_is_light():
 
 
 # a thing can truly be anything: parameters as any pytree, a user's own data and functions' arguments
-ANYTHING = {"w0", "w0_like", "data", "args", "at", "w", "options", "custom"}
+ANYTHING = {"w0", "w0_like", "data", "samples", "noise", "args", "at", "w", "options", "custom"}
 ANYTHING |= {"t", "state", "increment"}  # of ODE and SDE, whose functions may be plain numpy
 
 

@@ -135,25 +135,12 @@ def eta_limit(
     (1.0, 1.0)
     """
     began = time.monotonic()
-    if resolution is not None:
-        if relative_error is not None:
-            raise _check.fail("resolution", "is the former name of `relative_error`", resolution, "give one of them")
-        warnings.warn("`resolution` is now called `relative_error`", DeprecationWarning, stacklevel=2)
-        relative_error = resolution
+    relative_error = _under_its_name(resolution, relative_error)
     is_random = isinstance(method, RandomRecursionSystem)
     p = (1 if is_random else 0) if order is None else _check.integer("order", order, minimum=0)
     kind = _kind(method, error, p)
-    ladder = build_ladder(
-        method,
-        etas,
-        w0,
-        t,
-        p,
-        saves=2 if kind == "weak" else saves,
-        seed=seed,
-        budget=Budget(max_steps, max_seconds),
-        covariance=_covariance(method, covariance, p),
-    )
+    how: Any = {"budget": Budget(max_steps, max_seconds), "covariance": _covariance(method, covariance, p)}
+    ladder = build_ladder(method, etas, w0, t, p, saves=2 if kind == "weak" else saves, seed=seed, **how)
     asked = {"t": float(t), "saves": _check.integer("saves", saves, minimum=2), "observable": observable}
     if kind == "sup":
         ladder = dataclasses.replace(ladder, asked=asked | {"solver": solver})
@@ -183,6 +170,16 @@ def eta_limit(
     _warn_of(ds.attrs["verdict"])
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
+
+
+def _under_its_name(resolution: float | None, relative_error: float | None) -> float | None:
+    """The relative error, also where it is given under its former name."""
+    if resolution is None:
+        return relative_error
+    if relative_error is not None:
+        raise _check.fail("resolution", "is the former name of `relative_error`", resolution, "give one of them")
+    warnings.warn("`resolution` is now called `relative_error`", DeprecationWarning, stacklevel=3)
+    return resolution
 
 
 def _covariance(method: RecursionSystem, covariance: str | None, order: int) -> str | None:

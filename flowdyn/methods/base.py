@@ -76,7 +76,7 @@ class RecursionSystem(System):
             )
         return self.eta
 
-    def with_eta(self, eta: Any) -> Self:
+    def with_eta(self, eta: Scalar) -> Self:
         """The same method at another constant step size; it shares the compiled program."""
         self._constant("a change of step size")
         cls: Any = type(self)
@@ -100,7 +100,7 @@ class DiscreteSystem(Followed, RecursionSystem):
     def step_at(self, h: Time, k: Time, state: Vector) -> Vector:
         """Step of the same method at ``eta = h ** (1 / step_power)``."""
         eta = h if self.step_power == 1 else h ** (1 / self.step_power)
-        return self.with_eta(eta).step(jnp.asarray(k), state)
+        return self.with_eta(jnp.asarray(eta)).step(jnp.asarray(k), state)
 
     def step_change(self, k: int, state: np.ndarray) -> float:
         """Largest |lambda| of dS/dz - 1 at a state: the series of the flows converges about where it is below 1."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
+from flowdyn._tools.leaves import Scalar
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn._tools.registry import look_up
@@ -188,7 +189,7 @@ class MeanRecursion(OfRecursion, DiscreteSystem):
         recursion, w0 = look_up("recursion", "RandomRecursion", "flowdyn.methods", names).example()
         return cls(recursion), w0
 
-    def with_eta(self, eta: Any) -> Self:
+    def with_eta(self, eta: Scalar) -> Self:
         """The means at another step size."""
         return type(self)(self.recursion.with_eta(eta))
 

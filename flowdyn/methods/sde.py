@@ -1,7 +1,7 @@
 """A user's own stochastic differential equation:  dX = f(t, X, *args) dt + g(t, X, *args) dW"""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import equinox as eqx
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree, flat_vector, own_copy
-from flowdyn.methods.systems import Calculus, Noise, SDESystem, checked_sde
+from flowdyn.methods.systems import Calculus, Noise, SDESystem
 from flowdyn.problems.base import Variable
 
 
@@ -75,7 +75,10 @@ class SDE(SDESystem):
         for name, function in (("f", f), ("g", g)):
             _check.function(name, function, f"{name}(t, x, *args)", 2 + len(args))
         self.f, self.g = f, g
-        self.calculus, self.noise = checked_sde(calculus, noise)
+        self.calculus, self.noise = (
+            _check.choice("calculus", calculus, get_args(Calculus)),
+            _check.choice("noise", noise, get_args(Noise)),
+        )
         self.args = cast_tree("args", args)
 
     @classmethod

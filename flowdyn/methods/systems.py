@@ -27,7 +27,6 @@ from flowdyn.theory.moments import ou_mean_cov
 
 Calculus = Literal["ito", "stratonovich"]
 Noise = Literal["additive", "diagonal", "general"]
-CALCULI: tuple[Calculus, ...] = get_args(Calculus)
 NOISES: tuple[Noise, ...] = get_args(Noise)
 ClosedForm = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (state, times or step numbers (T,)) -> states (T, S)
 
@@ -281,8 +280,3 @@ def checked_problem(problem: Problem) -> Problem:
             "problem", "must be a flowdyn problem", problem, "see flowdyn.problems, e.g. CustomProblem(loss, w0)"
         )
     return problem
-
-
-def checked_sde(calculus: Any, noise: Any) -> tuple[str, str]:
-    """Check the two names that say what an equation means."""
-    return _check.choice("calculus", calculus, CALCULI), _check.choice("noise", noise, NOISES)
