@@ -41,7 +41,10 @@ def systems():
         if holds_a_function(system):
             continue
         yield pytest.param(system, w0, id=name)
-        if isinstance(system.config().get("problem"), fd.problems.Quadratic) and not system.is_random:
+        others = [value for key, value in system.config().items() if key != "problem"]
+        has_its_size = any(np.ndim(value) for value in others if hasattr(value, "shape"))
+        is_on_quadratic = isinstance(system.config().get("problem"), fd.problems.Quadratic)
+        if is_on_quadratic and not system.is_random and not has_its_size:
             for other in ("DiagonalNetwork", "SquaredPopulation", "LinearClassifier"):
                 problem, start = getattr(fd.problems, other).example()
                 moved = type(system)(**system.config() | {"problem": problem})
