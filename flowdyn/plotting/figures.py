@@ -193,6 +193,8 @@ def _error_against_eta(ds: xr.Dataset, axis: Any) -> None:
     floor = ds.solver_error.values + ds.rounding_error.values
     if (floor > 0).any() and floor.max() > error[error > 0].min(initial=np.inf) * 1e-3:
         axis.loglog(step, floor, ":", color=GREY, linewidth=1.2, label="solver error and rounding")
+    axis.set_xticks(step, [f"{x:.3g}" for x in step], fontsize=8, rotation=30)
+    axis.tick_params(axis="x", which="minor", labelbottom=False)  # they would be printed over one another
     axis.set_xlabel(name)
     axis.set_ylabel(r"$\sup_t\ \|w_\eta(t) - w(t)\|$")
     axis.grid(alpha=0.25, which="both", linewidth=0.5)
