@@ -16,6 +16,9 @@ from flowdyn.convergence.eta_limits import eta_limit as eta_limit
 from flowdyn.convergence.prediction import fast_forward as fast_forward
 from flowdyn.convergence.rebuilding import rebuild as rebuild
 from flowdyn.convergence.rebuilding import rerun as rerun
+from flowdyn.methods.adam import Adam as Adam
+from flowdyn.methods.adam import AdamFlow as AdamFlow
+from flowdyn.methods.adam import AdamW as AdamW
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
@@ -37,6 +40,8 @@ from flowdyn.methods.optax_recursion import Optax as Optax
 from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
 from flowdyn.methods.ornstein_uhlenbeck import linearize as linearize
 from flowdyn.methods.recursion import Recursion as Recursion
+from flowdyn.methods.rmsprop import RMSProp as RMSProp
+from flowdyn.methods.rmsprop import RMSPropFlow as RMSPropFlow
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.svag import SVAG as SVAG
@@ -50,6 +55,9 @@ MODULES: tuple[str, ...]
 __version__: str
 REGISTRY: dict[str, str]
 __all__ = [
+    "Adam",
+    "AdamFlow",
+    "AdamW",
     "ArgumentError",
     "DualFlow",
     "FileError",
@@ -71,6 +79,8 @@ __all__ = [
     "ODE",
     "Optax",
     "OrnsteinUhlenbeck",
+    "RMSProp",
+    "RMSPropFlow",
     "Recursion",
     "RecursionFlow",
     "RunError",

@@ -26,6 +26,11 @@ REGISTRY = {
     "Recursion": "recursion",
     "RecursionFlow": "following",
     "Optax": "optax_recursion",
+    "RMSProp": "rmsprop",
+    "RMSPropFlow": "rmsprop",
+    "Adam": "adam",
+    "AdamW": "adam",
+    "AdamFlow": "adam",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

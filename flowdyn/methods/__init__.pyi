@@ -1,5 +1,8 @@
 # made by `python -m flowdyn._tools.stubs` from the registry of this package
 
+from flowdyn.methods.adam import Adam as Adam
+from flowdyn.methods.adam import AdamFlow as AdamFlow
+from flowdyn.methods.adam import AdamW as AdamW
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
@@ -20,12 +23,17 @@ from flowdyn.methods.ode import ODE as ODE
 from flowdyn.methods.optax_recursion import Optax as Optax
 from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
 from flowdyn.methods.recursion import Recursion as Recursion
+from flowdyn.methods.rmsprop import RMSProp as RMSProp
+from flowdyn.methods.rmsprop import RMSPropFlow as RMSPropFlow
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.svag import SVAG as SVAG
 
 REGISTRY: dict[str, str]
 __all__ = [
+    "Adam",
+    "AdamFlow",
+    "AdamW",
     "DualFlow",
     "GradientDescent",
     "GradientFlow",
@@ -43,6 +51,8 @@ __all__ = [
     "ODE",
     "Optax",
     "OrnsteinUhlenbeck",
+    "RMSProp",
+    "RMSPropFlow",
     "Recursion",
     "RecursionFlow",
     "SDE",
