@@ -42,6 +42,9 @@ from flowdyn.methods.ornstein_uhlenbeck import linearize as linearize
 from flowdyn.methods.recursion import Recursion as Recursion
 from flowdyn.methods.rmsprop import RMSProp as RMSProp
 from flowdyn.methods.rmsprop import RMSPropFlow as RMSPropFlow
+from flowdyn.methods.sam import GradientPenaltyFlow as GradientPenaltyFlow
+from flowdyn.methods.sam import SAM as SAM
+from flowdyn.methods.sam import SAMFlow as SAMFlow
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.svag import SVAG as SVAG
@@ -65,6 +68,7 @@ __all__ = [
     "FlowdynWarning",
     "GradientDescent",
     "GradientFlow",
+    "GradientPenaltyFlow",
     "HeavyBall",
     "HeavyBallFlow",
     "KernelFlow",
@@ -84,6 +88,8 @@ __all__ = [
     "Recursion",
     "RecursionFlow",
     "RunError",
+    "SAM",
+    "SAMFlow",
     "SDE",
     "SGD",
     "SVAG",

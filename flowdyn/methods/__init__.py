@@ -31,6 +31,9 @@ REGISTRY = {
     "Adam": "adam",
     "AdamW": "adam",
     "AdamFlow": "adam",
+    "SAM": "sam",
+    "SAMFlow": "sam",
+    "GradientPenaltyFlow": "sam",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

@@ -25,6 +25,9 @@ from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhle
 from flowdyn.methods.recursion import Recursion as Recursion
 from flowdyn.methods.rmsprop import RMSProp as RMSProp
 from flowdyn.methods.rmsprop import RMSPropFlow as RMSPropFlow
+from flowdyn.methods.sam import GradientPenaltyFlow as GradientPenaltyFlow
+from flowdyn.methods.sam import SAM as SAM
+from flowdyn.methods.sam import SAMFlow as SAMFlow
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.svag import SVAG as SVAG
@@ -37,6 +40,7 @@ __all__ = [
     "DualFlow",
     "GradientDescent",
     "GradientFlow",
+    "GradientPenaltyFlow",
     "HeavyBall",
     "HeavyBallFlow",
     "KernelFlow",
@@ -55,6 +59,8 @@ __all__ = [
     "RMSPropFlow",
     "Recursion",
     "RecursionFlow",
+    "SAM",
+    "SAMFlow",
     "SDE",
     "SGD",
     "SVAG",

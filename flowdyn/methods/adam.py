@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
-from flowdyn._tools.leaves import Scalar, is_traced, leaf
+from flowdyn._tools.leaves import Scalar, is_traced, nonnegative_leaf
 from flowdyn.methods import moment_estimates
 from flowdyn.methods.moment_estimates import MomentRecursion, Used, WithMoments, step_direction
 from flowdyn.methods.systems import ODESystem, checked_problem
@@ -101,8 +101,8 @@ class AdamFlow(WithMoments, ODESystem):
     ):
         self.problem = checked_problem(problem)
         self.rates = moment_estimates.checked_rates("rates", rates, "betas", None, 2)[0]
-        self.eps, self.eps_inside = moment_estimates.checked_eps(eps), _check.flag("eps_inside", eps_inside)
-        self.t0, self.decay = _not_negative("t0", t0), _not_negative("decay", decay)
+        self.eps, self.eps_inside = nonnegative_leaf("eps", eps), _check.flag("eps_inside", eps_inside)
+        self.t0, self.decay = nonnegative_leaf("t0", t0), nonnegative_leaf("decay", decay)
         self.m0 = moment_estimates.checked_moment("m0", m0, problem.size)
         self.v0 = moment_estimates.checked_moment("v0", v0, problem.size, nonnegative=True)
         self.bias_correction = _check.flag("bias_correction", bias_correction)
@@ -211,8 +211,8 @@ class Adam(MomentRecursion):
     ):
         self.problem, self.eta = checked_problem(problem), as_schedule("eta", eta)
         self.rates, self.betas = moment_estimates.checked_rates("rates", rates, "betas", betas, 2)
-        self.eps, self.eps_inside = moment_estimates.checked_eps(eps), _check.flag("eps_inside", eps_inside)
-        self.t0 = _not_negative("t0", t0)
+        self.eps, self.eps_inside = nonnegative_leaf("eps", eps), _check.flag("eps_inside", eps_inside)
+        self.t0 = nonnegative_leaf("t0", t0)
         self.m0 = moment_estimates.checked_moment("m0", m0, problem.size)
         self.v0 = moment_estimates.checked_moment("v0", v0, problem.size, nonnegative=True)
         self.bias_correction = _check.flag("bias_correction", bias_correction)
@@ -237,12 +237,12 @@ class Adam(MomentRecursion):
         """``[-mhat/(sqrt(vhat) + eps), c1 (g - m), c2 (g^2 - v)]``, m after its update, v after or before."""
         h = self.time_step
         _, m, v = jnp.split(jnp.asarray(state), 3)
-        rates = self.rates if self.betas is None else (1 - self.betas) / h
-        change = rates[0] * (gradient - m), rates[1] * (gradient**2 - v)  # type: ignore[index]
+        rates = (1 - self.betas) / h if self.rates is None else self.rates  # type: ignore[operator]
+        change = rates[0] * (gradient - m), rates[1] * (gradient**2 - v)
         late = self.v_used == "after"
         mhat, vhat = m + h * change[0], v + h * change[1] if late else v
         if self.bias_correction:
-            logs = jnp.log1p(-self.rates * h) if self.betas is None else jnp.log(self.betas)
+            logs = jnp.log1p(-rates * h)
             count = k + self.t0 / h  # gradients in m and v before this step
             mhat = mhat / -jnp.expm1((count + 1) * logs[0])
             vhat = vhat / -jnp.expm1((count + 1 if late else count) * logs[1])
@@ -254,12 +254,14 @@ class Adam(MomentRecursion):
         _check_start(self.t0, self.v0, self.bias_correction)
         if order or self.rates is None:
             return super().limit(order)
-        given = {name: getattr(self, name) for name in ("t0", "m0", "v0", "bias_correction", "eps_inside")}
-        return AdamFlow(self.problem, self.rates, self.eps, **given, **self._decay)
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in ("t0", "m0", "v0", "bias_correction", "eps_inside")
+        }
+        return AdamFlow(self.problem, self.rates, self.eps, **given, decay=self._shrinkage)
 
     @property
-    def _decay(self) -> dict[str, jax.Array]:
-        return {}
+    def _shrinkage(self) -> Any:
+        return 0.0
 
 
 class AdamW(Adam):
@@ -326,7 +328,7 @@ class AdamW(Adam):
         start: dict[str, Any] = {"t0": t0, "m0": m0, "v0": v0}
         kind: dict[str, Any] = {"bias_correction": bias_correction, "v_used": v_used, "eps_inside": eps_inside}
         super().__init__(problem, eta, rates, eps, **start, **kind, betas=betas)
-        self.decay = _not_negative("decay", decay)
+        self.decay = nonnegative_leaf("decay", decay)
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:
@@ -336,17 +338,12 @@ class AdamW(Adam):
 
     def slope_along(self, k: Any, state: Vector, gradient: Vector) -> Vector:
         """As of Adam, and ``-decay w``."""
-        return super().slope_along(k, state, gradient).at[: self.problem.size].add(-self.decay * self.project(state))
+        shrinking = jnp.zeros_like(state).at[: self.problem.size].set(-self.decay * self.project(state))
+        return super().slope_along(k, state, gradient) + shrinking
 
     @property
-    def _decay(self) -> dict[str, jax.Array]:
-        return {"decay": self.decay}
-
-
-def _not_negative(name: str, value: Any) -> jax.Array:
-    if not is_traced(value):
-        _check.real(name, value, nonnegative=True)
-    return leaf(name, value, ndim=0)
+    def _shrinkage(self) -> Any:
+        return self.decay
 
 
 def _is_zero(value: Any) -> bool:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import is_traced, leaf
+from flowdyn._tools.leaves import is_traced
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.systems import OnProblem
 from flowdyn.problems.base import Variable, Vector
@@ -73,14 +73,8 @@ class MomentRecursion(WithMoments, DiscreteSystem):
 
 def step_direction(m: Vector, v: Vector, eps: jax.Array, eps_inside: bool) -> jax.Array:
     """``m / (sqrt(v) + eps)``, or ``m / sqrt(v + eps)``."""
-    return m / jnp.sqrt(v + eps) if eps_inside else m / (jnp.sqrt(v) + eps)
-
-
-def checked_eps(eps: Any) -> jax.Array:
-    """The floor of the denominator, not negative."""
-    if not is_traced(eps):
-        _check.real("eps", eps, nonnegative=True)
-    return leaf("eps", eps, ndim=0)
+    root = jnp.sqrt(v + eps) if eps_inside else jnp.sqrt(v) + eps
+    return jnp.asarray(m) / root
 
 
 def checked_moment(name: str, value: Any, size: int, nonnegative: bool = False) -> jax.Array:
@@ -102,11 +96,10 @@ def checked_rates(name: str, rates: Any, fixed_name: str, fixed: Any, count: int
             name, f"must be given, or `{fixed_name}` in its place", rates, f"c = (1 - {fixed_name})/eta follows eta"
         )
     given = [(name, rates), (fixed_name, fixed)][rates is None]
-    if is_traced(given[1]):
-        array = jnp.asarray(given[1])
-    else:
+    array = given[1]
+    if not is_traced(array):
         shape = () if count == 1 else (count,)
-        array = _check.real_array(given[0], given[1], shape=shape)
+        array = _check.real_array(given[0], array, shape=shape)
         if (array < 0).any() or (rates is None and (array >= 1).any()):
             rule = "must not be negative" if rates is not None else "must be from 0 to below 1"
             raise _check.fail(given[0], rule, given[1])

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
-from flowdyn._tools.leaves import Scalar, is_traced
+from flowdyn._tools.leaves import Scalar, is_traced, nonnegative_leaf
 from flowdyn.methods import moment_estimates
 from flowdyn.methods.moment_estimates import MomentRecursion, Used, WithMoments, step_direction
 from flowdyn.methods.systems import ODESystem, checked_problem
@@ -75,7 +75,7 @@ class RMSPropFlow(WithMoments, ODESystem):
     ):
         self.problem = checked_problem(problem)
         self.rate = moment_estimates.checked_rates("rate", rate, "beta", None, 1)[0]
-        self.eps, self.eps_inside = moment_estimates.checked_eps(eps), _check.flag("eps_inside", eps_inside)
+        self.eps, self.eps_inside = nonnegative_leaf("eps", eps), _check.flag("eps_inside", eps_inside)
         self.v0 = moment_estimates.checked_moment("v0", v0, problem.size, nonnegative=True)
         moment_estimates.check_warm(self.v0)
 
@@ -166,7 +166,7 @@ class RMSProp(MomentRecursion):
     ):
         self.problem, self.eta = checked_problem(problem), as_schedule("eta", eta)
         self.rate, self.beta = moment_estimates.checked_rates("rate", rate, "beta", beta, 1)
-        self.eps, self.eps_inside = moment_estimates.checked_eps(eps), _check.flag("eps_inside", eps_inside)
+        self.eps, self.eps_inside = nonnegative_leaf("eps", eps), _check.flag("eps_inside", eps_inside)
         self.v0 = moment_estimates.checked_moment("v0", v0, problem.size, nonnegative=True)
         self.v_used = _check.choice("v_used", v_used, ("after", "before"))  # type: ignore[assignment]
         if not is_traced(self.time_step):
@@ -186,7 +186,7 @@ class RMSProp(MomentRecursion):
     def slope_along(self, k: Any, state: Vector, gradient: Vector) -> Vector:
         """``[-g / (sqrt(v) + eps), c (g^2 - v)]``, v after or before its update."""
         h, v = self.time_step, jnp.asarray(state)[self.problem.size :]
-        rate = self.rate if self.beta is None else (1 - self.beta) / h
+        rate = (1 - self.beta) / h if self.rate is None else self.rate  # type: ignore[operator]
         change = rate * (gradient**2 - v)
         used = v + h * change if self.v_used == "after" else v
         return jnp.concatenate([-step_direction(gradient, used, self.eps, self.eps_inside), change])
