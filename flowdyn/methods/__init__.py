@@ -34,6 +34,8 @@ REGISTRY = {
     "SAM": "sam",
     "SAMFlow": "sam",
     "GradientPenaltyFlow": "sam",
+    "MirrorDescent": "mirror",
+    "MirrorFlow": "mirror",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

@@ -14,6 +14,8 @@ from flowdyn.methods.kernel import KernelFlow as KernelFlow
 from flowdyn.methods.label_noise import LabelNoiseEquation as LabelNoiseEquation
 from flowdyn.methods.label_noise import LabelNoiseSGD as LabelNoiseSGD
 from flowdyn.methods.label_noise_flow import LabelNoiseFlow as LabelNoiseFlow
+from flowdyn.methods.mirror import MirrorDescent as MirrorDescent
+from flowdyn.methods.mirror import MirrorFlow as MirrorFlow
 from flowdyn.methods.modified_equation import StochasticModifiedEquation as StochasticModifiedEquation
 from flowdyn.methods.nesterov import Nesterov as Nesterov
 from flowdyn.methods.nesterov import NesterovFlow as NesterovFlow
@@ -47,6 +49,8 @@ __all__ = [
     "LabelNoiseEquation",
     "LabelNoiseFlow",
     "LabelNoiseSGD",
+    "MirrorDescent",
+    "MirrorFlow",
     "ModifiedFlow",
     "Nesterov",
     "NesterovFlow",
