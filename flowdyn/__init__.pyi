@@ -19,6 +19,13 @@ from flowdyn.convergence.rebuilding import rerun as rerun
 from flowdyn.methods.adam import Adam as Adam
 from flowdyn.methods.adam import AdamFlow as AdamFlow
 from flowdyn.methods.adam import AdamW as AdamW
+from flowdyn.methods.averaged_noise import AveragedEquation as AveragedEquation
+from flowdyn.methods.averaged_noise import AveragedRandomRecursion as AveragedRandomRecursion
+from flowdyn.methods.averaged_noise import averaged as averaged
+from flowdyn.methods.averaged_recursion import AveragedFlow as AveragedFlow
+from flowdyn.methods.averaged_recursion import AveragedRecursion as AveragedRecursion
+from flowdyn.methods.clipping import Clipped as Clipped
+from flowdyn.methods.decoupled_decay import DecoupledDecay as DecoupledDecay
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
@@ -49,6 +56,8 @@ from flowdyn.methods.sam import SAM as SAM
 from flowdyn.methods.sam import SAMFlow as SAMFlow
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
+from flowdyn.methods.sign_descent import SignDescent as SignDescent
+from flowdyn.methods.sign_descent import SignFlow as SignFlow
 from flowdyn.methods.svag import SVAG as SVAG
 from flowdyn.plotting.figures import plot as plot
 from flowdyn.results.joining import concat as concat
@@ -64,6 +73,12 @@ __all__ = [
     "AdamFlow",
     "AdamW",
     "ArgumentError",
+    "AveragedEquation",
+    "AveragedFlow",
+    "AveragedRandomRecursion",
+    "AveragedRecursion",
+    "Clipped",
+    "DecoupledDecay",
     "DualFlow",
     "FileError",
     "FlowdynError",
@@ -97,7 +112,10 @@ __all__ = [
     "SDE",
     "SGD",
     "SVAG",
+    "SignDescent",
+    "SignFlow",
     "StochasticModifiedEquation",
+    "averaged",
     "comparison",
     "concat",
     "eta_limit",

@@ -13,4 +13,8 @@ NAMES = (
     "sgd_quadratic",
     "label_noise",
     "eta_to_zero",
+    "sign_and_sam",
+    "averaging",
+    "mirror_and_diagonal",
+    "any_optimizer",
 )

@@ -93,6 +93,11 @@ class WeakGaps:
                 zero = np.zeros(len(mean))
                 rounding = 64 * np.finfo(float).eps * (np.abs(mean) + np.abs(known)) * max(1.0, np.log2(max(steps, 2)))
                 return Gap(mean, known, mean - known, zero, rounding, 0)
+        size = np.asarray(rung.lift(self.ladder.start)).size
+        if size != len(self.ladder.start):
+            rule = "must have its parameters as its state where means are sampled"
+            way_out = "exact means need a quadratic loss, additive noise, quadratic observables, and no `realizations`"
+            raise _check.fail("method", rule, type(rung).__name__, way_out)
         return self.sampler.gap(index, known, report)
 
     def _known_limit(self, limit: System) -> np.ndarray | None:

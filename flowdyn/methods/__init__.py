@@ -36,6 +36,14 @@ REGISTRY = {
     "GradientPenaltyFlow": "sam",
     "MirrorDescent": "mirror",
     "MirrorFlow": "mirror",
+    "SignDescent": "sign_descent",
+    "SignFlow": "sign_descent",
+    "Clipped": "clipping",
+    "DecoupledDecay": "decoupled_decay",
+    "AveragedFlow": "averaged_recursion",
+    "AveragedRecursion": "averaged_recursion",
+    "AveragedEquation": "averaged_noise",
+    "AveragedRandomRecursion": "averaged_noise",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)
