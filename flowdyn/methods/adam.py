@@ -233,7 +233,7 @@ class Adam(MomentRecursion):
         """The moments m0 and v0."""
         return self.m0, self.v0
 
-    def slope_along(self, k: Any, state: Vector, gradient: Vector) -> Vector:
+    def slope_along(self, k: Time, state: Vector, gradient: Vector) -> Vector:
         """``[-mhat/(sqrt(vhat) + eps), c1 (g - m), c2 (g^2 - v)]``, m after its update, v after or before."""
         h = self.time_step
         _, m, v = jnp.split(jnp.asarray(state), 3)
@@ -336,7 +336,7 @@ class AdamW(Adam):
         problem, w0 = Quadratic.example()
         return cls(problem, 0.01, [4.0, 1.0], eps=0.1, decay=0.2, t0=0.5, m0=0.1, v0=0.5), w0
 
-    def slope_along(self, k: Any, state: Vector, gradient: Vector) -> Vector:
+    def slope_along(self, k: Time, state: Vector, gradient: Vector) -> Vector:
         """As of Adam, and ``-decay w``."""
         shrinking = jnp.zeros_like(state).at[: self.problem.size].set(-self.decay * self.project(state))
         return super().slope_along(k, state, gradient) + shrinking

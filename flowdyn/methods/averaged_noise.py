@@ -3,7 +3,7 @@
 s_{k+1} = s_k + h w_{k+1},  ds = X dt,  Xbar = s/t       e_{k+1} = e_k + kappa h (w_{k+1} - e_k),  de = kappa (X - e) dt
 """
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, overload
 
 import equinox as eqx
 import jax
@@ -263,7 +263,17 @@ class AveragedRandomRecursion(Averaging, AroundSteps, RandomRecursionSystem):  #
         )
 
 
-def averaged(system: System, average: Kind = "polyak", rate: Scalar | None = None) -> Any:
+@overload
+def averaged(system: ODESystem, average: Kind = ..., rate: Scalar | None = ...) -> AveragedFlow: ...
+@overload
+def averaged(system: DiscreteSystem, average: Kind = ..., rate: Scalar | None = ...) -> AveragedRecursion: ...
+@overload
+def averaged(system: SDESystem, average: Kind = ..., rate: Scalar | None = ...) -> AveragedEquation: ...
+@overload
+def averaged(
+    system: RandomRecursionSystem, average: Kind = ..., rate: Scalar | None = ...
+) -> AveragedRandomRecursion: ...
+def averaged(system: System, average: Kind = "polyak", rate: Scalar | None = None) -> System:
     r"""A system with the average of its parameters beside its state, which is what it then hands out.
 
     .. math:: \bar w_k = \frac1{t_k} \sum_{j=1}^k h\,w_j \quad\text{or}\quad e_{k+1} = e_k + \kappa h\,(w_{k+1} - e_k)

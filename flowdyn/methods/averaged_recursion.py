@@ -3,7 +3,7 @@
 s_{k+1} = s_k + h w_{k+1},  s' = w,  wbar = s/t          e_{k+1} = e_k + kappa h (w_{k+1} - e_k),  e' = kappa (w - e)
 """
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -130,11 +130,11 @@ class AveragedRecursion(Averaging, AroundSteps, DiscreteSystem):  # type: ignore
         method, w0 = GradientDescent.example()
         return cls(method), w0
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """The recursion's own, then that of the average of the next iterate."""
         own, average = self.split(jnp.asarray(state))
         slope = self.method.slope(k, own)
-        after = self.method.project(own + self.increments(k) * slope)
+        after = self.method.project(own + self.increments(jnp.asarray(k)) * slope)
         return jnp.concatenate([slope, self.slope_of_average(after, average)])
 
     def slope_rounding(self, state: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.gradient_descent import GradientDescent
 from flowdyn.methods.wrapping import AroundRecursion, checked_recursion, on_another_problem
-from flowdyn.problems.base import Problem, Variable, Vector
+from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.problems.quadratic import Quadratic
 
 
@@ -111,7 +111,7 @@ class Clipped(AroundRecursion):
         """Step of the method along clipped gradients."""
         return self._clipped().step(k, state)
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """Slope of the method along clipped gradients."""
         return self._clipped().slope(k, state)
 

@@ -1,6 +1,6 @@
 """Decoupled weight decay around any recursion:  w_{k+1} = step(w_k) - h lambda w_k,  h the step of the clock."""
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from flowdyn._tools.leaves import Scalar, nonnegative_leaf
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.gradient_descent import GradientDescent
 from flowdyn.methods.wrapping import AroundRecursion, checked_recursion, places_of_parameters
-from flowdyn.problems.base import Vector
+from flowdyn.problems.base import Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 
 
@@ -66,7 +66,7 @@ class DecoupledDecay(AroundRecursion):
         """Step of the method, minus the share h lambda of the parameters before it."""
         return self.method.step(k, state) + self.increments(k) * self._shrinking(state)
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """Slope of the method, minus lambda times the parameters."""
         return self.method.slope(k, state) + self._shrinking(state)
 

@@ -183,7 +183,7 @@ class MirrorDescent(_InTheDual, DiscreteSystem):
         problem, w0 = Quadratic.example()
         return cls(problem, 0.01, "entropy"), np.abs(w0)
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """``-grad L(w)``."""
         return self.force(state)
 

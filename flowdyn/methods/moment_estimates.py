@@ -14,7 +14,7 @@ from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.systems import OnProblem
-from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.base import Time, Variable, Vector
 
 Used = Literal["after", "before"]
 CLOSED = (
@@ -59,10 +59,10 @@ class MomentRecursion(WithMoments, DiscreteSystem):
     """A recursion whose step is a function of one gradient, exact or estimated."""
 
     @abc.abstractmethod
-    def slope_along(self, k: Any, state: Vector, gradient: Vector) -> Vector:
+    def slope_along(self, k: Time, state: Vector, gradient: Vector) -> Vector:
         """``(S(z) - z) / h`` of the step that is given this gradient at w."""
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """Slope along the exact gradient: no state is subtracted."""
         return self.slope_along(k, state, self.problem.grad(self.project(state)))
 

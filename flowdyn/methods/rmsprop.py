@@ -6,7 +6,7 @@
 v in the step is v_{k+1} or v_k: that, and eps inside or outside the root, moves the term of order eta.
 """
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -183,7 +183,7 @@ class RMSProp(MomentRecursion):
         """The second moment v0."""
         return (self.v0,)
 
-    def slope_along(self, k: Any, state: Vector, gradient: Vector) -> Vector:
+    def slope_along(self, k: Time, state: Vector, gradient: Vector) -> Vector:
         """``[-g / (sqrt(v) + eps), c (g^2 - v)]``, v after or before its update."""
         h, v = self.time_step, jnp.asarray(state)[self.problem.size :]
         rate = (1 - self.beta) / h if self.rate is None else self.rate  # type: ignore[operator]

@@ -203,12 +203,12 @@ class SAM(OnProblem, DiscreteSystem):
         problem, w0 = Quadratic.example()
         return cls(problem, eta=0.01, rho=0.05), w0
 
-    def radius(self, k: Any = 0) -> jax.Array:
+    def radius(self, k: Time = 0) -> jax.Array:
         """The radius r of step k, in units of w (of w over the gradient where n is not normalised)."""
         eta = self.eta(jnp.asarray(k))
         return self.rho * (jnp.ones(()) if self.tied == "no" else eta if self.tied == "eta" else jnp.sqrt(eta))
 
-    def slope(self, k: Any, state: Vector) -> Vector:
+    def slope(self, k: Time, state: Vector) -> Vector:
         """``-grad L(w + r n)``."""
         return -_perturbed_gradient(self.problem, state, self.radius(k), self.normalized)
 
