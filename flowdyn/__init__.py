@@ -23,6 +23,7 @@ MODULES = ("problems", "methods", "solvers", "schedules", "observables", "compar
 REGISTRY = {
     **{name: f"methods.{module}" for name, module in methods.REGISTRY.items()},
     "linearize": "methods.ornstein_uhlenbeck",
+    "averaged": "methods.averaged_noise",
     "solve": "running.integration",
     "eta_limit": "convergence.eta_limits",
     "dimension_limit": "convergence.dimension_limits",

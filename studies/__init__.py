@@ -16,4 +16,8 @@ NAMES = (
     "deep_linear",
     "many_dimensions",
     "edge_of_stability",
+    "sign_and_sam",
+    "averaging",
+    "mirror_and_diagonal",
+    "any_optimizer",
 )

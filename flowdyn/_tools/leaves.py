@@ -32,6 +32,13 @@ def leaf(name: str, value: Any, *, ndim: int, positive: bool = False, limit: flo
     return jnp.asarray(array)
 
 
+def nonnegative_leaf(name: str, value: Any) -> jax.Array:
+    """Return a number that is not negative as a float64 leaf; it is checked unless it is being traced."""
+    if not is_traced(value):
+        _check.real(name, value, nonnegative=True)
+    return leaf(name, value, ndim=0)
+
+
 def own_copy(state: Any) -> Any:
     """`state` for a user's function: a numpy array is copied, so that a function may write into what it is given."""
     return state.copy() if isinstance(state, np.ndarray) else state

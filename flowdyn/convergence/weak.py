@@ -61,6 +61,13 @@ def _scalar(function: Callable | None, system: System, state: Any) -> jax.Array:
     return jnp.asarray(function(system.as_user_sees(jnp.asarray(state))), dtype=float).reshape(())
 
 
+def _of_parameters(function: Callable | None, problem: Any, w: Any) -> jax.Array:
+    """``g(w)`` of flat parameters as one number."""
+    if function is None:
+        return problem.loss(w)
+    return jnp.asarray(function(problem.unravel(jnp.asarray(w))), dtype=float).reshape(())
+
+
 class WeakGaps:
     """The gap of means on each rung of a ladder."""
 
@@ -77,7 +84,15 @@ class WeakGaps:
         kernels = [ByIdentity(function, kernel=_scalar) for function in functions.values()]
         self.sampler = GapSampler(ladder, controlled(kernels), budget or BUDGET, relative_error, progress)
         self.functions = [functools.partial(kernel, ladder.method) for kernel in kernels]
-        self.quadratic = _quadratic_parts(self.functions, len(ladder.state0))
+        self.exact_start = ladder.state0
+        seen: list[functools.partial] = self.functions
+        if ladder.method.is_random and ladder.method.moments_of_parameters:  # type: ignore[attr-defined]
+            self.exact_start = ladder.start
+            seen = [
+                functools.partial(ByIdentity(f, kernel=_of_parameters), ladder.method.on_problem)
+                for f in functions.values()
+            ]
+        self.quadratic = _quadratic_parts(seen, len(self.exact_start))
 
     def gap(self, index: int, report: Report) -> Gap:
         """Gap of means on one rung: exact where it can be, else sampled."""
@@ -85,9 +100,9 @@ class WeakGaps:
         assert isinstance(rung, RandomRecursionSystem)
         steps = int(self.ladder.steps[index][-1])
         known = self._known_limit(limit)
-        is_cheap = rung.moments_work(len(self.ladder.state0), np.array([steps])) < EXACT_WORK
+        is_cheap = rung.moments_work(len(self.exact_start), np.array([steps])) < EXACT_WORK
         if self.exact and is_cheap and self.quadratic is not None and known is not None:
-            moments = rung.exact_moments(self.ladder.state0, np.array([steps]))
+            moments = rung.exact_moments(self.exact_start, np.array([steps]))
             if moments is not None:
                 mean = _expectations(self.quadratic, moments[0][-1], moments[1][-1])
                 zero = np.zeros(len(mean))
@@ -111,7 +126,7 @@ class WeakGaps:
         """Means of the limit without sampling: a flow's values, or exact moments."""
         if self.ladder.has_one_limit:
             return self._flow_values[0]
-        start, t = self.ladder.state0, float(self.ladder.times[-1])
+        start, t = self.exact_start, float(self.ladder.times[-1])
         if self.quadratic is None:
             return None
         assert isinstance(limit, SDESystem)

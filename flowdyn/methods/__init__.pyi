@@ -1,6 +1,15 @@
 # made by `python -m flowdyn._tools.stubs` from the registry of this package
 
+from flowdyn.methods.adam import Adam as Adam
+from flowdyn.methods.adam import AdamFlow as AdamFlow
+from flowdyn.methods.adam import AdamW as AdamW
+from flowdyn.methods.averaged_noise import AveragedEquation as AveragedEquation
+from flowdyn.methods.averaged_noise import AveragedRandomRecursion as AveragedRandomRecursion
+from flowdyn.methods.averaged_recursion import AveragedFlow as AveragedFlow
+from flowdyn.methods.averaged_recursion import AveragedRecursion as AveragedRecursion
 from flowdyn.methods.central_flow import CentralFlow as CentralFlow
+from flowdyn.methods.clipping import Clipped as Clipped
+from flowdyn.methods.decoupled_decay import DecoupledDecay as DecoupledDecay
 from flowdyn.methods.diagonal import DualFlow as DualFlow
 from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
@@ -13,6 +22,8 @@ from flowdyn.methods.kernel import KernelFlow as KernelFlow
 from flowdyn.methods.label_noise import LabelNoiseEquation as LabelNoiseEquation
 from flowdyn.methods.label_noise import LabelNoiseSGD as LabelNoiseSGD
 from flowdyn.methods.label_noise_flow import LabelNoiseFlow as LabelNoiseFlow
+from flowdyn.methods.mirror import MirrorDescent as MirrorDescent
+from flowdyn.methods.mirror import MirrorFlow as MirrorFlow
 from flowdyn.methods.modified_equation import StochasticModifiedEquation as StochasticModifiedEquation
 from flowdyn.methods.nesterov import Nesterov as Nesterov
 from flowdyn.methods.nesterov import NesterovFlow as NesterovFlow
@@ -24,19 +35,36 @@ from flowdyn.methods.ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhle
 from flowdyn.methods.random_recursion import RandomRecursion as RandomRecursion
 from flowdyn.methods.recursion import Recursion as Recursion
 from flowdyn.methods.recursion_equation import RecursionEquation as RecursionEquation
+from flowdyn.methods.rmsprop import RMSProp as RMSProp
+from flowdyn.methods.rmsprop import RMSPropFlow as RMSPropFlow
 from flowdyn.methods.rmsprop_central_flow import RMSPropCentralFlow as RMSPropCentralFlow
 from flowdyn.methods.rmsprop_central_flow import RMSPropStableFlow as RMSPropStableFlow
+from flowdyn.methods.sam import GradientPenaltyFlow as GradientPenaltyFlow
+from flowdyn.methods.sam import SAM as SAM
+from flowdyn.methods.sam import SAMFlow as SAMFlow
 from flowdyn.methods.scattered import MeanRecursion as MeanRecursion
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
+from flowdyn.methods.sign_descent import SignDescent as SignDescent
+from flowdyn.methods.sign_descent import SignFlow as SignFlow
 from flowdyn.methods.svag import SVAG as SVAG
 
 REGISTRY: dict[str, str]
 __all__ = [
+    "Adam",
+    "AdamFlow",
+    "AdamW",
+    "AveragedEquation",
+    "AveragedFlow",
+    "AveragedRandomRecursion",
+    "AveragedRecursion",
     "CentralFlow",
+    "Clipped",
+    "DecoupledDecay",
     "DualFlow",
     "GradientDescent",
     "GradientFlow",
+    "GradientPenaltyFlow",
     "HeavyBall",
     "HeavyBallFlow",
     "HomogenizedSGD",
@@ -45,6 +73,8 @@ __all__ = [
     "LabelNoiseFlow",
     "LabelNoiseSGD",
     "MeanRecursion",
+    "MirrorDescent",
+    "MirrorFlow",
     "ModifiedFlow",
     "Nesterov",
     "NesterovFlow",
@@ -53,14 +83,20 @@ __all__ = [
     "ODE",
     "Optax",
     "OrnsteinUhlenbeck",
+    "RMSProp",
     "RMSPropCentralFlow",
+    "RMSPropFlow",
     "RMSPropStableFlow",
     "RandomRecursion",
     "Recursion",
     "RecursionEquation",
     "RecursionFlow",
+    "SAM",
+    "SAMFlow",
     "SDE",
     "SGD",
     "SVAG",
+    "SignDescent",
+    "SignFlow",
     "StochasticModifiedEquation",
 ]

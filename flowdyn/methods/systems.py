@@ -156,9 +156,10 @@ class RandomSystem(System):
     """Anything that needs a seed."""
 
     is_random: ClassVar[bool] = True
+    moments_of_parameters: ClassVar[bool] = False  # exact moments are those of the state unless this says otherwise
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
-        """Mean and covariance from flat w0 at increasing times (step numbers of a recursion), None if not known."""
+        """Mean and covariance from a flat state at increasing times (steps of a recursion), None if not known."""
         return None
 
     def moments_work(self, size: int, when: np.ndarray) -> float:

@@ -37,14 +37,15 @@ def law_beside(run: PreparedRun, outcome: Outcome, taken: Collection[str]) -> tu
     if run.has_many_starts:
         return [], f"{LEFT_OUT}its members start from different states" if system.moments_work(size, when) else ""
     try:
-        known = system.exact_moments(run.start.states, when)
+        of = system.project(run.start.states) if system.moments_of_parameters else run.start.states
+        known = system.exact_moments(np.asarray(of), when)
     except FAILURES as error:
         return [], f"{LEFT_OUT}it could not be computed ({' '.join(str(error).split())[:160]})"
     if known is None:
         return [], ""
     if not all(np.isfinite(part).all() for part in known):
         return [], f"{LEFT_OUT}it grows beyond the range of float64"
-    variables = system.layout(size)
+    variables = system.parameters(size) if system.moments_of_parameters else system.layout(size)
     arrays = _labelled(variables, known)
     twice = sorted({array.name for array in arrays} & set(taken))
     if twice:
