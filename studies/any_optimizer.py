@@ -67,7 +67,7 @@ def study(quick: bool = False) -> Findings:
             runs[f"{name}_{order}"] = ladder
             axis.loglog(etas, ladder.sup_error, "o-", ms=3, color=COLORS[order], label=f"limit {order}")
         axis.set(xlabel=r"$\eta$", title=name)
-        ticks_at(axis, etas[::2])
+        ticks_at(axis, etas[[0, -1]])
     axes[0].set_ylabel(r"$\sup_t \|w_\eta - w\|$")
     axes[0].legend(frameon=False, fontsize=8)
     fixed = fd.Optax(p, lambda h: optax.adam(h, b1=1 - h, b2=0.999, eps=0.05), 0.02, **WARM)
