@@ -56,7 +56,11 @@ def study(quick: bool = False) -> Findings:
     orders = (0, 3) if quick else (0, 1, 2, 3)
     claims, runs, refused = [], {}, 0
     chosen = ("sgd", "rmsprop") if quick else tuple(OPTIMISERS)
-    figure, axes = plt.subplots(1, len(chosen), figsize=(9.5, 3.6), layout="constrained", sharey=True)
+    rows = 1 if quick else 2
+    figure, grid = plt.subplots(
+        rows, len(chosen) // rows, figsize=(9.5, 3.4 * rows), layout="constrained", sharey=True, squeeze=False
+    )
+    axes = grid.ravel()
     for axis, name in zip(axes, chosen, strict=True):
         method = fd.Optax(p, OPTIMISERS[name], 0.02, **(WARM if name.startswith("adam") else {}))
         for order in orders:
@@ -67,8 +71,9 @@ def study(quick: bool = False) -> Findings:
             runs[f"{name}_{order}"] = ladder
             axis.loglog(etas, ladder.sup_error, "o-", ms=3, color=COLORS[order], label=f"limit {order}")
         axis.set(xlabel=r"$\eta$", title=name)
-        ticks_at(axis, etas[::2])
-    axes[0].set_ylabel(r"$\sup_t \|w_\eta - w\|$")
+        ticks_at(axis, etas[[0, -1]])
+    for axis in grid[:, 0]:
+        axis.set_ylabel(r"$\sup_t \|w_\eta - w\|$")
     axes[0].legend(frameon=False, fontsize=8)
     fixed = fd.Optax(p, lambda h: optax.adam(h, b1=1 - h, b2=0.999, eps=0.05), 0.02, **WARM)
     for method in (fixed, fd.Optax(p, trace, 0.02)):

@@ -73,7 +73,7 @@ def study(quick: bool = False) -> Findings:
         axes[0].plot(one.t, one.theta[:, i], color="#0072B2", label="diagonal network" if i == 0 else None)
         axes[0].plot(two.t / 4, two.w[:, i], "--", color="#D55E00", label="mirror flow, $4t$" if i == 0 else None)
     axes[0].set(xlabel="$t$", ylabel=r"$\theta_i$", title="one flow")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 0.16))
     axes[1].loglog(etas, gaps, "o-", color="#0072B2", label=r"$\|\theta_{GD} - \theta_{mirror}\|$ at $t = 1$")
     axes[1].loglog(etas, gaps[-1] * etas / etas[-1], "--", color="#D55E00", label="slope 1")
     axes[1].set(xlabel=r"step size $\eta$", ylabel="distance", title="two recursions")

@@ -106,7 +106,7 @@ BAD = {
     "eta negative": (["solve", "--method", "GradientDescent", "--eta", "-0.1"], 2, "`--eta`"),
     "eta missing": (["solve", "--method", "GradientDescent"], 2, "--eta"),
     "eta without use": (["solve", "--eta", "0.1"], 2, "--eta"),
-    "unknown method": (["solve", "--method", "Adam"], 2, "--method"),
+    "unknown method": (["solve", "--method", "Adagrad"], 2, "--method"),
     "two etas": (["eta-limit", "--etas", "0.1,0.05"], 2, "at least 3"),
     "eta zero": (["eta-limit", "--etas", "0.1,0.05,0"], 2, "positive"),
     "unsorted etas": (["eta-limit", "--etas", "0.1,0.2,0.05"], 2, "increasing or decreasing"),
