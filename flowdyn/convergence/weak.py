@@ -76,8 +76,11 @@ class WeakGaps:
         # equal, and compiled once, where the user's functions are the same objects
         kernels = [ByIdentity(function, kernel=_scalar) for function in functions.values()]
         self.sampler = GapSampler(ladder, controlled(kernels), budget or BUDGET, relative_error, progress)
-        self.functions = [functools.partial(kernel, ladder.method) for kernel in kernels]
-        self.quadratic = _quadratic_parts(self.functions, len(ladder.state0))
+        functions_of = lambda system: [functools.partial(kernel, system) for kernel in kernels]  # noqa: E731
+        self.quadratic = _quadratic_parts(functions_of(ladder.method), len(ladder.state0))
+        # the limit may have another state than the recursion
+        self.functions = functions_of(ladder.limits[0])
+        self.quadratic_limit = _quadratic_parts(self.functions, len(ladder.limit_state0))
 
     def gap(self, index: int, report: Report) -> Gap:
         """Gap of means on one rung: exact where it can be, else sampled."""
@@ -111,14 +114,14 @@ class WeakGaps:
         """Means of the limit without sampling: a flow's values, or exact moments."""
         if self.ladder.has_one_limit:
             return self._flow_values[0]
-        start, t = self.ladder.state0, float(self.ladder.times[-1])
-        if self.quadratic is None:
+        start, t = self.ladder.limit_state0, float(self.ladder.times[-1])
+        if self.quadratic_limit is None:
             return None
         assert isinstance(limit, SDESystem)
         if limit.moments_work(len(start), np.array([t])) > EXACT_WORK:
             return None
         moments = limit.exact_moments(start, np.array([t]))
-        return None if moments is None else _expectations(self.quadratic, moments[0][-1], moments[1][-1])
+        return None if moments is None else _expectations(self.quadratic_limit, moments[0][-1], moments[1][-1])
 
 
 def _quadratic_parts(functions: Sequence[functools.partial], size: int) -> list[tuple] | None:

@@ -30,6 +30,13 @@ REGISTRY = {
     "RandomRecursion": "random_recursion",
     "RecursionEquation": "recursion_equation",
     "MeanRecursion": "scattered",
+    "NoisyHeavyBall": "noisy_momentum",
+    "NoisyNesterov": "noisy_momentum",
+    "FixedMomentum": "fixed_momentum",
+    "ShadowEquation": "fixed_momentum",
+    "Langevin": "langevin",
+    "SGLD": "sgld",
+    "SGLDEquation": "langevin",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

@@ -1,6 +1,8 @@
 # made by `python -m flowdyn._tools.stubs` from the registry of this package
 
 from flowdyn.methods.diagonal import DualFlow as DualFlow
+from flowdyn.methods.fixed_momentum import FixedMomentum as FixedMomentum
+from flowdyn.methods.fixed_momentum import ShadowEquation as ShadowEquation
 from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
 from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
@@ -12,9 +14,13 @@ from flowdyn.methods.kernel import KernelFlow as KernelFlow
 from flowdyn.methods.label_noise import LabelNoiseEquation as LabelNoiseEquation
 from flowdyn.methods.label_noise import LabelNoiseSGD as LabelNoiseSGD
 from flowdyn.methods.label_noise_flow import LabelNoiseFlow as LabelNoiseFlow
+from flowdyn.methods.langevin import Langevin as Langevin
+from flowdyn.methods.langevin import SGLDEquation as SGLDEquation
 from flowdyn.methods.modified_equation import StochasticModifiedEquation as StochasticModifiedEquation
 from flowdyn.methods.nesterov import Nesterov as Nesterov
 from flowdyn.methods.nesterov import NesterovFlow as NesterovFlow
+from flowdyn.methods.noisy_momentum import NoisyHeavyBall as NoisyHeavyBall
+from flowdyn.methods.noisy_momentum import NoisyNesterov as NoisyNesterov
 from flowdyn.methods.normalized import NormalizedFlow as NormalizedFlow
 from flowdyn.methods.normalized import NormalizedGradientDescent as NormalizedGradientDescent
 from flowdyn.methods.ode import ODE as ODE
@@ -26,11 +32,13 @@ from flowdyn.methods.recursion_equation import RecursionEquation as RecursionEqu
 from flowdyn.methods.scattered import MeanRecursion as MeanRecursion
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
+from flowdyn.methods.sgld import SGLD as SGLD
 from flowdyn.methods.svag import SVAG as SVAG
 
 REGISTRY: dict[str, str]
 __all__ = [
     "DualFlow",
+    "FixedMomentum",
     "GradientDescent",
     "GradientFlow",
     "HeavyBall",
@@ -40,10 +48,13 @@ __all__ = [
     "LabelNoiseEquation",
     "LabelNoiseFlow",
     "LabelNoiseSGD",
+    "Langevin",
     "MeanRecursion",
     "ModifiedFlow",
     "Nesterov",
     "NesterovFlow",
+    "NoisyHeavyBall",
+    "NoisyNesterov",
     "NormalizedFlow",
     "NormalizedGradientDescent",
     "ODE",
@@ -55,6 +66,9 @@ __all__ = [
     "RecursionFlow",
     "SDE",
     "SGD",
+    "SGLD",
+    "SGLDEquation",
     "SVAG",
+    "ShadowEquation",
     "StochasticModifiedEquation",
 ]
