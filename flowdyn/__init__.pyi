@@ -36,8 +36,13 @@ from flowdyn.methods.langevin import SGLDEquation as SGLDEquation
 from flowdyn.methods.modified_equation import StochasticModifiedEquation as StochasticModifiedEquation
 from flowdyn.methods.nesterov import Nesterov as Nesterov
 from flowdyn.methods.nesterov import NesterovFlow as NesterovFlow
+from flowdyn.methods.noise_dominated import NoiseDominatedAdam as NoiseDominatedAdam
+from flowdyn.methods.noise_dominated import NoiseDominatedRMSProp as NoiseDominatedRMSProp
+from flowdyn.methods.noise_dominated_equations import AdamEquation as AdamEquation
+from flowdyn.methods.noise_dominated_equations import RMSPropEquation as RMSPropEquation
 from flowdyn.methods.noisy_momentum import NoisyHeavyBall as NoisyHeavyBall
 from flowdyn.methods.noisy_momentum import NoisyNesterov as NoisyNesterov
+from flowdyn.methods.noisy_rmsprop import NoisyRMSProp as NoisyRMSProp
 from flowdyn.methods.normalized import NormalizedFlow as NormalizedFlow
 from flowdyn.methods.normalized import NormalizedGradientDescent as NormalizedGradientDescent
 from flowdyn.methods.ode import ODE as ODE
@@ -51,6 +56,7 @@ from flowdyn.methods.scattered import MeanRecursion as MeanRecursion
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
 from flowdyn.methods.sgld import SGLD as SGLD
+from flowdyn.methods.sign_sgd import SignSGD as SignSGD
 from flowdyn.methods.svag import SVAG as SVAG
 from flowdyn.plotting.figures import plot as plot
 from flowdyn.results.joining import concat as concat
@@ -62,6 +68,7 @@ MODULES: tuple[str, ...]
 __version__: str
 REGISTRY: dict[str, str]
 __all__ = [
+    "AdamEquation",
     "ArgumentError",
     "DualFlow",
     "FileError",
@@ -82,13 +89,17 @@ __all__ = [
     "ModifiedFlow",
     "Nesterov",
     "NesterovFlow",
+    "NoiseDominatedAdam",
+    "NoiseDominatedRMSProp",
     "NoisyHeavyBall",
     "NoisyNesterov",
+    "NoisyRMSProp",
     "NormalizedFlow",
     "NormalizedGradientDescent",
     "ODE",
     "Optax",
     "OrnsteinUhlenbeck",
+    "RMSPropEquation",
     "RandomRecursion",
     "Recursion",
     "RecursionEquation",
@@ -100,6 +111,7 @@ __all__ = [
     "SGLDEquation",
     "SVAG",
     "ShadowEquation",
+    "SignSGD",
     "StochasticModifiedEquation",
     "comparison",
     "concat",

@@ -142,7 +142,9 @@ def toy_gaps(nesterov, tracked):
         method = fd.FixedMomentum(TOY, 0.2 * e, 0.8, nesterov, tracked)
         equation = fd.ShadowEquation(TOY, 0.2 * e, 0.8, nesterov, order=2)
         run = fd.solve(fd.MeanRecursion(method), [1.5, 0.2], t=1.0, saves=2)
-        flow = solve_ivp(jax.jit(equation.drift), (0, 1), [1.5, 0.2], "DOP853", rtol=1e-10, atol=1e-12)
+        flow = solve_ivp(
+            jax.jit(lambda t, y, e=equation: e.drift(t, y)), (0, 1), [1.5, 0.2], "DOP853", rtol=1e-10, atol=1e-12
+        )
         gaps.append(np.abs(run.isel(t=-1)["w"].values - flow.y[:, -1]).max())
     return gaps[-1], np.log2(np.array(gaps[:-1]) / gaps[1:])
 

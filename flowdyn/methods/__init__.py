@@ -37,6 +37,12 @@ REGISTRY = {
     "Langevin": "langevin",
     "SGLD": "sgld",
     "SGLDEquation": "langevin",
+    "SignSGD": "sign_sgd",
+    "NoisyRMSProp": "noisy_rmsprop",
+    "NoiseDominatedRMSProp": "noise_dominated",
+    "NoiseDominatedAdam": "noise_dominated",
+    "RMSPropEquation": "noise_dominated_equations",
+    "AdamEquation": "noise_dominated_equations",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)
