@@ -30,6 +30,8 @@ from flowdyn.methods.central_flow import CentralFlow as CentralFlow
 from flowdyn.methods.clipping import Clipped as Clipped
 from flowdyn.methods.decoupled_decay import DecoupledDecay as DecoupledDecay
 from flowdyn.methods.diagonal import DualFlow as DualFlow
+from flowdyn.methods.fixed_momentum import FixedMomentum as FixedMomentum
+from flowdyn.methods.fixed_momentum import ShadowEquation as ShadowEquation
 from flowdyn.methods.following import RecursionFlow as RecursionFlow
 from flowdyn.methods.gradient_descent import GradientDescent as GradientDescent
 from flowdyn.methods.gradient_descent import GradientFlow as GradientFlow
@@ -41,11 +43,20 @@ from flowdyn.methods.kernel import KernelFlow as KernelFlow
 from flowdyn.methods.label_noise import LabelNoiseEquation as LabelNoiseEquation
 from flowdyn.methods.label_noise import LabelNoiseSGD as LabelNoiseSGD
 from flowdyn.methods.label_noise_flow import LabelNoiseFlow as LabelNoiseFlow
+from flowdyn.methods.langevin import Langevin as Langevin
+from flowdyn.methods.langevin import SGLDEquation as SGLDEquation
 from flowdyn.methods.mirror import MirrorDescent as MirrorDescent
 from flowdyn.methods.mirror import MirrorFlow as MirrorFlow
 from flowdyn.methods.modified_equation import StochasticModifiedEquation as StochasticModifiedEquation
 from flowdyn.methods.nesterov import Nesterov as Nesterov
 from flowdyn.methods.nesterov import NesterovFlow as NesterovFlow
+from flowdyn.methods.noise_dominated import NoiseDominatedAdam as NoiseDominatedAdam
+from flowdyn.methods.noise_dominated import NoiseDominatedRMSProp as NoiseDominatedRMSProp
+from flowdyn.methods.noise_dominated_equations import AdamEquation as AdamEquation
+from flowdyn.methods.noise_dominated_equations import RMSPropEquation as RMSPropEquation
+from flowdyn.methods.noisy_momentum import NoisyHeavyBall as NoisyHeavyBall
+from flowdyn.methods.noisy_momentum import NoisyNesterov as NoisyNesterov
+from flowdyn.methods.noisy_rmsprop import NoisyRMSProp as NoisyRMSProp
 from flowdyn.methods.normalized import NormalizedFlow as NormalizedFlow
 from flowdyn.methods.normalized import NormalizedGradientDescent as NormalizedGradientDescent
 from flowdyn.methods.ode import ODE as ODE
@@ -65,8 +76,10 @@ from flowdyn.methods.sam import SAMFlow as SAMFlow
 from flowdyn.methods.scattered import MeanRecursion as MeanRecursion
 from flowdyn.methods.sde import SDE as SDE
 from flowdyn.methods.sgd import SGD as SGD
+from flowdyn.methods.sgld import SGLD as SGLD
 from flowdyn.methods.sign_descent import SignDescent as SignDescent
 from flowdyn.methods.sign_descent import SignFlow as SignFlow
+from flowdyn.methods.sign_sgd import SignSGD as SignSGD
 from flowdyn.methods.svag import SVAG as SVAG
 from flowdyn.plotting.figures import plot as plot
 from flowdyn.results.joining import concat as concat
@@ -79,6 +92,7 @@ __version__: str
 REGISTRY: dict[str, str]
 __all__ = [
     "Adam",
+    "AdamEquation",
     "AdamFlow",
     "AdamW",
     "ArgumentError",
@@ -91,6 +105,7 @@ __all__ = [
     "DecoupledDecay",
     "DualFlow",
     "FileError",
+    "FixedMomentum",
     "FlowdynError",
     "FlowdynWarning",
     "GradientDescent",
@@ -103,12 +118,18 @@ __all__ = [
     "LabelNoiseEquation",
     "LabelNoiseFlow",
     "LabelNoiseSGD",
+    "Langevin",
     "MeanRecursion",
     "MirrorDescent",
     "MirrorFlow",
     "ModifiedFlow",
     "Nesterov",
     "NesterovFlow",
+    "NoiseDominatedAdam",
+    "NoiseDominatedRMSProp",
+    "NoisyHeavyBall",
+    "NoisyNesterov",
+    "NoisyRMSProp",
     "NormalizedFlow",
     "NormalizedGradientDescent",
     "ODE",
@@ -116,6 +137,7 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "RMSProp",
     "RMSPropCentralFlow",
+    "RMSPropEquation",
     "RMSPropFlow",
     "RMSPropStableFlow",
     "RandomRecursion",
@@ -127,9 +149,13 @@ __all__ = [
     "SAMFlow",
     "SDE",
     "SGD",
+    "SGLD",
+    "SGLDEquation",
     "SVAG",
+    "ShadowEquation",
     "SignDescent",
     "SignFlow",
+    "SignSGD",
     "StochasticModifiedEquation",
     "averaged",
     "comparison",

@@ -56,6 +56,11 @@ class Ladder:
         how = {} if self.covariance is None else {"covariance": self.covariance}
         return tuple(rung.limit(self.order, **how) for rung in self.rungs)
 
+    @functools.cached_property
+    def limit_state0(self) -> np.ndarray:
+        """State that every limit starts from: a limit may have forgotten a part of the recursion's state."""
+        return np.asarray(self.limits[0].lift(self.start), dtype=float)
+
     @property
     def has_one_limit(self) -> bool:
         """Whether one limit serves all rungs."""

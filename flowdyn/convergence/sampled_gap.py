@@ -114,7 +114,9 @@ class GapSampler:
             return Pieces(x, x - known, np.zeros_like(x))
         limit, h = ladder.limits[index], float(rung.clock(1))
         assert isinstance(limit, SDESystem)
-        X, change = equation_values(limit, h, ladder.state0, steps, self.functional, ladder.seed, members, seconds)
+        X, change = equation_values(
+            limit, h, ladder.limit_state0, steps, self.functional, ladder.seed, members, seconds
+        )
         return Pieces(x, x - X, change)
 
     def _say_cost(self, index: int, known: np.ndarray | None, gaps: RunningMean, seconds: float) -> None:

@@ -63,7 +63,7 @@ def _rung_gap(ladder: Ladder, index: int, brownian_dt: float, members: int) -> t
         # shared noise is additive: the solver of highest order solves the drift better than the noise asks for
         nearer, near = (
             _member_paths(
-                ladder, limit, solver_on_path(limit, ladder.state0, brownian_dt, brownian_dt * factor), members
+                ladder, limit, solver_on_path(limit, ladder.limit_state0, brownian_dt, brownian_dt * factor), members
             )
             for factor in (1, 2)
         )

@@ -83,16 +83,16 @@ class WeakGaps:
         # equal, and compiled once, where the user's functions are the same objects
         kernels = [ByIdentity(function, kernel=_scalar) for function in functions.values()]
         self.sampler = GapSampler(ladder, controlled(kernels), budget or BUDGET, relative_error, progress)
-        self.functions = [functools.partial(kernel, ladder.method) for kernel in kernels]
-        self.exact_start = ladder.state0
-        seen: list[functools.partial] = self.functions
+        functions_of = lambda system: [functools.partial(kernel, system) for kernel in kernels]  # noqa: E731
+        seen, self.functions = functions_of(ladder.method), functions_of(ladder.limits[0])
+        # the limit may have another state than the recursion
+        self.starts, of_limit = (ladder.state0, ladder.limit_state0), self.functions
         if ladder.method.is_random and ladder.method.moments_of_parameters:  # type: ignore[attr-defined]
-            self.exact_start = ladder.start
-            seen = [
-                functools.partial(ByIdentity(f, kernel=_of_parameters), ladder.method.on_problem)
-                for f in functions.values()
-            ]
-        self.quadratic = _quadratic_parts(seen, len(self.exact_start))
+            self.starts, problem = (ladder.start, ladder.start), ladder.method.on_problem
+            seen = [functools.partial(ByIdentity(f, kernel=_of_parameters), problem) for f in functions.values()]
+            of_limit = seen
+        self.quadratic = _quadratic_parts(seen, len(self.starts[0]))
+        self.quadratic_limit = _quadratic_parts(of_limit, len(self.starts[1]))
 
     def gap(self, index: int, report: Report) -> Gap:
         """Gap of means on one rung: exact where it can be, else sampled."""
@@ -100,9 +100,9 @@ class WeakGaps:
         assert isinstance(rung, RandomRecursionSystem)
         steps = int(self.ladder.steps[index][-1])
         known = self._known_limit(limit)
-        is_cheap = rung.moments_work(len(self.exact_start), np.array([steps])) < EXACT_WORK
+        is_cheap = rung.moments_work(len(self.starts[0]), np.array([steps])) < EXACT_WORK
         if self.exact and is_cheap and self.quadratic is not None and known is not None:
-            moments = rung.exact_moments(self.exact_start, np.array([steps]))
+            moments = rung.exact_moments(self.starts[0], np.array([steps]))
             if moments is not None:
                 mean = _expectations(self.quadratic, moments[0][-1], moments[1][-1])
                 zero = np.zeros(len(mean))
@@ -126,14 +126,14 @@ class WeakGaps:
         """Means of the limit without sampling: a flow's values, or exact moments."""
         if self.ladder.has_one_limit:
             return self._flow_values[0]
-        start, t = self.exact_start, float(self.ladder.times[-1])
-        if self.quadratic is None:
+        start, t = self.starts[1], float(self.ladder.times[-1])
+        if self.quadratic_limit is None:
             return None
         assert isinstance(limit, SDESystem)
         if limit.moments_work(len(start), np.array([t])) > EXACT_WORK:
             return None
         moments = limit.exact_moments(start, np.array([t]))
-        return None if moments is None else _expectations(self.quadratic, moments[0][-1], moments[1][-1])
+        return None if moments is None else _expectations(self.quadratic_limit, moments[0][-1], moments[1][-1])
 
 
 def _quadratic_parts(functions: Sequence[functools.partial], size: int) -> list[tuple] | None:

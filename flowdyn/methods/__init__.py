@@ -51,6 +51,19 @@ REGISTRY = {
     "AveragedRecursion": "averaged_recursion",
     "AveragedEquation": "averaged_noise",
     "AveragedRandomRecursion": "averaged_noise",
+    "NoisyHeavyBall": "noisy_momentum",
+    "NoisyNesterov": "noisy_momentum",
+    "FixedMomentum": "fixed_momentum",
+    "ShadowEquation": "fixed_momentum",
+    "Langevin": "langevin",
+    "SGLD": "sgld",
+    "SGLDEquation": "langevin",
+    "SignSGD": "sign_sgd",
+    "NoisyRMSProp": "noisy_rmsprop",
+    "NoiseDominatedRMSProp": "noise_dominated",
+    "NoiseDominatedAdam": "noise_dominated",
+    "RMSPropEquation": "noise_dominated_equations",
+    "AdamEquation": "noise_dominated_equations",
 }
 __all__ = list(REGISTRY)
 __getattr__, __dir__ = lazy(__name__, REGISTRY)

@@ -60,7 +60,7 @@ class HeavyBallFlow(WithVelocity, ODESystem):
 
     def __init__(self, problem: Problem, friction: Scalar):
         self.problem = problem
-        self.friction = _friction(friction)
+        self.friction = checked_friction(friction)
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:
@@ -116,7 +116,7 @@ class HeavyBall(WithVelocity, DiscreteSystem):
     def __init__(self, problem: Problem, eta: StepSize, friction: Scalar):
         self.problem = problem
         self.eta = as_schedule("eta", eta)
-        self.friction = _friction(friction)
+        self.friction = checked_friction(friction)
         one = self.constant_eta("a momentum method") if not is_traced(self._h()) else 0.0
         if one and float(self.friction) * one**0.5 > 1:
             raise _check.fail("eta", "must keep the momentum 1 - friction*sqrt(eta) >= 0", one, "use a smaller eta")
@@ -160,7 +160,8 @@ class HeavyBall(WithVelocity, DiscreteSystem):
         return HeavyBallFlow(self.problem, self.friction) if order == 0 else super().limit(order)
 
 
-def _friction(value: Any) -> jax.Array:
+def checked_friction(value: Any) -> jax.Array:
+    """Friction as an array leaf, not negative."""
     if not is_traced(value):
         _check.real("friction", value, nonnegative=True)
     return leaf("friction", value, ndim=0)

@@ -248,8 +248,7 @@ class RecursionEquation(OfRecursion, SDESystem):
         """Mean and covariance where drift and diffusion are affine in the state."""
         if not self._is_affine(len(w0)):
             return None
-        A, b, P, q = map(np.asarray, bind(_affine, self)(np.zeros(len(w0))))
-        return linear_sde_mean_cov(linear_noise_of(-A, b, P, q), 1.0, 1.0, 1, w0, when)
+        return affine_moments(self, w0, when)
 
 
 def checked_covariance(covariance: Any) -> Covariance:
@@ -263,7 +262,13 @@ def linear_noise_of(A: np.ndarray, b: np.ndarray, P: np.ndarray, q: np.ndarray) 
     return LinearNoise(A, b, root * P, -root * q, np.zeros_like(A))
 
 
-def _affine(equation: RecursionEquation, zero: jax.Array) -> tuple:
+def affine_moments(equation: SDESystem, w0: np.ndarray, when: np.ndarray) -> Moments:
+    """Mean and covariance of an equation whose drift and diffusion are affine in the state and free of time."""
+    A, b, P, q = map(np.asarray, bind(_affine, equation)(np.zeros(len(w0))))
+    return linear_sde_mean_cov(linear_noise_of(-A, b, P, q), 1.0, 1.0, 1, w0, when)
+
+
+def _affine(equation: SDESystem, zero: jax.Array) -> tuple:
     drift = lambda z: equation.drift(0.0, z)  # noqa: E731
     columns = lambda z: equation.diffusion(0.0, z).T  # noqa: E731
     return jax.jacfwd(drift)(zero), drift(zero), jax.jacfwd(columns)(zero), columns(zero)

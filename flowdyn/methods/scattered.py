@@ -194,6 +194,16 @@ class MeanRecursion(OfRecursion, DiscreteSystem):
         return type(self)(self.recursion.with_eta(eta))
 
     @property
+    def step_power(self) -> float:  # type: ignore[override]
+        """That of the random recursion."""
+        return self.recursion.step_power
+
+    @property
+    def increments(self) -> Schedule:
+        """Time steps of the random recursion."""
+        return self.recursion.increments
+
+    @property
     def numbers(self) -> dict[str, Any]:
         """Those of the random recursion."""
         return self.recursion.numbers

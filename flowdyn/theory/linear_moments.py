@@ -98,23 +98,22 @@ class LinearResiduals(NamedTuple):
         """Mean vector (d,)."""
         return -self.factor / len(self.rows) * (self.rows.T @ self.offsets)
 
+    def spread(self) -> LinearNoise:
+        """The same as n matrices."""
+        outer = self.factor * self.rows[:, :, None] * self.rows[:, None, :]
+        vectors = -self.factor * self.rows * self.offsets[:, None] - self.b
+        return LinearNoise(self.A, self.b, outer - self.A, vectors, np.zeros_like(self.A))
+
 
 SampleGradients = LinearNoise | LinearResiduals
 
 
 def matched_noise(noise: SampleGradients, eta: float) -> LinearNoise:
     """Sample gradients whose deviations G have the correction  G + (eta/2)(A G + G'[A w - b])  of order eta."""
-    A, b = noise.A, noise.b
-    if isinstance(noise, LinearResiduals):
-        outer = noise.factor * noise.rows[:, :, None] * noise.rows[:, None, :]
-        matrices, vectors = outer - A, -noise.factor * noise.rows * noise.offsets[:, None] - b
-        additive = np.zeros_like(A)
-    else:
-        matrices, vectors = noise.matrices, noise.vectors
-        side = np.eye(len(b)) + eta / 2 * A
-        additive = side @ noise.additive @ side
+    A, b, matrices, vectors, additive = noise.spread() if isinstance(noise, LinearResiduals) else noise
+    side = np.eye(len(b)) + eta / 2 * A
     turned = matrices + eta / 2 * (A @ matrices + matrices @ A)
-    return LinearNoise(A, b, turned, vectors + eta / 2 * (vectors @ A + matrices @ b), additive)
+    return LinearNoise(A, b, turned, vectors + eta / 2 * (vectors @ A + matrices @ b), side @ additive @ side)
 
 
 class _Map:

@@ -1,0 +1,144 @@
+r"""Sign descent with Gaussian noise, whose signs average to a smooth drift, at t = eta k.
+
+w_{k+1} = w_k - eta sign(g_k),   g_k = grad L + s xi:    E sign = -b,   b_i = -erf(grad_i / (sqrt(2) s_i))
+Cov sign = 1 - diag(b^2)         where the noise is independent between coordinates
+
+dX = b dt + sqrt(eta) (1 - diag(b^2))^{1/2} dW                        order 1
+dX = (b - (eta/2) b'b) dt + sqrt(eta) (1 - diag(b^2))^{1/2} dW        order 2
+"""
+
+from typing import Any, ClassVar, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import erf, erfc
+
+from flowdyn import _check
+from flowdyn._tools.compiled import matvec
+from flowdyn._tools.leaves import is_traced
+from flowdyn.methods.scattered import Scattered
+from flowdyn.methods.systems import OnProblem, checked_problem
+from flowdyn.problems.base import Problem, Time, Vector
+from flowdyn.problems.quadratic import Quadratic
+from flowdyn.schedules import Schedule, StepSize, as_schedule
+
+SMALLEST = 1e-300  # of a variance, whose root has a slope there
+
+
+class SignSGD(OnProblem, Scattered):
+    r"""Descent by the signs of noisy gradients, at training time t = eta k.
+
+    .. math:: w_{k+1} = w_k - \eta\,\mathrm{sign}(\nabla L(w_k) + s\,\xi_k), \qquad
+              b_i = -\mathrm{erf}\Big(\frac{\partial_i L}{\sqrt2\,s_i}\Big)
+
+    Parameters
+    ----------
+    problem : Problem
+        With a Gaussian gradient noise of its own that is independent between coordinates and in all of them: a
+        Quadratic with a diagonal noise.
+    eta : float
+        Step size, positive.
+    batch_size : int
+        B >= 1: the noise's standard deviation is s / sqrt(B).
+
+    Raises
+    ------
+    ArgumentError
+        If `problem` has no Gaussian noise (signs of finitely many samples jump, and have a flow that slides but no
+        equation of order 2), or one that is correlated or missing in a coordinate; if a number is out of range.
+
+    Notes
+    -----
+    The stationary variance of one coordinate of curvature lam is eta s sqrt(pi/2) / (2 lam) (1 + O(eta)).
+    Source: Bernstein, Wang, Azizzadenesheli and Anandkumar (2018); its equations by the rule of
+    :class:`RecursionEquation`, of our own.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> sign = fd.SignSGD(fd.problems.Quadratic(1.0, noise=1.0), eta=0.1)
+    >>> round(float(sign.limit(1).drift(0.0, [1.0])[0]), 9)  # -erf(1 / sqrt(2))
+    -0.682689492
+    """
+
+    problem: Problem
+    eta: Schedule
+    batch_size: int = eqx.field(static=True)
+    summary: ClassVar[str] = "descent by the signs of gradients with Gaussian noise"
+    references: ClassVar[str] = "Bernstein, Wang, Azizzadenesheli and Anandkumar (2018)"
+
+    def __init__(self, problem: Problem, eta: StepSize, batch_size: int = 1):
+        self.problem, self.eta = checked_problem(problem), as_schedule("eta", eta)
+        self.batch_size = _check.integer("batch_size", batch_size, minimum=1)
+        if problem.gaussian_factor is None:
+            raise _check.fail(
+                "problem",
+                "must have a Gaussian gradient noise: signs of finitely many samples jump",
+                type(problem).__name__,
+                "e.g. Quadratic(A, noise=Sigma)",
+            )
+        if not is_traced(problem.gaussian_factor):
+            _check_independent(np.asarray(problem.noise_cov(np.zeros(problem.size))))
+
+    @classmethod
+    def example(cls) -> tuple[Self, np.ndarray]:
+        """Two coordinates that are coupled by the loss alone."""
+        return cls(Quadratic([[2.0, 0.5], [0.5, 1.0]], noise=np.diag([1.0, 0.5])), eta=0.01), np.array([0.4, 0.35])
+
+    @property
+    def outcomes(self) -> int | None:
+        """None: the noise is Gaussian."""
+        return None
+
+    @property
+    def noise_size(self) -> int:
+        """One coin a coordinate."""
+        return self.problem.size
+
+    @property
+    def is_symmetric(self) -> bool:
+        """No: a sign with a mean is skewed."""
+        return False
+
+    @property
+    def has_brownian_increments(self) -> bool:
+        """No: a step has the normals' signs alone."""
+        return False
+
+    def _ratio(self, state: Vector) -> Vector:
+        """``grad_i / (sqrt(2) s_i)``."""
+        spread = jnp.sqrt(jnp.diag(self.problem.noise_cov(state)) / self.batch_size)
+        return self.problem.grad(state) / (np.sqrt(2) * spread)
+
+    def next_state(self, h: Time, state: Vector, noise: Any) -> Vector:
+        """``w - h sign(grad L + s xi)``."""
+        factor = self.problem.gaussian_factor
+        return state - h * jnp.sign(self.problem.grad(state) - matvec(factor, noise) / np.sqrt(self.batch_size))
+
+    def mean_at(self, h: Time, state: Vector) -> Vector:
+        """``w + h b``."""
+        return state - h * erf(self._ratio(state))
+
+    def fluctuations(self, h: Time, state: Vector) -> jax.Array:
+        """``h sqrt(1 - b_i^2)`` on the diagonal, without cancellation where b is near 1."""
+        x = jnp.abs(self._ratio(state))
+        return jnp.asarray(h) * jnp.diag(jnp.sqrt(jnp.maximum(erfc(x) * (2 - erfc(x)), SMALLEST)))
+
+
+def _check_independent(covariance: np.ndarray) -> None:
+    """Refuse a noise that is correlated between coordinates, or missing in one."""
+    spread = np.diag(covariance)
+    if (spread <= 0).any():
+        i = int(spread.argmin())
+        raise _check.fail(
+            "problem", "must have noise in every coordinate", _check.Words(f"a variance of {spread[i]:.3g} in w[{i}]")
+        )
+    if np.abs(covariance - np.diag(spread)).max() > 1e-14 * spread.max():
+        raise _check.fail(
+            "problem",
+            "must have a noise that is independent between coordinates",
+            _check.Words("a covariance with off-diagonal entries"),
+            "use a diagonal `noise`",
+        )

@@ -1,0 +1,105 @@
+"""RMSProp with noise as it is: chains by all paths of a two-point noise, equations by spectral collocation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+from scipy.integrate import solve_ivp
+from scipy.interpolate import BarycentricInterpolator
+
+import flowdyn as fd
+
+COIN = fd.problems.CustomProblem(
+    lambda w: 0.5 * w[0] ** 2, np.ones(1), sample_losses=lambda w: 0.5 * w[0] ** 2 + jnp.array([0.4, -0.4]) * w[0]
+)
+BOX = ((-0.9, 1.5), (0.22, 1.95))  # of w and v: the drift points inwards, and noise does not reach its sides
+STEPS = (5, 8, 10, 20)
+
+
+def method(steps):
+    return fd.NoisyRMSProp(COIN, 1 / steps, decay_rate=1.0, eps=0.1, v0=1.5)
+
+
+def all_paths(recursion, steps):
+    """E w and E w^2 after so many steps from w = 1, over all 2^steps paths."""
+    z = np.asarray(recursion.lift(jnp.ones(1)))[None]
+    one = lambda z, i: recursion.next_state(recursion.time_step, z, i)  # noqa: E731
+    both = jax.jit(jax.vmap(jax.vmap(one, (0, None)), (None, 0)))
+    for _ in range(steps):
+        z = np.asarray(both(z, jnp.arange(2))).reshape(-1, 2)
+    return np.array([z[:, 0].mean(), (z[:, 0] ** 2).mean()])
+
+
+def chebyshev(low, high, n):
+    """Points of (low, high) and the matrix that differentiates there."""
+    x = np.cos(np.pi * np.arange(n + 1) / n)
+    c = np.where((np.arange(n + 1) % n) == 0, 2.0, 1.0) * (-1.0) ** np.arange(n + 1)
+    D = np.outer(c, 1 / c) / (x[:, None] - x + np.eye(n + 1))
+    return (low + high) / 2 + (high - low) / 2 * x, (D - np.diag(D.sum(axis=1))) * 2 / (high - low)
+
+
+def means(equation, n=14):
+    """E w and E w^2 at t = 1 from (1, 1.5): the backward equation in w and v, by collocation."""
+    (w, Dw), (v, Dv) = (chebyshev(*side, n) for side in BOX)
+    one = np.eye(n + 1)
+    points = np.stack([x.ravel() for x in np.meshgrid(w, v, indexing="ij")], axis=1)
+    b = np.asarray(jax.vmap(lambda z: equation.drift(0.0, z))(points))
+    G = np.asarray(jax.vmap(lambda z: equation.diffusion(0.0, z))(points))
+    C = G @ np.swapaxes(G, 1, 2)
+    d = [np.kron(Dw, one), np.kron(one, Dv)]
+    generator = sum(b[:, [i]] * d[i] for i in (0, 1))
+    generator += sum(C[:, i, [j]] / 2 * (d[i] @ d[j]) for i in (0, 1) for j in (0, 1))
+    values = scipy.linalg.expm(generator) @ np.stack([points[:, 0], points[:, 0] ** 2], axis=1)
+    found = BarycentricInterpolator(w, values.reshape(n + 1, n + 1, 2))(1.0)
+    return BarycentricInterpolator(v, found)(1.5)
+
+
+def flow():
+    """w' = -w/(sqrt(v) + .1), v' = w^2 + .16 - v, written out."""
+    rate = lambda t, z: [-z[0] / (np.sqrt(z[1]) + 0.1), z[0] ** 2 + 0.16 - z[1]]  # noqa: E731
+    w = solve_ivp(rate, (0, 1), [1.0, 1.5], "DOP853", rtol=1e-11, atol=1e-13).y[0, -1]
+    return np.array([w, w**2])
+
+
+def test_the_chain_and_its_equations():
+    chains = np.array([all_paths(method(steps), steps) for steps in STEPS])
+    assert np.allclose(chains[-1], [0.42898481, 0.18639615], atol=6e-9)
+    known = {1: [0.43434997, 0.19097914], 2: [0.42912731, 0.18643486]}
+    for order, expected in ((0, 1.03), (1, 1.04), (2, 2.05)):
+        limits = np.array([means(method(steps).limit(order)) if order else flow() for steps in STEPS])
+        if order:  # the script's own grid was good to 3e-7
+            assert np.allclose(limits[-1], known[order], atol=3e-7)
+        gaps = np.abs(chains - limits)[:, 0]
+        print(order, gaps, np.log(gaps[:-1] / gaps[1:]) / np.log(np.divide(STEPS[1:], STEPS[:-1])))
+        assert abs(np.log2(gaps[-2] / gaps[-1]) - expected) < 0.006
+
+
+def test_the_flow_of_order_0_knows_the_noise():
+    run = fd.solve(method(20).limit(0), [1.0], t=1.0, saves=2)
+    assert np.isclose(run.w.isel(t=-1).item(), flow()[0], rtol=1e-7)
+
+
+def test_an_ensemble_has_the_means_of_all_paths():
+    run = fd.solve(method(8), [1.0], t=1.0, realizations=20_000, seed=3, saves=2)
+    last = run.w.isel(t=-1).values.ravel()
+    for p, exact in zip((1, 2), all_paths(method(8), 8), strict=True):
+        assert abs((last**p).mean() - exact) < 5 * (last**p).std() / np.sqrt(20_000)
+    assert (run.v > 0).all()
+
+
+BAD = {
+    "gaussian": (
+        lambda: fd.NoisyRMSProp(fd.problems.Quadratic(1.0, noise=1.0), 0.1, 1.0, 0.1, 1.0),
+        "quadratic in a Gaussian noise",
+    ),
+    "fixed beta": (lambda: fd.NoisyRMSProp(COIN, 0.5, 10.0, 0.1, 1.0), "a fixed beta has no closed limit"),
+    "v": (lambda: fd.NoisyRMSProp(COIN, 0.1, 1.0, 0.1, 0.0), "`v0` must be positive"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_calls_say_what_to_do(name):
+    make, message = BAD[name]
+    with pytest.raises(fd.ArgumentError, match=message):
+        make()
