@@ -284,7 +284,7 @@ class NoiseDominatedAdam(NoiseDominated):
     def next_state(self, k: jax.Array, state: Vector, gradient: Vector) -> Vector:
         """The moments, then w by both of them as they are now."""
         w, m, u = jnp.split(state, 3)
-        m, u = m + self.c1 * self.h * (gradient - m), self.next_u(u, gradient)
+        m, u = m + self.c1 * self.h * (jnp.asarray(gradient) - m), jnp.asarray(self.next_u(u, gradient))
         count = self.t0 / self.h + k + 1
         g1, g2 = (-jnp.expm1(count * jnp.log1p(-c * self.h)) for c in (self.c1, self.c2))
         step = m / g1 / (self.s0 * jnp.sqrt(u / g2) + self.e0)

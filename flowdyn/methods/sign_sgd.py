@@ -124,7 +124,7 @@ class SignSGD(OnProblem, Scattered):
     def fluctuations(self, h: Time, state: Vector) -> jax.Array:
         """``h sqrt(1 - b_i^2)`` on the diagonal, without cancellation where b is near 1."""
         x = jnp.abs(self._ratio(state))
-        return h * jnp.diag(jnp.sqrt(jnp.maximum(erfc(x) * (2 - erfc(x)), SMALLEST)))
+        return jnp.asarray(h) * jnp.diag(jnp.sqrt(jnp.maximum(erfc(x) * (2 - erfc(x)), SMALLEST)))
 
 
 def _check_independent(covariance: np.ndarray) -> None:
