@@ -1,5 +1,6 @@
 """RMSProp and Adam where noise dominates: chains by all paths of a two-point noise, laws by their moment equations."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +18,20 @@ ADAM = {"s0": 1.0, "c1": 4.0, "c2": 1.0, "e0": 0.1, "t0": 0.5, "m0": 0.3, "u0": 
 BOTH_SIDES = jnp.array([[0], [2**31]], dtype=jnp.uint32)  # words that draw the first and the second sample
 
 
+@eqx.filter_jit
+def ends(method, steps):
+    """States after so many steps from w = 1; path i draws bit k of i at step k."""
+    paths = jnp.arange(2**steps)
+    start = method.lift(jnp.ones(1))
+    one = jax.vmap(lambda k, z, word: method.step(k, z, Draw(word, jnp.zeros(0)), ()), (None, 0, 0))
+    z = jnp.broadcast_to(start, (len(paths), len(start)))
+    return jax.lax.fori_loop(0, steps, lambda k, z: one(k, z, BOTH_SIDES[(paths >> k) & 1]), z)
+
+
 def all_paths(method, steps):
-    """E w and E w^2 after so many steps from w = 1, over all 2^steps paths."""
-    z = np.asarray(method.lift(jnp.ones(1)))[None]
-    one = lambda k, z, word: method.step(k, z, Draw(word, jnp.zeros(0)), ())  # noqa: E731
-    both = jax.jit(jax.vmap(jax.vmap(one, (None, 0, None)), (None, None, 0)))
-    for k in range(steps):
-        z = np.asarray(both(k, z, BOTH_SIDES)).reshape(-1, z.shape[1])
-    return np.array([z[:, 0].mean(), (z[:, 0] ** 2).mean()])
+    """E w and E w^2 over all 2^steps paths."""
+    w = np.asarray(ends(method, steps))[:, 0]
+    return np.array([w.mean(), (w**2).mean()])
 
 
 def law(equation, t):

@@ -1,5 +1,6 @@
 """RMSProp with noise as it is: chains by all paths of a two-point noise, equations by spectral collocation."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,14 +22,25 @@ def method(steps):
     return fd.NoisyRMSProp(COIN, 1 / steps, decay_rate=1.0, eps=0.1, v0=1.5)
 
 
+@eqx.filter_jit
+def ends(recursion, steps):
+    """States after so many steps from w = 1; path i draws bit k of i at step k."""
+    paths = jnp.arange(2**steps)
+    z = jnp.broadcast_to(recursion.lift(jnp.ones(1)), (len(paths), 2))
+    one = jax.vmap(lambda z, i: recursion.next_state(recursion.time_step, z, i))
+    return jax.lax.fori_loop(0, steps, lambda k, z: one(z, (paths >> k) & 1), z)
+
+
 def all_paths(recursion, steps):
-    """E w and E w^2 after so many steps from w = 1, over all 2^steps paths."""
-    z = np.asarray(recursion.lift(jnp.ones(1)))[None]
-    one = lambda z, i: recursion.next_state(recursion.time_step, z, i)  # noqa: E731
-    both = jax.jit(jax.vmap(jax.vmap(one, (0, None)), (None, 0)))
-    for _ in range(steps):
-        z = np.asarray(both(z, jnp.arange(2))).reshape(-1, 2)
-    return np.array([z[:, 0].mean(), (z[:, 0] ** 2).mean()])
+    """E w and E w^2 over all 2^steps paths."""
+    w = np.asarray(ends(recursion, steps))[:, 0]
+    return np.array([w.mean(), (w**2).mean()])
+
+
+@eqx.filter_jit
+def coefficients(equation, points):
+    """Drift and diffusion at many points."""
+    return jax.vmap(lambda z: equation.drift(0.0, z))(points), jax.vmap(lambda z: equation.diffusion(0.0, z))(points)
 
 
 def chebyshev(low, high, n):
@@ -44,8 +56,7 @@ def means(equation, n=14):
     (w, Dw), (v, Dv) = (chebyshev(*side, n) for side in BOX)
     one = np.eye(n + 1)
     points = np.stack([x.ravel() for x in np.meshgrid(w, v, indexing="ij")], axis=1)
-    b = np.asarray(jax.vmap(lambda z: equation.drift(0.0, z))(points))
-    G = np.asarray(jax.vmap(lambda z: equation.diffusion(0.0, z))(points))
+    b, G = map(np.asarray, coefficients(equation, points))
     C = G @ np.swapaxes(G, 1, 2)
     d = [np.kron(Dw, one), np.kron(one, Dv)]
     generator = sum(b[:, [i]] * d[i] for i in (0, 1))
@@ -71,7 +82,6 @@ def test_the_chain_and_its_equations():
         if order:  # the script's own grid was good to 3e-7
             assert np.allclose(limits[-1], known[order], atol=3e-7)
         gaps = np.abs(chains - limits)[:, 0]
-        print(order, gaps, np.log(gaps[:-1] / gaps[1:]) / np.log(np.divide(STEPS[1:], STEPS[:-1])))
         assert abs(np.log2(gaps[-2] / gaps[-1]) - expected) < 0.006
 
 
