@@ -22,7 +22,7 @@ from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn.methods.gradient_descent import GradientFlow
 from flowdyn.methods.modified_equation import ModifiedEquation, checked_order
 from flowdyn.methods.noisy_gradients import NoisyGradients, checked_draws, sampled_problem
-from flowdyn.methods.recursion_equation import affine_moments
+from flowdyn.methods.recursion_equation import Covariance, affine_moments
 from flowdyn.methods.sampling import Sampling, batch_noise_scale
 from flowdyn.methods.systems import Moments, System, WithVelocity
 from flowdyn.problems.base import Problem, Time, Vector
@@ -230,7 +230,7 @@ class FixedMomentum(WithVelocity, NoisyGradients):
         v = self.beta * v - (1 - self.beta) * self.gradient(at, noise)
         return jnp.concatenate([w + (h + ahead) * v, v])
 
-    def limit(self, order: int = 0, covariance: Any = "plain") -> System:
+    def limit(self, order: int = 0, covariance: Covariance = "plain") -> System:
         """Gradient flow for order 0, :class:`ShadowEquation` for order 1 and, where the shadow is tracked, 2."""
         _check.choice("covariance", covariance, self.covariances)
         if _check.integer("order", order, minimum=0) == 0:

@@ -17,6 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
@@ -168,7 +169,7 @@ class NoiseDominatedRMSProp(NoiseDominated):
     summary: ClassVar[str] = "RMSProp (v before its update, eps outside the root) where noise dominates"
     references: ClassVar[str] = SOURCE
 
-    def __init__(self, problem: Problem, eta: StepSize, s0: Scalar, c2: Scalar, e0: Scalar, u0: Any):
+    def __init__(self, problem: Problem, eta: StepSize, s0: Scalar, c2: Scalar, e0: Scalar, u0: ArrayLike):
         self.problem, self.eta = sampled_problem(problem), as_schedule("eta", eta)
         self.s0, self.c2, self.e0 = positive("s0", s0), positive("c2", c2), positive("e0", e0)
         self.u0 = second_moment("u0", u0, problem.size)
@@ -261,8 +262,8 @@ class NoiseDominatedAdam(NoiseDominated):
         c2: Scalar,
         e0: Scalar,
         t0: Scalar,
-        m0: Any,
-        u0: Any,
+        m0: ArrayLike,
+        u0: ArrayLike,
     ):
         self.problem, self.eta = sampled_problem(problem), as_schedule("eta", eta)
         self.s0, self.e0, self.t0 = positive("s0", s0), positive("e0", e0), positive("t0", t0)

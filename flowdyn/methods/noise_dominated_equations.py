@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
@@ -116,7 +117,7 @@ class RMSPropEquation(WithScaledMoments, SDESystem):
     summary: ClassVar[str] = "RMSProp's equation where noise dominates the gradient"
     references: ClassVar[str] = SOURCE
 
-    def __init__(self, problem: Problem, s0: Scalar, c2: Scalar, e0: Scalar, u0: Any):
+    def __init__(self, problem: Problem, s0: Scalar, c2: Scalar, e0: Scalar, u0: ArrayLike):
         self.problem = sampled_problem(problem)
         self.s0, self.c2, self.e0 = positive("s0", s0), positive("c2", c2), positive("e0", e0)
         self.u0 = second_moment("u0", u0, problem.size)
@@ -202,7 +203,9 @@ class AdamEquation(WithScaledMoments, SDESystem):
     summary: ClassVar[str] = "Adam's equation where noise dominates the gradient"
     references: ClassVar[str] = SOURCE
 
-    def __init__(self, problem: Problem, s0: Scalar, c1: Scalar, c2: Scalar, e0: Scalar, t0: Scalar, m0: Any, u0: Any):
+    def __init__(
+        self, problem: Problem, s0: Scalar, c1: Scalar, c2: Scalar, e0: Scalar, t0: Scalar, m0: ArrayLike, u0: ArrayLike
+    ):
         self.problem = sampled_problem(problem)
         self.s0, self.e0, self.t0 = positive("s0", s0), positive("e0", e0), positive("t0", t0)
         self.c1, self.c2 = positive("c1", c1), positive("c2", c2)

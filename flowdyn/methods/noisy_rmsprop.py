@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced
@@ -71,7 +72,7 @@ class NoisyRMSProp(WithScaledMoments, Scattered):
     summary: ClassVar[str] = "RMSProp with noisy gradients (v before its update, eps outside the root)"
     references: ClassVar[str] = "Malladi, Lyu, Panigrahi and Arora (2022)"
 
-    def __init__(self, problem: Problem, eta: StepSize, decay_rate: Scalar, eps: Scalar, v0: Any):
+    def __init__(self, problem: Problem, eta: StepSize, decay_rate: Scalar, eps: Scalar, v0: ArrayLike):
         self.problem, self.eta = sampled_problem(problem), as_schedule("eta", eta)
         if problem.gaussian_factor is not None:
             raise _check.fail(
@@ -100,12 +101,12 @@ class NoisyRMSProp(WithScaledMoments, Scattered):
 
     @property
     def outcomes(self) -> int | None:
-        """Samples."""
+        """As many as the problem has samples."""
         return self.problem.sample_count
 
     @property
     def noise_size(self) -> int:
-        """Samples."""
+        """One Brownian motion a sample."""
         return self.problem.sample_count or 0
 
     def next_state(self, h: Time, state: Vector, noise: Any) -> Vector:
