@@ -98,8 +98,8 @@ def _mark_fork() -> None:
 os.register_at_fork(after_in_child=_mark_fork)
 
 
-def bind(kernel: Callable, module: Any, *statics: Hashable) -> Callable:
-    """Return `call(*args)` that runs the compiled `kernel(module, *statics, *args)`; leaves are flattened once."""
+def refuse_fork() -> None:
+    """Refuse to touch JAX in a process forked after it has run: its first computation would hang."""
     global _has_run
     if _is_forked:
         raise RunError(
@@ -107,6 +107,11 @@ def bind(kernel: Callable, module: Any, *statics: Hashable) -> Callable:
             "multiprocessing.get_context('spawn')"
         )
     _has_run = True
+
+
+def bind(kernel: Callable, module: Any, *statics: Hashable) -> Callable:
+    """Return `call(*args)` that runs the compiled `kernel(module, *statics, *args)`; leaves are flattened once."""
+    refuse_fork()
     arrays, structure = split(module)
     return functools.partial(_program(kernel, structure, statics), arrays)
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 
 from flowdyn import _check
+from flowdyn._tools.compiled import refuse_fork
 
 FEW = 4  # numbers of an array that a repr shows
 Scalar = float | jax.Array  # a number, or the leaf that holds one
@@ -24,6 +25,7 @@ def leaf(name: str, value: Any, *, ndim: int, positive: bool = False, limit: flo
     """Return `value` as a float64 array leaf; values are checked unless they are being traced."""
     if is_traced(value):
         return jnp.asarray(value)
+    refuse_fork()
     array = _check.real_array(name, value, ndim=ndim)
     if positive and (array <= 0).any():
         raise _check.fail(name, "must be positive", value)
@@ -54,6 +56,7 @@ def flat_vector(name: str, value: Any) -> np.ndarray:
 
 def cast_tree(name: str, tree: Any) -> Any:
     """Return `tree` with its inexact arrays (and Python floats) as float64 JAX arrays; the rest is left as it is."""
+    refuse_fork()
 
     def cast(part: Any) -> Any:
         if is_traced(part) or callable(part):

@@ -28,6 +28,7 @@ APART = 0.6  # distance of two modes that tell two orders from each other
 WILD = 0.7  # share of the largest corrections at which the errors are not taken for a power of eta
 SECOND = 0.05  # share of the posterior at which a second explanation is named
 NARROWEST = 0.005  # half-width: rungs are few, and corrections not random
+STRANGE = 0.05  # from a multiple of 1/2, beyond which a narrow interval is that of a leading term that nearly cancels
 WIDE = 0.5  # half an order either way: an interval that cannot tell one order from the next
 STANDS_OUT = 2.0  # noise below which an error is not told from zero
 
@@ -88,7 +89,20 @@ def fit_order(
         cause = f"{what} hide it; {way_out}" if is_noisy else f"{apart}; use {words.smaller}"
         verdict = f"not resolved: the order lies between {low:.2f} and {high:.2f}: {cause}"
         return OrderFit(np.nan, np.nan, np.nan, used, verdict)
+    if _between_orders(low, high) > STRANGE:
+        verdict = (
+            f"not resolved: the slope {order:.2f} is that of no order, a multiple of 1/2: a leading term of lower "
+            f"order may nearly cancel; use {words.smaller}"
+        )
+        return OrderFit(np.nan, np.nan, np.nan, used, verdict)
     return OrderFit(order, low, high, used, "resolved")
+
+
+def _between_orders(low: float, high: float) -> float:
+    """Distance of an interval from the nearest multiple of 1/2: expansions in h, and noise, have such orders."""
+    if np.floor(2 * high) >= 2 * low:
+        return 0.0
+    return float(min(low - np.floor(2 * low) / 2, np.ceil(2 * high) / 2 - high))
 
 
 class Mode(NamedTuple):

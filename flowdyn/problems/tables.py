@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,7 +107,13 @@ def _check_header(header: list[str], path: Path) -> None:
             f"`data` must have a name for each column, got none for column {header.index('') + 1} of {str(path)!r}; "
             "if it is an index, save without it: df.to_csv(path, index=False)"
         )
-    twice = sorted({name for name in header if header.count(name) > 1})
+    index = [name for name in header if re.fullmatch(r"Unnamed: \d+", name)]
+    if index:
+        raise _check.FileError(
+            f"`data` must have columns of data only, got {index[0]!r} in {str(path)!r}, as pandas names an index; save "
+            "without it: df.to_csv(path, index=False)"
+        )
+    twice = sorted({n for n in header if header.count(n) > 1 or re.sub(r"\.\d+$", "", n) in set(header) - {n}})
     if twice:
         raise _check.FileError(f"`data` must have each column once, got {twice} twice in {str(path)!r}; rename them")
 

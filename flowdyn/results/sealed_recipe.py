@@ -137,15 +137,24 @@ def _the_one(ds: Any, name: str, along: str = "") -> Any:
     return rows[0][0]
 
 
+def own_times(ds: Any) -> np.ndarray:
+    """Times of a run, without those that a join with a run of other times gave it: they have no seal."""
+    t = np.asarray(ds["t"].values, dtype=float).ravel()
+    if SEAL_OF_TIMES not in ds.variables or "t" not in ds[SEAL_OF_TIMES].dims:
+        return t
+    seals = np.asarray(ds[SEAL_OF_TIMES].transpose("t", ...).values, dtype=float).reshape(len(t), -1)
+    return t[~np.isnan(seals).all(axis=1)]
+
+
 def _check_span(ds: Any, span: Any) -> None:
     """Refuse times that the recipe does not reach: runs that were joined along t have the first's recipe."""
     if span is None or "t" not in ds.variables:
         return
     if not (isinstance(span, list) and len(span) == 3 and all(isinstance(n, int | float) for n in span)):
         raise _check.FileError("the span of its recipe must be three numbers; the file is damaged")
-    t = np.asarray(ds["t"].values, dtype=float).ravel()
+    t = own_times(ds)
     first, last, count = span
     if len(t) > count or (t < first).any() or (t > last).any():
-        found = _check.Words(f"{len(t)} times from {t.min():g} to {t.max():g}")
+        found = _check.Words(f"{len(t)} times from {t.min(initial=np.inf):g} to {t.max(initial=-np.inf):g}")
         rule = f"must hold times of its own recipe, {count} from {first:g} to {last:g}"
         raise _check.fail("ds", rule, found, "rebuild each run before they are joined along t, or use fd.concat")

@@ -79,10 +79,22 @@ Nodes = dict[str, tuple[xr.Dataset, dict[str, dict[str, Any]]]]
 
 def _nodes(ds: Saved) -> Nodes:
     """Datasets by group, in memory and with the names and the encoding of the file."""
-    ds = ds.compute()  # before any lock is taken: what is lazy may wait for it in another thread
     found = {"/": ds} if isinstance(ds, xr.Dataset) else {n.path: n.to_dataset(inherit=n is ds) for n in ds.subtree}
-    out = {group: _labels_out(node) for group, node in found.items()}
+    # in memory before any lock is taken: what is lazy may wait for it in another thread
+    out = {group: _labels_out(_unsigned(node.compute())) for group, node in found.items()}
     return {group: (node, _encoding(node)) for group, node in out.items()}
+
+
+def _unsigned(ds: xr.Dataset) -> xr.Dataset:
+    """Without the checksums of a file that plain xarray read it from: they are not those of this file."""
+    holders: list[Any] = [ds, *ds.variables.values()]
+    if not any(checksums.ATTRIBUTE in holder.attrs for holder in holders):
+        return ds
+    ds = ds.copy()
+    holders = [ds, *ds.variables.values()]
+    for holder in holders:
+        holder.attrs.pop(checksums.ATTRIBUTE, None)
+    return ds
 
 
 def _write(path: Path, nodes: Nodes) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn.results.sealed_recipe import own_times
 
 RULE = 'must be ("<", value) or (">", value)'
 
@@ -91,7 +92,8 @@ class RunOptions:
         if record.get("t") == "inf":
             record["t"] = np.inf
         elif record.get("t") == "array":
-            record["t"] = np.asarray(ds["t_requested" if "t_requested" in ds else "t"].values)
+            requested = np.asarray(ds["t_requested"].values, dtype=float) if "t_requested" in ds else own_times(ds)
+            record["t"] = requested[~np.isnan(requested)]
         record["stop"] = {name: tuple(rule) for name, rule in stop.items()} or None
         return record | {"observe": observe}
 
