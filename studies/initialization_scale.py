@@ -20,7 +20,7 @@ def study(quick: bool = False) -> Findings:
     solver = fd.solvers.Scipy("LSODA", rtol=1e-11)
     for alpha in alphas:
         w0 = p.init(alpha)
-        run = fd.solve(fd.DualFlow(p, w0), w0, t=np.inf, stop={"loss": ("<", 1e-21)}, solver=solver)
+        run = fd.solve(fd.DualFlow(p, w0), w0, t=np.inf, stop={"loss": ("<", 1e-19)}, solver=solver)
         best = theory.q_alpha_minimizer(X, y, alpha)
         gap = np.abs(run.theta[-1].values - best.theta).max()
         claims.append(at_most(f"flow's limit from argmin Q, alpha = {alpha:.2g}", 1e-8, gap, "Theorem 9.18"))
@@ -30,7 +30,7 @@ def study(quick: bool = False) -> Findings:
         thetas.append(run.theta[-1].values)
     a, b = np.linspace(0.2, 1.0, 60), np.linspace(0.8, 0.3, 60)
     general = np.concatenate([a, b])
-    run = fd.solve(fd.DualFlow(p, general), general, t=np.inf, stop={"loss": ("<", 1e-21)}, solver=solver)
+    run = fd.solve(fd.DualFlow(p, general), general, t=np.inf, stop={"loss": ("<", 1e-19)}, solver=solver)
     gap = np.abs(run.theta[-1].values - theory.q_alpha_minimizer(X, y, (a, b)).theta).max()
     claims.append(at_most("flow's limit from argmin Q, general start", 1e-8, gap, "Theorem 9.18"))
     scales = np.array([2.0, 4.0, 8.0, 16.0])
