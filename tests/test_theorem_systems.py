@@ -26,7 +26,7 @@ def test_theorem_9_18_at_every_scale(alpha):
     """The flow ends at argmin Q_alpha to 1e-8, found by Newton's method on the dual without a flow."""
     w0 = NET.init(alpha)
     run = fd.solve(
-        fd.DualFlow(NET, w0), w0, t=np.inf, stop={"loss": ("<", 1e-21)}, solver=fd.solvers.Scipy("LSODA", rtol=1e-11)
+        fd.DualFlow(NET, w0), w0, t=np.inf, stop={"loss": ("<", 1e-19)}, solver=fd.solvers.Scipy("LSODA", rtol=1e-11)
     )
     theta = run.theta.isel(t=-1).values
     assert np.abs(theta - theory.q_alpha_minimizer(X, Y, alpha).theta).max() < 1e-8
@@ -38,7 +38,7 @@ def test_theorem_9_18_at_every_scale(alpha):
 def test_dual_flow_from_a_general_start():
     a, b = np.linspace(0.2, 1.0, 60), np.linspace(0.8, 0.3, 60)
     w0 = np.concatenate([a, b])
-    run = fd.solve(fd.DualFlow(NET, w0), w0, t=np.inf, stop={"loss": ("<", 1e-21)}, solver=fd.solvers.Scipy(rtol=1e-11))
+    run = fd.solve(fd.DualFlow(NET, w0), w0, t=np.inf, stop={"loss": ("<", 1e-19)}, solver=fd.solvers.Scipy(rtol=1e-11))
     assert np.abs(run.theta[-1] - theory.q_alpha_minimizer(X, Y, (a, b)).theta).max() < 1e-8
 
 

@@ -117,6 +117,7 @@ class NormalizedFlow(_OnLogTime, ODESystem):
 
     problem: LinearClassifier = eqx.field(converter=_classifier)
     summary: ClassVar[str] = "gradient flow of a linear classifier on the clock ds = L dt"
+    comes_to_rest: ClassVar[bool] = False
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:

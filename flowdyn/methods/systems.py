@@ -38,6 +38,7 @@ class System(eqx.Module):
     summary: ClassVar[str] = ""  # one line for the file's summary
     references: ClassVar[str] = ""
     is_random: ClassVar[bool] = False
+    comes_to_rest: ClassVar[bool] = True  # where not, what looks like rounding of a large state is motion
     no_order: ClassVar[str] = ""  # why no ladder over eta has one, where there is a reason to tell
     one_at_a_time: ClassVar[bool] = False  # whether observables are too large, or too uneven, to batch over states
 

@@ -178,7 +178,7 @@ class Drive:
 
     def rests(self, t: float, y: np.ndarray, broke_off: bool = False) -> bool:
         """Whether nothing moves any more but rounding: looked at each time that an open-ended run has doubled."""
-        if self.task.t is not None or self.task.stop is None:
+        if self.task.t is not None or self.task.stop is None or not self.task.system.comes_to_rest:
             return False
         passed = t - self.task.t0
         if passed > FOREVER or (broke_off and passed > AT_REST * self.first_step):
