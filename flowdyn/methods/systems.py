@@ -278,7 +278,6 @@ class WithVelocity(OnProblem):
 def checked_problem(problem: Problem) -> Problem:
     """Refuse anything that is not a Problem where a method expects one."""
     if not isinstance(problem, Problem):
-        raise _check.fail(
-            "problem", "must be a flowdyn problem", problem, "see flowdyn.problems, e.g. CustomProblem(loss, w0)"
-        )
+        way_out = "see flowdyn.problems, e.g. CustomProblem(loss, w0)"
+        raise _check.fail("problem", "must be a flowdyn problem", problem, way_out)
     return problem
