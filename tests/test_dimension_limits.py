@@ -10,7 +10,7 @@ from flowdyn import theory
 
 
 def make(d, gamma=1.0):
-    """METHODS.md, section 7: l_i = i/d, m_i(0) = 1/d, sigma = .1."""
+    """l_i = i/d, m_i(0) = 1/d, sigma = .1."""
     p = fd.problems.Streaming(np.arange(1, d + 1) / d, np.ones(d) / np.sqrt(d), 0.1)
     return fd.SGD(p, gamma / d), fd.HomogenizedSGD(p, gamma / d), p.init()
 

@@ -132,7 +132,7 @@ OPTIMISERS = {
 }
 
 
-QUICK = ("adam", "trace", "chain")
+QUICK = ("trace", "chain")
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])

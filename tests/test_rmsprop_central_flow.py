@@ -47,6 +47,7 @@ def test_below_the_edge_it_is_the_stable_flow():
     assert (runs[0].sigma_trace == 0).all()
 
 
+@pytest.mark.slow
 def test_a_network_along_the_edge():
     """eta = .01, beta2 = .99, v0 = .01, 1500 steps: central .034 from the midpoints, stable .569; loss 9.2e-4."""
     p, w0 = tanh_network()

@@ -93,7 +93,7 @@ def test_moments_of_the_equations_by_their_own_differential_equation(order):
     assert np.abs(cov[0] - (end[2:].reshape(2, 2) - np.outer(end[:2], end[:2]))).max() < 1e-11
 
 
-# METHODS.md, section 7: l_i = i/d, m_i(0) = 1/d, sigma = .1, excess risk R/2 at k/d = 1, 5, 20 for d = 512
+# l_i = i/d, m_i(0) = 1/d, sigma = .1, excess risk R/2 at k/d = 1, 5, 20 for d = 512
 RISKS = {
     0.5: ([0.14353646, 0.02557564, 0.00224895], [0.14352188, 0.02556781, 0.00224815]),
     1.0: ([0.10096892, 0.01060716, 0.00212389], [0.10089878, 0.01059285, 0.0021207]),
