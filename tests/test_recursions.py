@@ -112,8 +112,8 @@ def adamw(h):
     return optax.adamw(h, b1=1 - 4 * h, b2=1 - h, eps=0.05, weight_decay=0.1)
 
 
-def clipped(h):
-    return optax.chain(optax.clip_by_global_norm(0.2), optax.ema(1 - 4 * h, debias=False), optax.scale(-h))
+def clipped(h, norm=0.2):
+    return optax.chain(optax.clip_by_global_norm(norm), optax.ema(1 - 4 * h, debias=False), optax.scale(-h))
 
 
 def trace(h):
@@ -154,6 +154,11 @@ def test_six_optimisers_and_more_have_their_orders(name, order):
 def test_the_same_on_a_network(name, order):
     p = fit()
     factory, options = OPTIMISERS[name]
+    if name == "clipped":  # its gradients are smaller: the clip holds all the way, for at a kink orders end
+
+        def factory(h):
+            return clipped(h, 0.05)
+
     warm = {}
     if options:
         pieces = [v.name for v in fd.Optax(p, factory, 0.02).layout(0)][len(p.variables) :]
