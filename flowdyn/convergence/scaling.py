@@ -80,7 +80,8 @@ def scaling_rule(
     t : float
         Time at which the laws are compared, on both clocks.
     realizations : int, optional
-        Members of the two ensembles where moments are not known; 4096 unless given. Given, laws are sampled.
+        Members of the two ensembles where moments are not known; 4096 unless given. Given, laws are sampled: a distance
+        below about the spread over the root of the members is their noise.
     seed : int
         Of the ensembles.
 
@@ -152,7 +153,7 @@ def _distance(mean: np.ndarray, cov: np.ndarray, other: np.ndarray, moved: np.nd
 
 
 def _sampled(methods: Any, w0: Any, steps: list[int], members: int, seed: int) -> Rescaled:
-    """Distance of sampled laws; its standard error from the halves of the ensembles."""
+    """Distance of sampled laws; its standard error by the spread over eight parts of the ensembles."""
     ends = [
         flat_parameters(solve(method, w0, steps=k, saves=2, realizations=members, seed=seed + i, progress=False))[:, -1]
         for i, (method, k) in enumerate(zip(methods, steps, strict=True))

@@ -83,9 +83,9 @@ class WeakGaps:
         # equal, and compiled once, where the user's functions are the same objects
         kernels = [ByIdentity(function, kernel=_scalar) for function in functions.values()]
         self.sampler = GapSampler(ladder, controlled(kernels), budget or BUDGET, relative_error, progress)
-        functions_of = lambda system: [functools.partial(kernel, system) for kernel in kernels]  # noqa: E731
-        seen, self.functions = functions_of(ladder.method), functions_of(ladder.limits[0])
         # the limit may have another state than the recursion
+        systems = (ladder.method, ladder.limits[0])
+        seen, self.functions = ([functools.partial(kernel, s) for kernel in kernels] for s in systems)
         self.starts, of_limit = (ladder.state0, ladder.limit_state0), self.functions
         if ladder.method.is_random and ladder.method.moments_of_parameters:  # type: ignore[attr-defined]
             self.starts, problem = (ladder.start, ladder.start), ladder.method.on_problem

@@ -27,7 +27,6 @@ from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Schedule, as_schedule
 
 _SOURCE = "Kingma and Ba (2015); Loshchilov and Hutter (2019); Malladi, Lyu, Panigrahi and Arora (2022)"
-_MOMENTS = ("first_moment", "second_moment")
 
 
 class AdamFlow(WithMoments, ODESystem):
@@ -82,7 +81,6 @@ class AdamFlow(WithMoments, ODESystem):
     bias_correction: bool = eqx.field(static=True)
     eps_inside: bool = eqx.field(static=True)
     decay: jax.Array
-    moments: ClassVar[tuple[str, ...]] = _MOMENTS
     summary: ClassVar[str] = "flow of Adam w' = -mhat / (sqrt(vhat) + eps) - decay w"
     references: ClassVar[str] = _SOURCE
 
@@ -115,9 +113,9 @@ class AdamFlow(WithMoments, ODESystem):
         return cls(problem, [4.0, 1.0], eps=0.1, t0=0.5, m0=0.1, v0=0.5), w0
 
     @property
-    def moments_at_start(self) -> tuple[jax.Array, ...]:
+    def at_start(self) -> dict[str, jax.Array]:
         """The moments m0 and v0."""
-        return self.m0, self.v0
+        return {"first_moment": self.m0, "second_moment": self.v0}
 
     def drift(self, t: Time, state: Vector) -> Vector:
         """``[-mhat/(sqrt(vhat) + eps) - decay w, c1 (grad L - m), c2 (grad L^2 - v)]``."""
@@ -190,7 +188,6 @@ class Adam(MomentRecursion):
     v_used: Used = eqx.field(static=True)
     eps_inside: bool = eqx.field(static=True)
     betas: jax.Array | None
-    moments: ClassVar[tuple[str, ...]] = _MOMENTS
     summary: ClassVar[str] = "Adam, beta_i = 1 - c_i eta"
     references: ClassVar[str] = _SOURCE
 
@@ -229,9 +226,9 @@ class Adam(MomentRecursion):
         return cls(problem, 0.01, [4.0, 1.0], eps=0.1, t0=0.5, m0=0.1, v0=0.5), w0
 
     @property
-    def moments_at_start(self) -> tuple[jax.Array, ...]:
+    def at_start(self) -> dict[str, jax.Array]:
         """The moments m0 and v0."""
-        return self.m0, self.v0
+        return {"first_moment": self.m0, "second_moment": self.v0}
 
     def slope_along(self, k: Time, state: Vector, gradient: Vector) -> Vector:
         """``[-mhat/(sqrt(vhat) + eps), c1 (g - m), c2 (g^2 - v)]``, m after its update, v after or before."""

@@ -94,6 +94,15 @@ def rate_of(step_at: StepAt, h: Any, t: Time, state: Vector) -> Vector:
     return jax.lax.cond(jnp.all(jnp.isfinite(rate)), lambda: rate, extrapolated)
 
 
+def log_series(slopes: Vector) -> Vector:
+    """``sum_j (-1)^j / (j + 1) Δ^j u``  of slopes u (p + 1, S) along p + 1 steps."""
+    differences, total = jnp.asarray(slopes), slopes[0]
+    for j in range(1, len(slopes)):
+        differences = jnp.diff(differences, axis=0)
+        total = total + (-1) ** j / (j + 1) * differences[0]
+    return total
+
+
 def depends_on_k(step_at: StepAt, h: Any, state: Vector) -> bool:
     """Whether the step number enters a step."""
     return degree_of(lambda k: step_at(h, k, state), _NUMBER) > 0
@@ -200,12 +209,7 @@ class RecursionFlow(OfRecursion, ODESystem):
             slope = own.slope(k, z)
             return (k + 1, z + h * slope), slope
 
-        differences = jax.lax.scan(follow, (t / h, jnp.asarray(state)), None, length=self.order + 1)[1]
-        total = differences[0]
-        for j in range(1, self.order + 1):
-            differences = jnp.diff(differences, axis=0)
-            total = total + (-1) ** j / (j + 1) * differences[0]
-        return total
+        return log_series(jax.lax.scan(follow, (t / h, jnp.asarray(state)), None, length=self.order + 1)[1])
 
     def drift_rounding(self, state: np.ndarray) -> float:
         """Rounding of the right-hand side at states of this size: that of the slopes, grown by the differences."""

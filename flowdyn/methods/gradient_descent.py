@@ -12,20 +12,19 @@ from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.base import DiscreteSystem, Edge
 from flowdyn.methods.curvature import largest_curvature, threshold_doubt
+from flowdyn.methods.following import MAX_ORDER, log_series
 from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 
-MAX_ORDER = 20  # of a modified flow: differences of order p lose p bits
 _SOURCE = "Hairer, Lubich and Wanner, Geometric Numerical Integration (2006), section IX.1; Barrett and Dherin (2021)"
 
 
@@ -135,12 +134,7 @@ class ModifiedFlow(OnProblem, ODESystem):
             force = -self.problem.grad(w)
             return w + self.eta * force, force
 
-        differences = jax.lax.scan(descend, state, None, length=self.order + 1)[1]
-        total = differences[0]
-        for j in range(1, self.order + 1):
-            differences = jnp.diff(differences, axis=0)
-            total = total + (-1) ** j / (j + 1) * differences[0]
-        return total
+        return log_series(jax.lax.scan(descend, state, None, length=self.order + 1)[1])
 
     def closed_form(self) -> ClosedForm | None:
         """On quadratic losses mode i decays at the rate ``sum_{j=1..p+1} (eta lam)^j / (j eta)``."""

@@ -4,7 +4,7 @@ The state is [w, moments]. A step is a function of the gradient that it is given
 """
 
 import abc
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,18 +26,16 @@ CLOSED = (
 class WithMoments(OnProblem):
     """State [w, first moment, second moment], or the latter alone beside w."""
 
-    moments: ClassVar[tuple[str, ...]]
-
     @property
     @abc.abstractmethod
-    def moments_at_start(self) -> tuple[jax.Array, ...]:
-        """A number or a vector (P,) for each moment."""
+    def at_start(self) -> dict[str, jax.Array]:
+        """Name of each moment, and the number or vector (P,) that it starts from."""
 
     def layout(self, size: int) -> tuple[Variable, ...]:
         """The problem's variables, then one of each moment for each of them."""
         own = self.problem.variables
         found = list(own)
-        for moment in self.moments:
+        for moment in self.at_start:
             text = moment.replace("_", " ")
             found += [
                 v._replace(name=moment if len(own) == 1 else f"{v.name}_{moment}", long_name=f"{text} of grad {v.name}")
@@ -48,7 +46,7 @@ class WithMoments(OnProblem):
     def lift(self, w0: Vector) -> Vector:
         """The parameters with the moments that the method starts from."""
         w = jnp.asarray(w0)
-        return jnp.concatenate([w, *(jnp.broadcast_to(x, w.shape) for x in self.moments_at_start)])
+        return jnp.concatenate([w, *(jnp.broadcast_to(x, w.shape) for x in self.at_start.values())])
 
     def project(self, state: Vector) -> Vector:
         """The parameters: the head of the state."""

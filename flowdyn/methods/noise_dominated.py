@@ -23,12 +23,11 @@ from flowdyn import _check
 from flowdyn._tools.compiled import matvec
 from flowdyn._tools.leaves import Scalar, is_traced
 from flowdyn._tools.randomness import Draw, RandomInputs, below
+from flowdyn.methods.moment_estimates import WithMoments, checked_moment
 from flowdyn.methods.noise_dominated_equations import (
     SOURCE,
     AdamEquation,
     RMSPropEquation,
-    WithScaledMoments,
-    first_moment,
     positive,
     second_moment,
 )
@@ -42,7 +41,7 @@ from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 NODES = 64  # of the quadrature over a Gaussian noise: exact for polynomials of degree 127
 
 
-class NoiseDominated(WithScaledMoments, RandomRecursionSystem):
+class NoiseDominated(WithMoments, RandomRecursionSystem):
     """Base: the clock h = eta^2, the amplified noise, the step of u."""
 
     problem: eqx.AbstractVar[Problem]
@@ -268,7 +267,7 @@ class NoiseDominatedAdam(NoiseDominated):
         self.problem, self.eta = sampled_problem(problem), as_schedule("eta", eta)
         self.s0, self.e0, self.t0 = positive("s0", s0), positive("e0", e0), positive("t0", t0)
         self.c1, self.c2 = positive("c1", c1), positive("c2", c2)
-        self.m0, self.u0 = first_moment("m0", m0, problem.size), second_moment("u0", u0, problem.size)
+        self.m0, self.u0 = checked_moment("m0", m0, problem.size), second_moment("u0", u0, problem.size)
         self._check_rates(c1=self.c1, c2=self.c2)
 
     @classmethod

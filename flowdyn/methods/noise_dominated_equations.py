@@ -6,7 +6,6 @@ r"""Equations of RMSProp and Adam where noise dominates the gradient: u = v/sigm
 Adam is singular at t = 0, where sqrt(g2)/g1 ~ t^{-1/2}: it starts from a stated t0 > 0 with stated m0 and u0.
 """
 
-import abc
 from typing import Any, ClassVar, Self
 
 import jax
@@ -16,40 +15,13 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
+from flowdyn.methods.moment_estimates import WithMoments, checked_moment
 from flowdyn.methods.noisy_gradients import sampled_problem
-from flowdyn.methods.systems import OnProblem, SDESystem
-from flowdyn.problems.base import Problem, Time, Variable, Vector
+from flowdyn.methods.systems import SDESystem
+from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 
 SOURCE = "Malladi, Lyu, Panigrahi and Arora (2022)"
-
-
-class WithScaledMoments(OnProblem):
-    """State [w, u] or [w, m, u]: parameters and moments of their gradients."""
-
-    @property
-    @abc.abstractmethod
-    def at_start(self) -> dict[str, jax.Array]:
-        """Name of each moment, and what it starts from."""
-
-    def layout(self, size: int) -> tuple[Variable, ...]:
-        """The problem's variables, then one of each moment for each of them."""
-        own = self.problem.variables
-        moments = [
-            v._replace(name=name if len(own) == 1 else f"{v.name}_{name}", long_name=f"moment {name} of grad {v.name}")
-            for name in self.at_start
-            for v in own
-        ]
-        return (*own, *moments)
-
-    def lift(self, w0: Vector) -> Vector:
-        """The parameters with the moments at their start."""
-        w = jnp.asarray(w0)
-        return jnp.concatenate([w, *(jnp.broadcast_to(x, w.shape) for x in self.at_start.values())])
-
-    def project(self, state: Vector) -> Vector:
-        """The parameters: the head of the state."""
-        return state[: self.problem.size]
 
 
 def positive(name: str, value: Any) -> jax.Array:
@@ -59,22 +31,13 @@ def positive(name: str, value: Any) -> jax.Array:
 
 def second_moment(name: str, value: Any, size: int) -> jax.Array:
     """A second moment to start from: one positive number, or one a parameter."""
-    if is_traced(value):
-        return jnp.asarray(value)
-    found = _check.real_array(name, value, shape=(size,) if np.ndim(value) else ())
-    if (np.asarray(found) <= 0).any():
+    found = checked_moment(name, value, size)
+    if not is_traced(value) and (np.asarray(found) <= 0).any():
         raise _check.fail(name, "must be positive: steps are divided by its root", value)
-    return jnp.asarray(found)
+    return found
 
 
-def first_moment(name: str, value: Any, size: int) -> jax.Array:
-    """A first moment to start from: one number, or one a parameter."""
-    if is_traced(value):
-        return jnp.asarray(value)
-    return jnp.asarray(_check.real_array(name, value, shape=(size,) if np.ndim(value) else ()))
-
-
-class RMSPropEquation(WithScaledMoments, SDESystem):
+class RMSPropEquation(WithMoments, SDESystem):
     r"""RMSProp's equation where noise dominates the gradient.
 
     .. math:: dw = -P^{-1}(\nabla L\,dt + s_0 \Sigma^{1/2} dW), \quad du = c_2(\mathrm{diag}\,\Sigma - u)\,dt,
@@ -150,7 +113,7 @@ class RMSPropEquation(WithScaledMoments, SDESystem):
         return self.problem.noise_dim
 
 
-class AdamEquation(WithScaledMoments, SDESystem):
+class AdamEquation(WithMoments, SDESystem):
     r"""Adam's equation where noise dominates the gradient, from a time t0 > 0.
 
     .. math:: dw = -\frac{\sqrt{\gamma_2}}{\gamma_1} P^{-1} m\,dt, \quad
@@ -209,7 +172,7 @@ class AdamEquation(WithScaledMoments, SDESystem):
         self.problem = sampled_problem(problem)
         self.s0, self.e0, self.t0 = positive("s0", s0), positive("e0", e0), positive("t0", t0)
         self.c1, self.c2 = positive("c1", c1), positive("c2", c2)
-        self.m0, self.u0 = first_moment("m0", m0, problem.size), second_moment("u0", u0, problem.size)
+        self.m0, self.u0 = checked_moment("m0", m0, problem.size), second_moment("u0", u0, problem.size)
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:

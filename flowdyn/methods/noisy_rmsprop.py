@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced
-from flowdyn.methods.noise_dominated_equations import WithScaledMoments, positive, second_moment
+from flowdyn.methods.moment_estimates import WithMoments
+from flowdyn.methods.noise_dominated_equations import positive, second_moment
 from flowdyn.methods.noisy_gradients import sampled_problem
 from flowdyn.methods.scattered import Scattered
 from flowdyn.problems.base import Problem, Time, Vector
@@ -25,7 +26,7 @@ from flowdyn.problems.linear_regression import LinearRegression
 from flowdyn.schedules import Schedule, StepSize, as_schedule
 
 
-class NoisyRMSProp(WithScaledMoments, Scattered):
+class NoisyRMSProp(WithMoments, Scattered):
     r"""RMSProp on single samples, its memory as long in training time at every eta, at t = eta k.
 
     .. math:: w_{k+1} = w_k - \eta\,\frac{g_k}{\sqrt{v_k} + \epsilon}, \qquad

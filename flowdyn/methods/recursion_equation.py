@@ -25,7 +25,7 @@ from flowdyn._tools.compiled import bind
 from flowdyn._tools.leaves import shown_call
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.registry import look_up
-from flowdyn.methods.following import slope_of
+from flowdyn.methods.following import log_series, slope_of
 from flowdyn.methods.of_recursion import OfRecursion
 from flowdyn.methods.systems import Moments, SDESystem, System
 from flowdyn.problems.base import Time, Vector
@@ -159,8 +159,7 @@ class RecursionEquation(OfRecursion, SDESystem):
         for _ in range(3):
             slopes.append(self._slope(z))
             z = z + h * slopes[-1]
-        first, second, third = slopes
-        total = first - (second - first) / 2 + (third - 2 * second + first) / 3
+        total = log_series(jnp.stack(slopes))
 
         def curved(column: jax.Array) -> jax.Array:
             along = lambda x: jax.jvp(self._b, (x,), (column,))[1]  # noqa: E731

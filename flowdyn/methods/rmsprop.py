@@ -66,7 +66,6 @@ class RMSPropFlow(WithMoments, ODESystem):
     eps: jax.Array
     v0: jax.Array
     eps_inside: bool = eqx.field(static=True)
-    moments: ClassVar[tuple[str, ...]] = ("second_moment",)
     summary: ClassVar[str] = "flow of RMSProp w' = -grad L / (sqrt(v) + eps)"
     references: ClassVar[str] = _SOURCE
 
@@ -86,9 +85,9 @@ class RMSPropFlow(WithMoments, ODESystem):
         return cls(problem, rate=1.0, eps=0.1, v0=0.5), w0
 
     @property
-    def moments_at_start(self) -> tuple[jax.Array, ...]:
+    def at_start(self) -> dict[str, jax.Array]:
         """The second moment v0."""
-        return (self.v0,)
+        return {"second_moment": self.v0}
 
     def drift(self, t: Time, state: Vector) -> Vector:
         """``[-grad L / (sqrt(v) + eps), c (grad L^2 - v)]``."""
@@ -148,7 +147,6 @@ class RMSProp(MomentRecursion):
     v_used: Used = eqx.field(static=True)
     eps_inside: bool = eqx.field(static=True)
     beta: jax.Array | None
-    moments: ClassVar[tuple[str, ...]] = ("second_moment",)
     summary: ClassVar[str] = "RMSProp, beta = 1 - c eta"
     references: ClassVar[str] = _SOURCE
 
@@ -179,9 +177,9 @@ class RMSProp(MomentRecursion):
         return cls(problem, eta=0.01, rate=1.0, eps=0.1, v0=0.5), w0
 
     @property
-    def moments_at_start(self) -> tuple[jax.Array, ...]:
+    def at_start(self) -> dict[str, jax.Array]:
         """The second moment v0."""
-        return (self.v0,)
+        return {"second_moment": self.v0}
 
     def slope_along(self, k: Time, state: Vector, gradient: Vector) -> Vector:
         """``[-g / (sqrt(v) + eps), c (g^2 - v)]``, v after or before its update."""

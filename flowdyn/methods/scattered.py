@@ -24,15 +24,20 @@ from flowdyn._tools.registry import look_up
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.following import RecursionFlow
 from flowdyn.methods.of_recursion import OfRecursion
-from flowdyn.methods.recursion_equation import COVARIANCES, Covariance, RecursionEquation, Scatter, linear_noise_of
+from flowdyn.methods.recursion_equation import (
+    COVARIANCES,
+    MAX_ENTRIES,
+    Covariance,
+    RecursionEquation,
+    Scatter,
+    linear_noise_of,
+)
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import Moments, System
 from flowdyn.problems.base import Time, Vector
 from flowdyn.schedules import Constant, Schedule
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov
 from flowdyn.theory.moments_work import Size, sgd_route
-
-MAX_ENTRIES = 5_000_000  # of the derivatives of all columns, 40 MB
 
 
 class Scattered(Scatter, RandomRecursionSystem):
