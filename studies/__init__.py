@@ -20,4 +20,5 @@ NAMES = (
     "averaging",
     "mirror_and_diagonal",
     "any_optimizer",
+    "momentum_noise",
 )

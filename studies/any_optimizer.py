@@ -8,15 +8,11 @@ import optax
 import flowdyn as fd
 from studies.claims import Findings, at_least, equal
 from studies.drawing import ticks_at
+from studies.networks import toy
 
 START = [1.5, 0.2]
 WARM = {"t0": 0.5, "moments": {"mu": [0.3, -0.2], "nu": [0.4, 0.3]}}
 SOURCE = "Hairer, Lubich and Wanner (2006), IX.1"
-
-
-def toy(w):
-    """A saddle's valley with a weak quartic."""
-    return 0.5 * (w[0] * w[1] - 1) ** 2 + 0.0125 * (w[0] - 2) ** 4
 
 
 def rmsprop(h):

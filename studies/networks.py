@@ -1,4 +1,4 @@
-"""Small networks, each with its start, and how they are run along the edge of stability."""
+"""A toy loss; small networks, each with its start, and how they are run along the edge of stability."""
 
 import warnings
 
@@ -7,6 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import flowdyn as fd
+
+
+def toy(w):
+    """A saddle's valley with a weak quartic."""
+    return 0.5 * (w[0] * w[1] - 1) ** 2 + 0.0125 * (w[0] - 2) ** 4
 
 
 def tanh_network():

@@ -7,14 +7,10 @@ import numpy as np
 import flowdyn as fd
 from studies.claims import Findings, at_least, at_most, equal
 from studies.drawing import ticks_at
+from studies.networks import toy
 
 START, END = [1.5, 0.2], 0.4
 SAM_PAPER, SIGN_PAPER = "Compagnoni et al. (2023)", "Filippov (1988)"
-
-
-def toy(w):
-    """A saddle's valley with a weak quartic."""
-    return 0.5 * (w[0] * w[1] - 1) ** 2 + 0.0125 * (w[0] - 2) ** 4
 
 
 def end_errors(ladder):
