@@ -1,6 +1,7 @@
 r"""Scaling rules: what to do to a method when its batch grows by kappa, so that its law at a time stays.
 
     SGD      eta -> kappa eta,  B -> kappa B            the equation of order 1 is the same: sqrt(eta/B) G stays
+    Adam, RMSProp where noise dominates:  eta -> sqrt(kappa) eta,  1 - beta -> kappa (1 - beta),  eps -> eps/sqrt(kappa)
 
 Two laws are compared by their means and covariances: the 2-Wasserstein distance of the Gaussians that have them,
 
@@ -72,7 +73,7 @@ def scaling_rule(
     Parameters
     ----------
     method : RandomRecursionSystem
-        Which knows its rule: `SGD`.
+        Which knows its rule: `SGD`, `NoiseDominatedRMSProp`, `NoiseDominatedAdam`.
     kappa : int
         Factor of the batch size, at least 1.
     w0 : array_like of float, shape (P,), mapping or pytree

@@ -35,7 +35,6 @@ class RecursionSystem(System):
 
     kind: ClassVar[str] = "a recursion"
     step_power: ClassVar[float] = 1.0
-    lowest_order: ClassVar[int] = 0  # of its limits: 1 where the noise stays as eta -> 0
 
     eta: eqx.AbstractVar[Schedule]
 

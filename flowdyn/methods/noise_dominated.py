@@ -6,11 +6,10 @@ r"""RMSProp and Adam where noise dominates the gradient, sigma = s0/sqrt(h): eta
     m+ = m + c1 h (g - m),  u+ as above,  w+ = w - h mhat/(s0 sqrt(uhat) + e0)       NoiseDominatedAdam (new m, new u)
 
 It tends to :class:`RMSPropEquation` and :class:`AdamEquation` at weak order 1 in h. This limit moves the problem: sigma
-grows as h falls. A step's covariance is of order h, so that the equations are written down by hand. A fixed beta_2 has
-no closed limit: v keeps a law of its own.
+grows as h falls; SVAG keeps it, at order 1 in 1/l^2. A step's covariance is of order h, so that the equations are
+written down by hand. A fixed beta_2 has no closed limit: v keeps a law of its own.
 """
 
-import abc
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
@@ -20,10 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
-from flowdyn._tools.compiled import matvec
-from flowdyn._tools.leaves import Scalar, is_traced
-from flowdyn._tools.randomness import Draw, RandomInputs, below
-from flowdyn.methods.moment_estimates import WithMoments, checked_moment
+from flowdyn._tools.leaves import Scalar
+from flowdyn.methods.amplified_noise import NoiseDominated
+from flowdyn.methods.moment_estimates import checked_moment
 from flowdyn.methods.noise_dominated_equations import (
     SOURCE,
     AdamEquation,
@@ -32,85 +30,10 @@ from flowdyn.methods.noise_dominated_equations import (
     second_moment,
 )
 from flowdyn.methods.noisy_gradients import sampled_problem
-from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.problems.quadratic import Quadratic
-from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
-
-NODES = 64  # of the quadrature over a Gaussian noise: exact for polynomials of degree 127
-
-
-class NoiseDominated(WithMoments, RandomRecursionSystem):
-    """Base: the clock h = eta^2, the amplified noise, the step of u."""
-
-    problem: eqx.AbstractVar[Problem]
-    eta: eqx.AbstractVar[Schedule]
-    s0: eqx.AbstractVar[jax.Array]
-    c2: eqx.AbstractVar[jax.Array]
-    step_power: ClassVar[float] = 2.0
-    lowest_order: ClassVar[int] = 1
-
-    @property
-    def increments(self) -> Schedule:
-        """Time steps ``h = eta^2``."""
-        return Constant(self.eta(jnp.asarray(0)) ** 2)
-
-    @property
-    def random_inputs(self) -> RandomInputs:
-        """A word for the sample, or the normals."""
-        is_gaussian = self.problem.gaussian_factor is not None
-        return RandomInputs(numbers=self.problem.noise_dim) if is_gaussian else RandomInputs(words=1)
-
-    @property
-    def h(self) -> jax.Array:
-        """``eta^2``."""
-        return self.increments(jnp.asarray(0))
-
-    @abc.abstractmethod
-    def next_state(self, k: jax.Array, state: Vector, gradient: Vector) -> Vector:
-        """State after step k with this noisy gradient; entry i of its parts depends on entry i of the gradient."""
-
-    def next_u(self, u: Vector, gradient: Vector) -> Vector:
-        """``u + c2 h (h g^2 / s0^2 - u)``."""
-        return u + self.c2 * self.h * (self.h / self.s0**2 * gradient**2 - u)
-
-    def _with(self, k: jax.Array, state: Vector, away: Vector) -> Vector:
-        """The step with the mean gradient and its amplified noise."""
-        gradient = self.problem.grad(self.project(state))
-        return self.next_state(k, state, gradient + self.s0 / jnp.sqrt(self.h) * away)
-
-    def step(self, k: jax.Array, state: Vector, draw: Draw, epoch_state: Any) -> Vector:
-        """The step with the sample, or the normals, that are drawn."""
-        z, p = jnp.asarray(state), self.problem
-        if p.gaussian_factor is not None:
-            return self._with(k, z, matvec(p.gaussian_factor, draw.numbers))
-        w, index = self.project(z), below(draw.words, p.sample_count)
-        return self._with(k, z, jax.grad(lambda v: jnp.mean(p.batch_losses(v, index)))(w) - p.grad(w))
-
-    def mean_step(self, k: jax.Array, state: Vector) -> Vector:
-        """The mean over the samples, or over the normals: entry by entry, by Gauss-Hermite quadrature."""
-        z, p = jnp.asarray(state), self.problem
-        if p.gaussian_factor is None:
-            rows = p.sample_grads(self.project(z))
-            away, weights = rows - jnp.mean(rows, axis=0), jnp.full(len(rows), 1 / len(rows))
-        else:
-            nodes, found = np.polynomial.hermite_e.hermegauss(NODES)
-            spread = jnp.sqrt(jnp.diag(p.noise_cov(self.project(z))))
-            away, weights = jnp.asarray(nodes)[:, None] * spread, jnp.asarray(found / found.sum())
-        return weights @ jax.vmap(lambda x: self._with(k, z, x))(away)
-
-    def expected_order(self, order: int = 1, error: str = "weak") -> float:
-        """Weak order 1 in h; strong order 1/2."""
-        return 1.0 if error == "weak" else 0.5
-
-    def _check_rates(self, **rates: Any) -> None:
-        """Refuse a schedule, and rates that make a beta negative."""
-        h = float(self._constant("an adaptive method").eta) ** 2 if not is_traced(self.h) else 0.0
-        for name, rate in rates.items():
-            if not is_traced(rate) and float(rate) * h > 1:
-                rule = f"must keep beta = 1 - {name} eta^2 >= 0; a fixed beta has no closed limit as eta -> 0"
-                raise _check.fail("eta", rule, h**0.5, "use a smaller eta")
+from flowdyn.schedules import Schedule, StepSize, as_schedule
 
 
 def _refuse(order: Any) -> None:
@@ -138,17 +61,22 @@ class NoiseDominatedRMSProp(NoiseDominated):
         sigma eta, (1 - beta_2)/eta^2 and eps eta, positive: the invariants of the square-root scaling rule.
     u0 : float or array_like of float, shape (P,)
         v / sigma^2 at the start, positive.
+    batch_size : int
+        B, drawn with replacement; zeta is sqrt(B) times the noise of the batch, so that s0 is sigma eta of a batch.
+    imitated : float, optional
+        Step size eta_0 >= eta of the method that SVAG imitates: sigma stays s0/eta_0, and two batches are weighted by
+        (1 +- sqrt(2 l^2 - 1))/2, l = eta_0/eta. Without it sigma is s0/eta.
 
     Raises
     ------
     ArgumentError
-        If `problem` has neither samples nor a Gaussian noise, a number is not positive, or c2 eta^2 > 1; by ``limit``
-        of any order but 1.
+        If `problem` has neither samples nor a Gaussian noise, a number is not positive, c2 eta^2 > 1, or eta exceeds
+        `imitated`; by ``limit`` of any order but 1.
 
     Notes
     -----
-    The noise grows as eta falls: the limit moves the problem. Orders are in h. Source: Malladi, Lyu, Panigrahi and
-    Arora (2022).
+    The noise grows as eta falls: the limit moves the problem, unless `imitated` keeps it: a ladder over eta is then one
+    over l, of order 1 in 1/l^2. Orders are in h. Source: Malladi, Lyu, Panigrahi and Arora (2022).
 
     Examples
     --------
@@ -165,11 +93,24 @@ class NoiseDominatedRMSProp(NoiseDominated):
     c2: jax.Array
     e0: jax.Array
     u0: jax.Array
+    batch_size: int = eqx.field(static=True)
+    imitated: jax.Array | None
     summary: ClassVar[str] = "RMSProp (v before its update, eps outside the root) where noise dominates"
     references: ClassVar[str] = SOURCE
 
-    def __init__(self, problem: Problem, eta: StepSize, s0: Scalar, c2: Scalar, e0: Scalar, u0: ArrayLike):
+    def __init__(
+        self,
+        problem: Problem,
+        eta: StepSize,
+        s0: Scalar,
+        c2: Scalar,
+        e0: Scalar,
+        u0: ArrayLike,
+        batch_size: int = 1,
+        imitated: Scalar | None = None,
+    ):
         self.problem, self.eta = sampled_problem(problem), as_schedule("eta", eta)
+        self.batch_size, self.imitated = self._checked_draws(batch_size, imitated)
         self.s0, self.c2, self.e0 = positive("s0", s0), positive("c2", c2), positive("e0", e0)
         self.u0 = second_moment("u0", u0, problem.size)
         self._check_rates(c2=self.c2)
@@ -189,6 +130,12 @@ class NoiseDominatedRMSProp(NoiseDominated):
         """``w - h g / (s0 sqrt(u) + e0)``, then u."""
         w, u = jnp.split(state, 2)
         return jnp.concatenate([w - self.h * gradient / (self.s0 * jnp.sqrt(u) + self.e0), self.next_u(u, gradient)])
+
+    def mean_step(self, k: jax.Array, state: Vector) -> Vector:
+        """In closed form: w moves by g and u by g^2, whose mean is grad^2 + sigma^2 diag Sigma."""
+        z = jnp.asarray(state)
+        w, u = jnp.split(self.next_state(k, z, self.problem.grad(self.project(z))), 2)
+        return jnp.concatenate([w, u + self.c2 * self.h * jnp.diag(self.problem.noise_cov(self.project(z)))])
 
     def limit(self, order: int = 1) -> System:
         """:class:`RMSPropEquation` for order 1."""
@@ -218,12 +165,17 @@ class NoiseDominatedAdam(NoiseDominated):
         First moment at t0.
     u0 : float or array_like of float, shape (P,)
         v / sigma^2 at t0, positive.
+    batch_size : int
+        B, drawn with replacement; zeta is sqrt(B) times the noise of the batch, so that s0 is sigma eta of a batch.
+    imitated : float, optional
+        Step size eta_0 >= eta of the method that SVAG imitates: sigma stays s0/eta_0, and two batches are weighted by
+        (1 +- sqrt(2 l^2 - 1))/2, l = eta_0/eta. Without it sigma is s0/eta.
 
     Raises
     ------
     ArgumentError
-        If `problem` has neither samples nor a Gaussian noise, a number is not positive, or c_i eta^2 > 1; by ``limit``
-        of any order but 1.
+        If `problem` has neither samples nor a Gaussian noise, a number is not positive, c_i eta^2 > 1, or eta exceeds
+        `imitated`; by ``limit`` of any order but 1.
 
     Notes
     -----
@@ -248,6 +200,8 @@ class NoiseDominatedAdam(NoiseDominated):
     t0: jax.Array
     m0: jax.Array
     u0: jax.Array
+    batch_size: int = eqx.field(static=True)
+    imitated: jax.Array | None
     summary: ClassVar[str] = "Adam (moments after their update, eps outside the root) where noise dominates"
     references: ClassVar[str] = SOURCE
 
@@ -263,8 +217,11 @@ class NoiseDominatedAdam(NoiseDominated):
         t0: Scalar,
         m0: ArrayLike,
         u0: ArrayLike,
+        batch_size: int = 1,
+        imitated: Scalar | None = None,
     ):
         self.problem, self.eta = sampled_problem(problem), as_schedule("eta", eta)
+        self.batch_size, self.imitated = self._checked_draws(batch_size, imitated)
         self.s0, self.e0, self.t0 = positive("s0", s0), positive("e0", e0), positive("t0", t0)
         self.c1, self.c2 = positive("c1", c1), positive("c2", c2)
         self.m0, self.u0 = checked_moment("m0", m0, problem.size), second_moment("u0", u0, problem.size)

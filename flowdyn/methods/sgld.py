@@ -88,7 +88,6 @@ class SGLD(OnProblem, RandomRecursionSystem):
     temperature: jax.Array
     batch_size: int = eqx.field(static=True)
     sampling: Sampling = eqx.field(static=True)
-    lowest_order: ClassVar[int] = 1
     summary: ClassVar[str] = "stochastic gradient Langevin dynamics"
     references: ClassVar[str] = SOURCE
 
