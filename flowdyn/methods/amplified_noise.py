@@ -103,7 +103,8 @@ class NoiseDominated(WithMoments, RandomRecursionSystem):
             rows, weights = self._all_batches(p.sample_grads(self.project(z)))
             away = rows
             if self.imitated is not None:
-                away = jax.vmap(lambda x: jax.vmap(lambda y: self._mixed(x, y))(rows))(rows).reshape(-1, rows.shape[1])
+                pairs = jax.vmap(lambda x: jax.vmap(lambda y: self._mixed(x, y))(rows))(rows)
+                away = jnp.reshape(pairs, (-1, rows.shape[1]))
                 weights = jnp.outer(weights, weights).ravel()
         else:
             nodes, found = np.polynomial.hermite_e.hermegauss(NODES)
