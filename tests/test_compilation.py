@@ -10,6 +10,9 @@ import pytest
 from jax.extend.backend import get_backend
 
 import flowdyn as fd
+from flowdyn._tools import compiled
+from flowdyn._tools.leaves import leaf
+from flowdyn.cli.commands import main
 
 
 @pytest.fixture
@@ -37,6 +40,35 @@ def test_the_recursion_of_a_ladder_compiles_once(compilations):
     first = ladder(3)
     assert first > 0
     assert ladder(6) == 0  # more rungs, other step sizes and step numbers: nothing new
+
+
+def test_the_main_job_compiles_four_programs(compilations):
+    """Products with the Hessian, the flow, the recursion, observables: no step size, time or problem has its own."""
+    jax.clear_caches()
+    compiled._program.cache_clear()
+    assert main(["eta-limit"]) == 0
+    assert len(compilations) <= 4
+
+
+def test_data_are_put_on_the_device_without_a_program(compilations):
+    source = np.arange(77.0).reshape(11, 7)
+    held = leaf("X", source, ndim=2)
+    assert not compilations and held.dtype == jnp.float64
+    source[:] = 0
+    assert held[10, 6] == 76  # a copy
+
+
+def test_a_flow_compiles_its_drift_once(compilations):
+    """Steppers hand in times of two types."""
+    p = fd.problems.CustomProblem(lambda w: jnp.sum(w**4), np.ones(3))
+
+    def run(method):
+        before = len(compilations)
+        fd.solve(fd.GradientFlow(p), np.ones(3), t=1.0, solver=fd.solvers.Scipy(method))
+        return len(compilations) - before
+
+    assert run("LSODA") == 2  # with the observables; no Jacobian is asked for
+    assert [run(method) for method in ("DOP853", "RK45", "RK23")] == [0, 0, 0]
 
 
 def test_a_random_ladder_compiles_once(compilations):

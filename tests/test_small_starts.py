@@ -9,7 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import flowdyn as fd
-from flowdyn.solvers import diffrax_solve, stepping
+from flowdyn.solvers import diffrax_solve, scipy_ivp
 
 mpmath.mp.dps = 800  # the squares of 1e-150 beside 1, and their squares
 STARTS = [1e-3, 1e-20, 1e-80, 1e-150]
@@ -25,7 +25,7 @@ solvers = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: f"{type(
 
 
 def test_every_adaptive_method_is_tried():
-    adaptive = {name for name, how in diffrax_solve.METHODS.items() if how.adapts} | set(stepping.METHODS)
+    adaptive = {name for name, how in diffrax_solve.METHODS.items() if how.adapts} | set(scipy_ivp.ORDERS)
     assert {solver.method for solver in QUICK + LONG} == adaptive
 
 

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import mpmath
 import numpy as np
 import pytest
+import scipy
 from refusal import assert_refused
 
 import flowdyn as fd
 from flowdyn import theory
-from flowdyn.theory import interpolation, isometry, margin
+from flowdyn.theory import isometry
 from flowdyn.theory.implicit_bias import q
 
 A, B = np.array([0.5, 1.3, 0.8]), np.array([1.1, 0.7, 0.8])
@@ -52,8 +53,7 @@ def test_what_has_no_maximum_margin():
 
 
 def test_a_linear_programme_that_fails_says_so(monkeypatch):
-    monkeypatch.setattr(margin, "linprog", lambda *_, **__: GIVES_UP)
-    monkeypatch.setattr(interpolation, "linprog", lambda *_, **__: GIVES_UP)
+    monkeypatch.setattr(scipy.optimize, "linprog", lambda *_, **__: GIVES_UP)
     with pytest.raises(fd.RunError, match="separability failed: iteration limit reached"):
         theory.max_margin([[1.0]], [1])
     with pytest.raises(fd.RunError, match="basis pursuit failed: iteration limit reached"):

@@ -31,7 +31,12 @@ def leaf(name: str, value: Any, *, ndim: int, positive: bool = False, limit: flo
         raise _check.fail(name, "must be positive", value)
     if np.abs(array).max(initial=0.0) > limit:
         raise _check.fail(name, f"must be at most {limit:g} in size", float(np.abs(array).max()), "use other units")
-    return jnp.asarray(array)
+    return on_device(array)
+
+
+def on_device(array: np.ndarray) -> jax.Array:
+    """A copy as a JAX array: `jnp.asarray` compiles a program for each shape."""
+    return jax.device_put(np.asarray(array), may_alias=False)
 
 
 def nonnegative_leaf(name: str, value: Any) -> jax.Array:
@@ -66,7 +71,7 @@ def cast_tree(name: str, tree: Any) -> Any:
         if eqx.is_inexact_array_like(part):
             if np.iscomplexobj(part):
                 raise _check.fail(name, "must hold real numbers", _check.Words(f"dtype {np.asarray(part).dtype}"))
-            return jnp.asarray(_check.real_array(name, part))
+            return on_device(_check.real_array(name, part))
         return part
 
     return jax.tree.map(cast, tree)

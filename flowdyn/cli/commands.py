@@ -12,6 +12,7 @@ from typing import Any
 from flowdyn import _check
 from flowdyn.cli.inputs import in_shell_terms, method_class, method_of, problem_of
 from flowdyn.cli.parser import PROGRAM, QUICK_RELATIVE_ERROR, build_parser
+from flowdyn.cli.program_cache import keep_programs
 
 RANDOM_STEPS = 20  # of the largest step size, where a random ladder is given no time
 
@@ -30,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{PROGRAM}: error: a command is needed; see {PROGRAM} --help", file=sys.stderr)
         return 2
     warnings.showwarning = _one_line_warning
+    # given arguments, it is called from Python: the process is not the shell's
+    if arguments is None and not getattr(options, "no_cache", True):
+        keep_programs()
     try:
         COMMANDS[options.command](options)
     except _check.ArgumentError as error:

@@ -76,3 +76,8 @@ def _add_output(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="FILE", help="NetCDF file to write")
     command.add_argument("--figure", metavar="FIG", help="picture to write (.png, .pdf, .svg)")
     command.add_argument("--overwrite", action="store_true", help="replace existing files")
+    command.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="keep no compiled programs in the user's cache folder (nor does FLOWDYN_NO_CACHE=1)",
+    )

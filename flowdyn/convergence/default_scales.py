@@ -12,6 +12,9 @@ from flowdyn.problems.base import Problem
 from flowdyn.results.dataset import flat_parameters
 from flowdyn.running.integration import solve
 
+LOOKS = 8  # at the curvature along the flow, and at its start
+SPARE = 12  # saves from look to look: as many rows as a ladder has, whose program of observables then serves here too
+
 
 def default_time(problem: Problem, w0: np.ndarray) -> float:
     """20 times the shortest time scale at the start."""
@@ -25,5 +28,6 @@ def stable_eta(problem: Problem, w0: np.ndarray, t: float) -> float:
     """A tenth of 1 / lambda_max along the flow up to t: one twentieth of the stability threshold."""
     states = [w0]
     if problem.spectrum() is None:
-        states = list(flat_parameters(solve(GradientFlow(problem), w0, t, saves=9, progress=False)))
+        run = solve(GradientFlow(problem), w0, t, saves=LOOKS * SPARE + 1, progress=False)
+        states = list(flat_parameters(run)[::SPARE])
     return 0.1 / max(largest_curvature(problem, state) for state in states)

@@ -11,7 +11,7 @@ Two laws are compared by their means and covariances: the 2-Wasserstein distance
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
-from scipy.linalg import sqrtm
+import scipy
 
 from flowdyn import _check
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
@@ -148,8 +148,8 @@ def _exact(methods: Any, state0: np.ndarray, steps: list[int]) -> list[tuple[np.
 
 def _distance(mean: np.ndarray, cov: np.ndarray, other: np.ndarray, moved: np.ndarray) -> float:
     """The 2-Wasserstein distance of two Gaussians."""
-    root = np.real(sqrtm(cov))
-    cross = np.real(sqrtm(root @ moved @ root))
+    root = np.real(scipy.linalg.sqrtm(cov))
+    cross = np.real(scipy.linalg.sqrtm(root @ moved @ root))
     return float(np.sqrt(np.sum((mean - other) ** 2) + max(np.trace(cov + moved - 2 * cross), 0.0)))
 
 

@@ -1,12 +1,12 @@
 """Largest eigenvalue of the Hessian, lambda_max(grad^2 L(w)): gradient descent is stable for eta < 2 / lambda_max."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from scipy.linalg import eigvalsh
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+import scipy
 
 from flowdyn._tools.compiled import ByIdentity, bind
 from flowdyn.problems.base import Problem, Vector
@@ -42,9 +42,14 @@ def _found(given: ByIdentity, raw: bytes, of_size: bool) -> float:
         matrix = np.asarray(bind(_hessian, problem)(w))
         if not np.isfinite(matrix).all():
             return 0.0
-        values = eigvalsh(matrix)
+        values = scipy.linalg.eigvalsh(matrix)
         return float(np.abs(values).max() if of_size else values[-1])
-    product = bind(_hvp, problem)
+    return _by_lanczos(bind(_hvp, problem), w, of_size)
+
+
+def _by_lanczos(product: Callable, w: np.ndarray, of_size: bool) -> float:
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh  # slow to import
+
     if not np.isfinite(np.asarray(product(w, w))).all():
         return 0.0
     shape = (len(w), len(w))

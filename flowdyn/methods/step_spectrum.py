@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
 from flowdyn._tools.compiled import bind
 
@@ -31,6 +30,8 @@ def largest_change(recursion: Any, k: int, state: np.ndarray) -> float:
 
     def times(v: np.ndarray) -> np.ndarray:
         return np.asarray(product(k, state, v.ravel()))
+
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs  # slow to import
 
     operator = LinearOperator((len(state),) * 2, matvec=times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).standard_normal(len(state))

@@ -12,7 +12,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import ByIdentity, bind, map_blocks, map_in_turn, map_rows, padded
-from flowdyn.methods.systems import System
+from flowdyn.methods.systems import OnProblem, System
 from flowdyn.observables import Observable
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.solvers.base import Stop
@@ -20,8 +20,14 @@ from flowdyn.solvers.base import Stop
 TAKEN = ("t", "k", "eta", "realization", "start", "status", "t_stop")
 
 
-def _own(system: System, state: jax.Array) -> dict[str, Vector]:
-    return system.observables(state)
+def _seen(system: System) -> Any:
+    """What the observables depend on: systems that agree in it share one compiled program."""
+    own = type(system).observables is OnProblem.observables and type(system).project is System.project
+    return system.on_problem if own else system
+
+
+def _own(seen: Any, state: jax.Array) -> dict[str, Vector]:
+    return seen.observables(state)
 
 
 def _projected(system: System, state: jax.Array) -> Vector:
@@ -128,7 +134,7 @@ class Observer:
         """Values of all observables for states (R, S), one row each."""
         if not len(states):
             return {v.name: np.empty((0, *v.shape)) for v in self.variables}
-        own = self.map(_own, self.system, states) if self.system.observable_variables else {}
+        own = self.map(_own, _seen(self.system), states) if self.system.observable_variables else {}
         found: dict[int, dict[str, np.ndarray]] = {}  # what several observables share is computed once
         for name, function in self.functions.items():
             if not (isinstance(function, Observable) and function.shared is not None and self.traceable):

@@ -36,13 +36,15 @@ class RightHandSide:
         self.task, self.system = task, task.system
         self.traceable = task.system.is_traceable(task.state0)
         self.compiled = bind(kernels.drift, task.system) if self.traceable else task.system.drift
+        # steppers hand in floats of Python and of numpy: JAX would compile a program for each
+        self.when: Callable = np.float64 if self.traceable else lambda t: t
         self.nonfinite_calls = 0
         self.stepping = False  # what others ask for, a first value or a dense output, must be finished
 
     def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
         """Value (S,), a copy: a function may reuse what it returned."""
         try:
-            value = np.array(self.compiled(t, y), dtype=float)
+            value = np.array(self.compiled(self.when(t), y), dtype=float)
         except Exception as error:
             raise RaisedError(error, t) from error
         self.nonfinite_calls = 0 if np.isfinite(value).all() else self.nonfinite_calls + 1
@@ -52,7 +54,7 @@ class RightHandSide:
 
     def jacobian(self, t: float, y: np.ndarray) -> np.ndarray:
         """Exact derivative (S, S) in the state, by autodiff."""
-        return np.asarray(self._jacobian(t, y))
+        return np.asarray(self._jacobian(self.when(t), y))
 
     @functools.cached_property
     def _jacobian(self) -> Callable:
@@ -70,6 +72,6 @@ class RightHandSide:
     def slope(self, t: float, y: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Derivative (S,) along a direction, by autodiff where JAX can trace the function."""
         if self.traceable:
-            return np.asarray(self._slope(t, y, direction))
+            return np.asarray(self._slope(self.when(t), y, direction))
         ahead, here = (np.array(self.compiled(t, at), dtype=float) for at in (y + DIFFERENCE * direction, y))
         return (ahead - here) / DIFFERENCE

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from flowdyn import _check
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
-from flowdyn.solvers.stepping import IMPLICIT, METHODS, Drive, Options
+from flowdyn.solvers.stepping import IMPLICIT, Drive, Options
 from flowdyn.solvers.tolerances import breakpoints
 
 ORDERS = {"LSODA": None, "RK45": 5, "DOP853": 8, "RK23": 3, "Radau": 5, "BDF": None}
@@ -67,7 +67,7 @@ class Scipy(Solver):
     breakpoints: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        _check.choice("method", self.method, METHODS)
+        _check.choice("method", self.method, ORDERS)
         if _check.real("rtol", self.rtol, positive=True) < MIN_RTOL:
             raise _check.fail("rtol", f"must be at least {MIN_RTOL:.2g} in float64", self.rtol)
         if self.atol is not None:
@@ -106,7 +106,7 @@ class Scipy(Solver):
     @classmethod
     def variants(cls) -> tuple["Scipy", ...]:
         """One solver a method of scipy."""
-        return tuple(cls(method) for method in METHODS)
+        return tuple(cls(method) for method in ORDERS)
 
     def with_step(self, h: float) -> "Scipy":
         """Tolerances so loose that `max_step` alone limits the steps."""

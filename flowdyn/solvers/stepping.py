@@ -9,21 +9,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import integrate
+import scipy  # its integrators load where one is made
 
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
 from flowdyn.solvers.tolerances import RERUNS, Path
 
-METHODS = {
-    "LSODA": integrate.LSODA,
-    "RK45": integrate.RK45,
-    "DOP853": integrate.DOP853,
-    "RK23": integrate.RK23,
-    "Radau": integrate.Radau,
-    "BDF": integrate.BDF,
-}
 IMPLICIT = ("LSODA", "Radau", "BDF")
 MOST_SCIPY_STEPS = 200_000
 FOREVER = 1e300  # an open-ended run that comes so far has found its rest
@@ -79,7 +71,7 @@ class Drive:
             self.path = self.path.after(state, self.options.rtol, self.relative)
             self.atol[...] = self.path.atol(self.options.rtol, self.relative)
 
-    def stepper(self, t: float, state: np.ndarray) -> integrate.OdeSolver:
+    def stepper(self, t: float, state: np.ndarray) -> "scipy.integrate.OdeSolver":
         """A stepper of scipy from (t, state) to the next time that it must not step over."""
         options, bound = self.options, self.bounds.pop(0)
         more: dict[str, Any] = {}
@@ -91,7 +83,7 @@ class Drive:
         if np.isinf(bound) and options.method != "LSODA":  # their first guess of a step divides by the span
             more.setdefault("first_step", 1e-6)
         more |= {"rtol": options.rtol, "atol": self.atol}
-        return METHODS[options.method](self.drift, t, state, bound, **more)
+        return getattr(scipy.integrate, options.method)(self.drift, t, state, bound, **more)
 
     def result(self) -> Result:
         """Drive the stepper until something ends the run; what a user's function raises is passed on."""
@@ -124,7 +116,7 @@ class Drive:
             if ended is not None:
                 return ended
 
-    def step(self, stepper: integrate.OdeSolver) -> Result | None:
+    def step(self, stepper: "scipy.integrate.OdeSolver") -> Result | None:
         """Take one step; a Result when the run is over."""
         task, t_old, y_old = self.task, stepper.t, stepper.y.copy()  # LSODA may write over its own
         self.drift.stepping = True
@@ -201,7 +193,7 @@ class Drive:
             return None
         return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
 
-    def count(self, stepper: integrate.OdeSolver) -> None:
+    def count(self, stepper: "scipy.integrate.OdeSolver") -> None:
         """Add what a stepper that is done has spent."""
         self.counts = {name: count + getattr(stepper, name) for name, count in self.counts.items()}
 
@@ -216,13 +208,13 @@ class Drive:
             return
         first, last = np.searchsorted(self.task.t, [low, high], side="right")
         if last > first:
-            output = dense if isinstance(dense, integrate.DenseOutput) else dense()
+            output = dense if isinstance(dense, scipy.integrate.DenseOutput) else dense()
             for t in self.task.t[first:last]:
                 self.keep(t, output(t))
 
     def finish(
         self,
-        stepper: integrate.OdeSolver | None,
+        stepper: "scipy.integrate.OdeSolver | None",
         status: Status,
         t_stop: float = np.nan,
         state: np.ndarray | None = None,

@@ -8,8 +8,8 @@ recovery exponent     m = min_v max_{j not in S} (X^T v)_j   s.t.  X_S^T v = 1  
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import linprog
 
 from flowdyn import _check
 
@@ -136,7 +136,7 @@ def basis_pursuit(X: ArrayLike, y: ArrayLike, *, nonnegative: bool = False) -> B
     (X, size_X), (y, size_y) = map(_scaled_to_one, _system(X, y))
     d = X.shape[1]
     A = X if nonnegative else np.hstack([X, -X])
-    solved = linprog(np.ones(A.shape[1]), A_eq=A, b_eq=y, bounds=(0, None), method="highs")
+    solved = scipy.optimize.linprog(np.ones(A.shape[1]), A_eq=A, b_eq=y, bounds=(0, None), method="highs")
     if solved.status == 2:
         what = "a nonnegative interpolant" if nonnegative else "an interpolant"
         raise _check.fail("y", f"must have {what} X theta = y", size_y * y)
@@ -168,7 +168,7 @@ def _certificate(X: np.ndarray, signs: np.ndarray, support: np.ndarray, one_side
         return np.linalg.lstsq(X.T, signs, rcond=None)[0], -np.inf if one_sided else 0.0
     bound = np.hstack([rows, -np.ones((len(rows), 1))])
     equal = np.hstack([X[:, support].T, np.zeros((support.sum(), 1))])
-    solved = linprog(
+    solved = scipy.optimize.linprog(
         np.append(np.zeros(n), 1.0),
         A_ub=bound,
         b_ub=np.zeros(len(rows)),
@@ -179,7 +179,7 @@ def _certificate(X: np.ndarray, signs: np.ndarray, support: np.ndarray, one_side
     )
     if solved.status == 3:  # as negative as one likes off the support: the smallest v that is not positive there
         split = [np.hstack([part, -part]) for part in (rows, X[:, support].T)]
-        found = linprog(
+        found = scipy.optimize.linprog(
             np.ones(2 * n), split[0], np.zeros(len(rows)), split[1], signs[support], bounds=(0, None), method="highs"
         )
         return (found.x[:n] - found.x[n:], -np.inf) if found.status == 0 else (np.full(n, np.nan), np.inf)

@@ -10,9 +10,8 @@ s is 1 with replacement and (n - B)/(n - 1) without. The second-order equation h
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.linalg
+import scipy
 from numpy.typing import ArrayLike
-from scipy.sparse.linalg import LinearOperator, expm_multiply
 
 from flowdyn import _check
 from flowdyn.theory.moments_work import Size, equal_gaps, sde_route, sgd_route
@@ -306,6 +305,8 @@ def _exponentials(F: np.ndarray, eta: float, maps: _Map, gaps: np.ndarray, M: np
 
 def _products(F: np.ndarray, eta: float, maps: _Map, gaps: np.ndarray, M: np.ndarray) -> tuple:
     """By products of the generator with M, where its matrix would be too large."""
+    from scipy.sparse.linalg import LinearOperator, expm_multiply  # slow to import
+
     p = len(F)
 
     def forward(flat: np.ndarray) -> np.ndarray:

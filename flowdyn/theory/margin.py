@@ -6,8 +6,8 @@ gbar = max_{||w|| = 1} min_i z_i . w = min { ||Z^T mu|| : mu >= 0, sum mu = 1 },
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import linprog, nnls
 
 from flowdyn import _check
 
@@ -71,7 +71,7 @@ def max_margin(X: ArrayLike, y: ArrayLike) -> MaxMargin:
     # min ||w|| s.t. g_i w >= h_i, rows of length 1: one nonnegative least-squares problem (Lawson and Hanson, ch. 23)
     norms = np.linalg.norm(Z, axis=1)
     G, h = Z / norms[:, None], norms.min() / norms
-    u, _ = nnls(np.vstack([G.T, h]), np.append(np.zeros(X.shape[1]), 1.0), maxiter=50 * len(Z))
+    u, _ = scipy.optimize.nnls(np.vstack([G.T, h]), np.append(np.zeros(X.shape[1]), 1.0), maxiter=50 * len(Z))
     mu = u / norms / (u / norms).sum()
     # minimum norm with margin 1 on the support, to rounding; how small a weight is none, the largest margin tells
     supports = [np.flatnonzero(u > cut * u.max()) for cut in (1e-10, 0.0)]
@@ -95,7 +95,7 @@ def _is_separable(Z: np.ndarray) -> bool:
         return False
     scaled = scaled / rows[:, None]
     d = Z.shape[1]
-    solved = linprog(
+    solved = scipy.optimize.linprog(
         np.append(np.zeros(d), -1.0),
         A_ub=np.hstack([-scaled, np.ones((len(Z), 1))]),
         b_ub=np.zeros(len(Z)),

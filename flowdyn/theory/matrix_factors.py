@@ -12,8 +12,8 @@ One mode of a balanced net of N layers:   u' = N u^{2 - 2/N} (s - u)
 """
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import hyp2f1
 from threadpoolctl import threadpool_limits
 
 from flowdyn import _check
@@ -228,6 +228,6 @@ def deep_linear_time(depth: int, s: float, u0: float, u: float) -> float:
     a = 2 / N - 1
 
     def antiderivative(v: float) -> float:
-        return v**a * float(hyp2f1(1.0, a, 1 + a, v / end)) / (a * end)
+        return v**a * float(scipy.special.hyp2f1(1.0, a, 1 + a, v / end)) / (a * end)
 
     return (antiderivative(high) - antiderivative(low)) / N

@@ -9,7 +9,7 @@ Directions in which A vanishes diffuse: variance D t. Stationary laws exist wher
 from typing import Any, Literal
 
 import numpy as np
-import scipy.linalg
+import scipy
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
