@@ -102,9 +102,9 @@ def study(quick: bool = False) -> Findings:
     claims = order_claims(runs, quick) + law_claims(curves) + ([] if quick else mean_claims())
     figure, axes = plt.subplots(1, 3, figsize=(12.5, 3.8), layout="constrained")
     for order, color in zip((1, 2), COLORS, strict=False):
-        for what, mark in (("w1", "o-"), ("square", "s--")):
+        for what, mark, shown in (("w1", "o-", "E\\,w_1"), ("square", "s--", "E\\,w_1^2")):
             errors = np.abs(runs[f"heavy_ball_{order}"].error.sel(observable=what))
-            axes[0].loglog(H, errors, mark, ms=4, color=color, label=f"order {order}, E {what}")
+            axes[0].loglog(H, errors, mark, ms=4, color=color, label=f"order {order}, ${shown}$")
         tracked = ("w", "shadow")[order - 1]
         errors = np.abs(runs[f"heavy_ball_fixed_beta_{tracked}_{order}"].error.sel(observable="w1"))
         axes[1].loglog(E, errors, "o-", ms=4, color=color, label=f"{tracked}, order {order}")

@@ -121,16 +121,28 @@ def test_the_mean_step_over_all_draws(cls, batch_size, imitated):
     assert np.allclose(each.mean(axis=0), method.mean_step(2, z), rtol=1e-13)
 
 
-def test_the_square_root_rule():
-    """eta doubles and B is 4 times as large; sigma = s0 sqrt(B)/eta, (1 - beta)/eta^2 and eps eta stay."""
+@pytest.mark.parametrize(("cls", "numbers"), [(fd.NoiseDominatedRMSProp, RMSPROP), (fd.NoiseDominatedAdam, ADAM)])
+def test_the_square_root_rule(cls, numbers):
+    """eta doubles and B is 4 times as large, the rest stays; half of eta leaves a quarter: order 1 in h."""
     moved = []
     for eta in (0.2, 0.1):
-        method = fd.NoiseDominatedRMSProp(fd.problems.Quadratic(1.0, noise=1.0), eta, **RMSPROP)
+        method = cls(fd.problems.Quadratic(1.0, noise=1.0), eta, **numbers)
         found = fd.scaling_rule(method, 4, [1.0], t=0.96, seed=1, realizations=20_000)
+        after, before = found.method.config(), method.config()
         assert np.isclose(float(found.method.eta.eta), 2 * eta) and found.method.batch_size == 4
-        assert [float(found.method.config()[name]) for name in ("s0", "c2", "e0")] == [1.0, 1.0, 0.1]
+        assert all(np.array_equal(after[name], before[name]) for name in numbers)
         moved.append((found.distance, found.standard_error))
-    assert moved[1][0] < moved[0][0] and moved[0][0] < 0.2
+    (coarse, error), (fine, finer) = moved
+    assert abs(fine - coarse / 4) < 3 * np.hypot(finer, error / 4)
+
+
+def test_a_mean_over_too_many_batches_is_refused():
+    """57 samples in threes with replacement: C(59, 3) = 32,509 batches."""
+    samples = lambda w: 0.5 * w[0] ** 2 + jnp.linspace(-1, 1, 57) * w[0]  # noqa: E731
+    p = fd.problems.CustomProblem(lambda w: jnp.mean(samples(w)), np.ones(1), sample_losses=samples)
+    method = fd.NoiseDominatedAdam(p, 0.3, **ADAM, batch_size=3)
+    with pytest.raises(fd.ArgumentError, match=r"`batch_size` must leave at most 20000 .* got 32509 for 57 samples"):
+        method.mean_step(2, method.lift(jnp.ones(1)))
 
 
 def textbook_adam(gradients, eta, betas, eps, k0, w, m, v):
