@@ -4,6 +4,7 @@ A gap between recursion and limit must never be the solver's error: the limit is
 tolerances, each measured by a tighter one, until its error is negligible beside the gap.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from flowdyn.convergence.budget import Budget
 from flowdyn.methods.systems import ODESystem, System
 from flowdyn.results.dataset import flat_states
 from flowdyn.solvers.base import Solver
+from flowdyn.solvers.scipy_ivp import Scipy
 from flowdyn.solvers.selection import accurate_solver, pick_solver
 
 NEGLIGIBLE = 0.005  # solver error over gap, below which the limit is solved well enough
@@ -21,7 +23,7 @@ TIGHTEST = 1000 * float(np.finfo(float).eps)  # of a relative tolerance that a t
 TOLERANCES = (1e-9, 1e-11, TIGHTEST)  # the last is dear on a loss with kinks, and a wide gap does not need it
 ALONE = 1e-13  # of a limit that is solved by itself
 MEAN = 1e-12  # of a flow whose values are means
-ALIKE = 4  # times that a tolerance is tightened further where that changes no step
+SHORT = 16  # steps of a run at the least, where another tolerance changes no step
 UNMEASURED = 3.0  # near the tightest tolerance the change to a tighter one may be a third of the error
 
 
@@ -78,15 +80,13 @@ def solved_twice(
         return run, 0.0
     finer = solved(limit, w0, times, tighter, budget)
     change = float(comparison.sup_error(run, finer))
-    for _ in range(ALIKE):
-        if change > 0:
-            break
-        # both took the same steps, by far good enough for both tolerances: that says nothing of their error
-        try:
-            tighter = tighter.tighter() or tighter
-        except _check.ArgumentError:
-            break
-        run, finer = finer, solved(limit, w0, times, tighter, budget)
+    if change == 0 and isinstance(tighter, Scipy):
+        # a few steps, good enough for both tolerances, are the same ones: that says nothing of the values between them
+        run, shorter = (
+            finer,
+            dataclasses.replace(tighter, max_step=min(float(times[-1]) / SHORT, tighter.max_step or np.inf)),
+        )
+        finer = solved(limit, w0, times, shorter, budget)
         change = float(comparison.sup_error(run, finer))
     return finer, change + accumulated_rounding(limit, w0, float(times[-1]))
 
