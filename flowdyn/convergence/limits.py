@@ -4,7 +4,6 @@ A gap between recursion and limit must never be the solver's error: the limit is
 tolerances, each measured by a tighter one, until its error is negligible beside the gap.
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from flowdyn.convergence.budget import Budget
 from flowdyn.methods.systems import ODESystem, System
 from flowdyn.results.dataset import flat_states
 from flowdyn.solvers.base import Solver
-from flowdyn.solvers.scipy_ivp import Scipy
 from flowdyn.solvers.selection import accurate_solver, pick_solver
 
 NEGLIGIBLE = 0.005  # solver error over gap, below which the limit is solved well enough
@@ -80,12 +78,10 @@ def solved_twice(
         return run, 0.0
     finer = solved(limit, w0, times, tighter, budget)
     change = float(comparison.sup_error(run, finer))
-    if change == 0 and isinstance(tighter, Scipy):
+    shorter = tighter.with_steps_below(float(times[-1]) / SHORT)
+    if change == 0 and shorter is not None:
         # a few steps, good enough for both tolerances, are the same ones: that says nothing of the values between them
-        run, shorter = (
-            finer,
-            dataclasses.replace(tighter, max_step=min(float(times[-1]) / SHORT, tighter.max_step or np.inf)),
-        )
+        run = finer
         finer = solved(limit, w0, times, shorter, budget)
         change = float(comparison.sup_error(run, finer))
     return finer, change + accumulated_rounding(limit, w0, float(times[-1]))
