@@ -4,7 +4,8 @@
 
 A ladder hits where its interval holds the true order. One whose leading term nearly cancels (the last slope is nearer
 to the next order) is counted apart: no interval is asked of it. An order that is doubted because it is above the
-expected one counts as a miss where nothing cancels: the fit would have missed. Takes from minutes (deterministic) to half an hour.
+expected one counts as a miss where nothing cancels: the fit would have missed.
+Takes from minutes (deterministic) to half an hour.
 """
 
 import dataclasses
