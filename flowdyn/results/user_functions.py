@@ -136,9 +136,10 @@ def _tree(code: types.CodeType) -> ast.AST | None:
         return None
     kind: Any = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef
     first = code.co_firstlineno
+    nodes: Iterator[Any] = ast.walk(module)
     found = [
         node
-        for node in ast.walk(module)
+        for node in nodes
         if isinstance(node, kind) and min(n.lineno for n in (node, *getattr(node, "decorator_list", []))) == first
     ]
     if len(found) > 1:  # lambdas on one line: the one whose body has the columns of the code
@@ -166,10 +167,8 @@ def _nodes(node: Any) -> Iterator[str]:
             if (value is None and not isinstance(node, ast.Constant)) or value == [] or is_name or field == "ctx":
                 continue
             yield field
-            is_documented = (
-                field == "body" and isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None
-            )
-            yield from _nodes(value[1:] if is_documented else value)
+            is_documented = field == "body" and isinstance(node, ast.FunctionDef) and bool(ast.get_docstring(node))
+            yield from _nodes(list(value or ())[1:] if is_documented else value)
     else:
         yield repr(node)
 
