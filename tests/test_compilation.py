@@ -85,7 +85,7 @@ def test_a_random_ladder_compiles_once(compilations):
         fd.eta_limit(fd.SGD(p, 0.01), [1.0], t=0.08, etas=etas, observable=observable, realizations=300)
         return len(compilations) - before
 
-    assert ladder([0.02, 0.01, 0.005]) > 0
+    assert ladder([0.04, 0.02, 0.01, 0.005]) > 0
     assert ladder([0.04, 0.02, 0.01, 0.005, 0.0025]) == 0
 
 

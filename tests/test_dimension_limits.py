@@ -42,10 +42,10 @@ def test_gap_of_order_one(gamma, when):
 
 
 def test_a_ladder_is_labelled_saved_and_drawn(tmp_path, cf_failures):
-    functions = {"first": lambda w: w[0] ** 2, "risk": lambda w: jnp.sum(w**2)}
+    functions = {"last": lambda w: w.size * w[-1] ** 2, "risk": lambda w: jnp.sum(w**2)}
     ladder = fd.dimension_limit(make, [16, 8, 4], t=1.0, observable=functions)
     assert ladder.error.dims == ("d", "observable") and ladder.d.values.tolist() == [16, 8, 4]
-    assert ladder.k.values.tolist() == [16, 8, 4] and ladder.observable.values.tolist() == ["first", "risk"]
+    assert ladder.k.values.tolist() == [16, 8, 4] and ladder.observable.values.tolist() == ["last", "risk"]
     path = fd.save(ladder, tmp_path / "d.nc")
     assert cf_failures(path) == []
     with fd.load(path) as back:
@@ -68,8 +68,10 @@ def test_means_that_are_not_quadratic_are_sampled():
 def test_beside_a_flow():
     """Without noise in the limit the gap of the means of w is that of gradient descent: O(eta) = O(1/d)."""
 
-    ladder = fd.dimension_limit(beside_flow, [8, 16, 32, 64], t=2.0, observable={"last": lambda w: w[-1]})
-    expected = [(np.exp(-2.0) - (1 - 1 / d) ** (2 * d)) / np.sqrt(d) for d in (8, 16, 32, 64)]  # l_d = 1
+    ladder = fd.dimension_limit(
+        beside_flow, [8, 16, 32, 64], t=2.0, observable={"last": lambda w: jnp.sqrt(w.size) * w[-1]}
+    )
+    expected = [np.exp(-2.0) - (1 - 1 / d) ** (2 * d) for d in (8, 16, 32, 64)]  # l_d = 1
     assert np.abs(ladder.error.values[:, 0] - expected).max() < 1e-11
 
 

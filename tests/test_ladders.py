@@ -116,10 +116,10 @@ def test_fit_recovers_a_known_law_and_its_interval_covers_it():
     h = 2.0 ** -np.arange(3, 9)
     for p in (1, 2, 3):
         for b in (-0.5, 0.0, 2.0):
-            fit = fit_order(h, 3.0 * h**p * (1 + b * h), np.zeros(6))
+            fit = fit_order(h, 3.0 * h**p * (1 + b * h), np.zeros(6), expected=p)
             assert abs(fit.order - p) < 0.03
             assert fit.low - 1e-9 <= p <= fit.high + 1e-9
-    few = fit_order(h, h, np.full(6, 0.02))
+    few = fit_order(h, h, np.full(6, 0.02), expected=1)
     assert few.used.tolist() == [True, True, False, False, False, False] and np.isnan(few.order)  # above 2 x 0.02
     assert "solver error and rounding hide it" in few.verdict
 
@@ -132,7 +132,7 @@ def test_intervals_cover_the_order(rungs, noise, unresolved):
     for _ in range(60):
         p, b = rng.integers(1, 5), rng.normal(0, rng.choice([0.3, 0.7, 1.0]), 5)
         errors = h**p * (1 + np.sum(b * h[:, None] ** np.arange(1, 6), axis=1))
-        fit = fit_order(h, errors + noise * h**p * rng.standard_normal(rungs), 1e-9 * h**p, noise * h**p)
+        fit = fit_order(h, errors + noise * h**p * rng.standard_normal(rungs), 1e-9 * h**p, noise * h**p, expected=p)
         resolved += bool(np.isfinite(fit.order))
         missed += bool(np.isfinite(fit.order) and not fit.low <= p <= fit.high)
     assert resolved >= (1 - unresolved) * 60
@@ -142,13 +142,14 @@ def test_intervals_cover_the_order(rungs, noise, unresolved):
 
 def test_a_sign_change_and_a_cancelling_constant_do_not_mislead():
     etas = np.array([0.8, 0.4, 0.2, 0.1])  # order 1, whose next term is of the other sign: means of 400000 paths
-    fit = fit_order(etas, np.array([0.216, -0.119, -0.091, -0.052]), np.full(4, 1e-4), np.full(4, 0.004))
+    fit = fit_order(etas, np.array([0.216, -0.119, -0.091, -0.052]), np.full(4, 1e-4), np.full(4, 0.004), expected=1)
     assert np.isnan(fit.order) or fit.low <= 1 <= fit.high
     h = 2.0 ** -np.arange(6)
-    for leading in (0.01, 0.05):
-        fit = fit_order(h, h**2 + leading * h, 1e-9 * h**2)
-        assert fit.verdict == "not resolved: order 1.0 with a large correction, or 2.0; use smaller `etas`"
-    faint = fit_order(h[:5], h[:5], np.zeros(5), np.full(5, 0.025))  # the finest error is 2.5 of its noise
+    fit = fit_order(h, h**2 + 0.01 * h, 1e-9 * h**2, expected=1)
+    assert fit.verdict == "not resolved: order 1.0 with a large correction, or 2.0; use smaller `etas`"
+    larger = fit_order(h, h**2 + 0.05 * h, 1e-9 * h**2, expected=1)  # 3/5 of the finest error
+    assert larger.low < 1 < larger.high
+    faint = fit_order(h[:5], h[:5], np.zeros(5), np.full(5, 0.025), expected=1)  # the finest error is 2.5 of its noise
     assert faint.low < 1 < faint.high
 
 
@@ -158,7 +159,7 @@ def test_a_ladder_over_many_decades_is_fitted_or_refused(rungs, noise):
     for ratio in (10.0, 100.0):
         h = ratio ** -np.arange(float(rungs))
         for p in (1, 3):
-            fit = fit_order(h, h**p * (1 + h), np.full(rungs, 1e-15), noise * h**p)
+            fit = fit_order(h, h**p * (1 + h), np.full(rungs, 1e-15), noise * h**p, expected=p)
             assert fit.verdict.startswith("not resolved") or fit.low <= p <= fit.high
 
 

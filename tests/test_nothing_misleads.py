@@ -40,19 +40,66 @@ def test_what_plain_xarray_read_is_saved_again(tmp_path):
     assert fd.load(tmp_path / "b.nc").sizes["t"] == 4
 
 
+RUNGS = 0.4 / 2.0 ** np.arange(5)
+
+
 @pytest.mark.parametrize("share", [0.003, 0.01, 0.03])
 def test_a_leading_constant_that_nearly_cancels_is_not_an_order(share):
     """Errors  share h + h^2 + h^3: the slopes are those of order 2, and drift."""
-    h = 0.4 / 2.0 ** np.arange(5)
-    fit = fit_order(h, share * h + h**2 + h**3, np.full(5, 1e-13))
-    assert np.isnan(fit.order) and fit.verdict.startswith("not resolved")
+    fit = fit_order(RUNGS, share * RUNGS + RUNGS**2 + RUNGS**3, np.full(5, 1e-13), expected=1)
+    assert np.isnan(fit.order) and fit.verdict == "not resolved: order 1.0 with a large correction, or 2.0; use " + (
+        "smaller `etas`"
+    )
+
+
+def test_no_value_near_a_cancelling_constant_is_resolved_at_another_order():
+    """E(w + c w^2) of SGD from 1 with noise of variance 1, w' = -w: closed forms, c within 1 % of the cancelling one.
+
+    x = 1 - h:  E w = x^k,  E w^2 = x^{2k} + h^2 (1 - x^{2k})/(1 - x^2), beside e^{-t} and e^{-2t}; their gaps are
+    -(t/2) e^{-t} h and (-t e^{-2t} + (1 - e^{-2t})/2) h to first order.
+    """
+    t, h = 2.0, RUNGS
+    decay = (1 - h) ** (t / h)
+    first = decay - np.exp(-t)
+    second = decay**2 - np.exp(-2 * t) + h * (1 - decay**2) / (2 - h)
+    c = (t / 2 * np.exp(-t)) / (-t * np.exp(-2 * t) + (1 - np.exp(-2 * t)) / 2)
+    for off in (-0.01, -0.005, -0.001, -0.0001, 0.0001, 0.0003, 0.001, 0.005, 0.01):
+        fit = fit_order(h, first + c * (1 + off) * second, np.full(5, 1e-15), expected=1)
+        assert fit.verdict.startswith("not resolved: ")
+    exact = fit_order(h, first + c * second, np.full(5, 1e-15), expected=1)
+    assert exact.low < 2 < exact.high
+    assert exact.verdict.startswith("not as expected: measured 2.00, expected 1: a term of order 1 is at most")
+    assert "use smaller `etas`, or another observable" in exact.verdict
+
+
+@pytest.mark.parametrize(("slope", "expected"), [(1.0, 2.0), (2.0, 3.0)])
+def test_an_order_below_the_expected_one_is_said(slope, expected):
+    fit = fit_order(RUNGS, RUNGS**slope * (1 + RUNGS), np.full(5, 1e-13), expected=expected)
+    assert fit.low < slope < fit.high
+    assert fit.verdict.startswith(f"not as expected: measured {slope:.2f}, expected {expected:g}: the loss may be less")
+
+
+def test_coarse_rungs_beyond_the_expansion_say_little():
+    """Errors  h + 1e4 h^6 from h = 1 on: the slope of the coarsest rungs is 6, the order is 1."""
+    h = 1.0 / 2.0 ** np.arange(5)
+    fit = fit_order(h, h + 40.0 * h**6, np.full(5, 1e-13), expected=1)
+    assert fit.verdict == "resolved" and fit.low < 1 < fit.high
+
+
+def test_a_tolerance_that_changes_no_step_measures_no_error():
+    """Over four steps of eta = .002 DOP853 takes the same ones at 1e-9 and 1e-10, and is off by 4e-11 between them."""
+    rng = np.random.default_rng(2)
+    p = fd.problems.DiagonalNetwork(rng.standard_normal((6, 3)), rng.standard_normal(6))
+    ladder = fd.eta_limit(fd.GradientDescent(p, 0.002), np.linspace(0.5, 0.9, 6), t=0.008, order=3)
+    assert (ladder.solver_error > 0).all()
+    gap = ladder.sup_error.values
+    assert np.allclose(np.log2(gap[:-1] / gap[1:]), 4, atol=0.1)
 
 
 def test_an_interval_between_orders_is_none():
-    h = 0.4 / 2.0 ** np.arange(5)
-    fit = fit_order(h, h**1.8, np.full(5, 1e-13))
+    fit = fit_order(RUNGS, RUNGS**1.8, np.full(5, 1e-13), expected=2)
     assert fit.verdict.startswith("not resolved: the slope 1.80 is that of no order")
-    assert fit_order(h, h**1.5, np.full(5, 1e-13)).verdict == "resolved"
+    assert fit_order(RUNGS, RUNGS**1.5, np.full(5, 1e-13), expected=1.5).verdict == "resolved"
 
 
 def in_child(queue):

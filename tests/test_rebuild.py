@@ -1,8 +1,10 @@
 """Rebuilt from its file, a run gives the same bits; functions of the user's own are handed in again."""
 
+import functools
 import json
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from kinds import made, with_recipe
 import flowdyn as fd
 from flowdyn.methods.systems import System
 from flowdyn.results.dataset import VOLATILE
+from flowdyn.results.user_functions import fingerprint
+from flowdyn.running.options import RunOptions
 
 
 def again(ds, tmp_path, **custom):
@@ -79,6 +83,57 @@ def test_custom_functions_are_handed_in_again(tmp_path):
         fd.rebuild(ds, loss=square)
     with pytest.warns(fd.FlowdynWarning, match="differs in its source"):
         fd.rebuild(ds, loss=lambda w: jnp.sum(w["a"] ** 2), observe=observe)
+
+
+FLOW = fd.GradientFlow(fd.problems.Quadratic(1.0))
+SHIFT = 1.0
+
+
+def power(k):
+    """A closure, by the value in it."""
+    return lambda w: w[0] ** k
+
+
+def test_another_observed_function_of_the_same_name_is_said(recwarn):
+    ds = fd.solve(FLOW, [1.0], t=1.0, observe={"g": power(2)})
+    fd.rerun(ds, observe={"g": power(2)})
+    assert not recwarn.list
+    for other in (power(3), lambda w: w[0] ** 2 + 1):
+        with pytest.warns(fd.FlowdynWarning, match=r"`observe\['g'\]` differs in its source, or in a value"):
+            fd.rebuild(ds, observe={"g": other})
+
+
+def test_another_test_function_of_a_ladder_is_said():
+    sgd, etas = fd.SGD(fd.problems.Quadratic(1.0, noise=1.0), 0.1), [0.1, 0.05, 0.025, 0.0125]
+    ladder = fd.eta_limit(sgd, [1.0], 1.0, etas=etas, observable={"g": power(1)})
+    assert fd.rerun(ladder, observable={"g": power(1)}).error.equals(ladder.error)
+    with pytest.warns(fd.FlowdynWarning, match=r"`observable\['g'\]` differs"):
+        fd.rebuild(ladder, observable={"g": power(2)})
+
+
+def test_what_a_print_holds():
+    first, second = (lambda w: w[0] - SHIFT), (lambda w: w[1] - SHIFT)  # on one line
+    laid_out = lambda w: w[0] - SHIFT  # noqa: E731
+    assert fingerprint(first) == fingerprint(laid_out) == fingerprint(jax.jit(first)) != fingerprint(second)
+    typed = eval("lambda w: w[0] + 1")  # without a source
+    assert fingerprint(typed).startswith("code") and fingerprint(typed) != fingerprint(eval("lambda w: w[0] + 2"))
+    assert fingerprint(jnp.sum) != fingerprint(jnp.max)
+    assert fingerprint(functools.partial(power, 2)) != fingerprint(functools.partial(power, 3))
+
+
+def test_a_value_outside_that_changed_is_seen(monkeypatch):
+    shifted = lambda w: w[0] - SHIFT  # noqa: E731
+    before = fingerprint(shifted)
+    monkeypatch.setattr(f"{__name__}.SHIFT", 2.0)
+    assert fingerprint(shifted) != before
+
+
+def test_a_run_without_prints_is_rebuilt():
+    """As older files are."""
+    ds = fd.solve(FLOW, [1.0], t=1.0, observe={"g": power(2)})
+    record = RunOptions(t=1.0, observe={"g": power(2)}).encode()
+    del record["observe_prints"]
+    assert RunOptions.decode(record, ds, {"g": power(3)})["t"] == 1.0
 
 
 def test_data_of_a_custom_problem_travel(tmp_path):

@@ -1,5 +1,7 @@
 """Any recursion has its limits of every order: numbers of an independent script, closed forms, refusals."""
 
+import contextlib
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -197,7 +199,10 @@ def test_a_step_that_depends_on_k(order):
         after = y - h**2 * GRAD(y)
         return {"w": after, "v": (after - s["w"]) / h}
 
-    ladder = fd.eta_limit(recursion(step), START, t=1.0, etas=RUNGS, order=order, saves=5)
+    text = rf"not as expected: measured 2\.0., expected {order + 1}: the loss may be less smooth"
+    said = pytest.warns(fd.FlowdynWarning, match=text) if order > 1 else contextlib.nullcontext()
+    with said:
+        ladder = fd.eta_limit(recursion(step), START, t=1.0, etas=RUNGS, order=order, saves=5)
     assert abs(float(ladder.order) - min(order + 1, 2)) < 0.06
 
 

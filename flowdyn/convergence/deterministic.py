@@ -32,7 +32,8 @@ def sup_ladder(ladder: Ladder, solver: Solver | None, progress: Any) -> xr.Datas
     limits, solver_error, gaps = found_limits.runs, found_limits.errors, found_limits.gaps
     largest = np.array([gap.max() for gap in gaps])
     rounding = np.array([_rounding(run, k) for run, k in zip(runs, ladder.steps, strict=True)])
-    fit = fit_order(ladder.time_steps, largest, solver_error + rounding)
+    expected = ladder.method.expected_order(ladder.order, "sup")
+    fit = fit_order(ladder.time_steps, largest, solver_error + rounding, expected=expected)
     if found_limits.cut and fit.verdict != "resolved":
         fit = fit._replace(verdict=f"{fit.verdict}; {found_limits.cut}")
     over_eta = {

@@ -196,7 +196,9 @@ def _label(rungs: list[_Rung], t: float, names: list[str], gaps: list[Gap]) -> x
     found = columns(gaps)
     h = np.array([1.0 / rung.d for rung in rungs])
     rows = zip(found["error"].T, found["solver_error"].T, found["standard_error"].T, strict=True)
-    fits: list[OrderFit] = [fit_order(h, errors, floor, noise, WORDS) for errors, floor, noise in rows]
+    fits: list[OrderFit] = [
+        fit_order(h, errors, floor, noise, WORDS, expected=EXPECTED) for errors, floor, noise in rows
+    ]
     over = ("d", "observable")
     texts = TEXTS | {"mean": "mean of the observable along the method", "mean_limit": "mean along its equation"}
     interval = "95 % interval of the fitted order: Monte-Carlo noise, unknown higher-order terms and solver error"

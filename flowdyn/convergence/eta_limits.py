@@ -101,7 +101,7 @@ def eta_limit(
     xarray.Dataset
         With dim `eta`: the recursion's variables, the limit's with suffix ``_limit``, `error`, `sup_error`, `order`
         (counted in the clock's time step), `order_interval` (95 %), `order_expected`, and `solver_error`: what
-        re-solving tighter changed. Attribute `verdict` says whether the order is resolved.
+        re-solving tighter changed. Attribute `verdict` says whether the order is resolved, and the expected one.
 
         A weak or strong ladder has dim `observable`, the signed `error(eta, observable)` and its `standard_error`.
 
@@ -116,8 +116,8 @@ def eta_limit(
     Warns
     -----
     FlowdynWarning
-        If the largest step size is above the stability threshold at the start; if the order is not resolved, with the
-        cause and the argument that helps.
+        If the largest step size is above the stability threshold at the start; if the order is not resolved, or not
+        the expected one, with the cause and the argument that helps.
     DeprecationWarning
         If `resolution` is given.
 

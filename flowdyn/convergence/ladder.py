@@ -17,6 +17,7 @@ from flowdyn.convergence.limits import flow_states
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import System
 from flowdyn.results.recipes import build_solver, describe_solver
+from flowdyn.results.user_functions import fingerprints, warn_of_others
 
 RUNGS = 6
 SINGLE = "g"  # name of a test function that has none
@@ -90,7 +91,8 @@ class Ladder:
         given = dict(self.asked)
         functions, solver = given.get("observable"), given.get("solver")
         if functions is not None:
-            given["observable"] = list(functions) if isinstance(functions, Mapping) else [SINGLE]
+            named = dict(functions) if isinstance(functions, Mapping) else {SINGLE: functions}
+            given |= {"observable": list(named), "observable_prints": fingerprints(named)}
         given["solver"] = None if solver is None else describe_solver(solver)
         how = {} if self.covariance is None else {"covariance": self.covariance}
         return {"order": self.order, "etas": self.etas, "seed": self.seed, **how, **given, **self.budget.record}
@@ -110,6 +112,9 @@ def asked_again(record: Any, observable: Any) -> dict[str, Any]:
     if names != handed:
         rule = f"must hand in the functions {names} again" if names else "must be left out: the loss was measured"
         raise _check.fail("observable", rule, handed)
+    record = dict(record)
+    functions = observable if isinstance(observable, Mapping) or observable is None else {SINGLE: observable}
+    warn_of_others("observable", record.pop("observable_prints", {}), functions, 3)
     solver = record.get("solver")
     return record | {"observable": observable, "solver": None if solver is None else build_solver(solver)}
 

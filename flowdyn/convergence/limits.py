@@ -21,6 +21,7 @@ TIGHTEST = 1000 * float(np.finfo(float).eps)  # of a relative tolerance that a t
 TOLERANCES = (1e-9, 1e-11, TIGHTEST)  # the last is dear on a loss with kinks, and a wide gap does not need it
 ALONE = 1e-13  # of a limit that is solved by itself
 MEAN = 1e-12  # of a flow whose values are means
+SHORT = 16  # steps of a run at the least, where another tolerance changes no step
 UNMEASURED = 3.0  # near the tightest tolerance the change to a tighter one may be a third of the error
 
 
@@ -76,7 +77,14 @@ def solved_twice(
     if tighter is None:
         return run, 0.0
     finer = solved(limit, w0, times, tighter, budget)
-    return finer, float(comparison.sup_error(run, finer)) + accumulated_rounding(limit, w0, float(times[-1]))
+    change = float(comparison.sup_error(run, finer))
+    shorter = tighter.with_steps_below(float(times[-1]) / SHORT)
+    if change == 0 and shorter is not None:
+        # a few steps, good enough for both tolerances, are the same ones: that says nothing of the values between them
+        run = finer
+        finer = solved(limit, w0, times, shorter, budget)
+        change = float(comparison.sup_error(run, finer))
+    return finer, change + accumulated_rounding(limit, w0, float(times[-1]))
 
 
 def flow_states(flow: System, w0: np.ndarray, times: np.ndarray, budget: Budget) -> tuple[np.ndarray, np.ndarray]:

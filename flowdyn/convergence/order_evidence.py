@@ -1,17 +1,25 @@
-"""Evidence of an order p for the errors of a ladder:  e = A x^p (1 + b_1 x + ...) + s N(0, 1),  b_k ~ N(0, tau^2)."""
+"""Evidence of an order p for the errors of a ladder:
+
+e = A x^p (1 + b_1 rho x + b_2 (rho x)^2 + ...) + s N(0, 1),     b_k ~ N(0, tau^2)
+
+rho > 1 where the coarsest rungs lie beyond the range of the expansion: their corrections then have no bound to speak
+of, and they say little.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-TAUS = ((0.3, 1.0), (0.7, 1.0), (1.5, 1.0), (3.0, 0.5))  # sizes of the corrections, and their weights
-CANCELS = 6.0  # times the leading term that the next one is at least, where the leading constant nearly cancels
-UNLIKELY = 0.003  # prior weight of that
-LEAST = 1e-4  # of the leading term beside the next one, below which it is not looked for
+# tau and rho of the corrections, and their weights
+SIZES = (
+    (0.3, 1.0, 1.0), (0.7, 1.0, 1.0), (1.5, 1.0, 1.0), (3.0, 1.0, 0.5),
+    (1.5, 2.0, 0.1), (1.5, 4.0, 0.05), (1.5, 8.0, 0.03),
+)  # fmt: skip
 JITTER = 1 + 1e-12  # keeps the covariance of many rungs positive; a millionth of a correction is not told apart
 RARER = 0.5  # fall of the log prior with the order
-EXACT = 1e-2  # noise over error, below which A is taken at its best value: sums over it would lose all digits
+EXACT = 1e-2  # noise over error, below which A is known well and taken at its best value
+GRADED = 1e-5  # the same of the best known error, below which sums over A would lose all digits
 
 
 def log_posterior(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray) -> np.ndarray:
@@ -20,9 +28,10 @@ def log_posterior(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray) ->
 
 
 def by_size(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """Log evidence (len(TAUS), G) of each size of the corrections."""
-    marginal = _over_amplitudes if (s / np.maximum(np.abs(e), 1e-150)).max() > EXACT else _at_best_amplitude
-    return np.stack([np.log(weight) + _or_nothing(marginal, p, x, e, s, tau) for tau, weight in TAUS])
+    """Log evidence (len(SIZES), G) of each size of the corrections."""
+    noise = s / np.maximum(np.abs(e), 1e-150)
+    marginal = _over_amplitudes if noise.max() > EXACT and noise.min() > GRADED else _at_best_amplitude
+    return np.stack([np.log(weight) + _or_nothing(marginal, p, x, e, s, tau, rho) for tau, rho, weight in SIZES])
 
 
 def _or_nothing(marginal: Callable, p: np.ndarray, *data: Any) -> np.ndarray:
@@ -35,20 +44,14 @@ def _or_nothing(marginal: Callable, p: np.ndarray, *data: Any) -> np.ndarray:
     return np.where(np.isfinite(logs), logs, -np.inf)
 
 
-def of_cancelled(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """Log of the posterior (G,) that orders p are those of a leading term that nearly cancels."""
-    logs = np.stack([np.log(weight) + _or_nothing(_two_amplitudes, p, x, e, s, tau) for tau, weight in TAUS])
-    return np.log(UNLIKELY) + np.logaddexp.reduce(logs, axis=0) - RARER * p
-
-
-def _corrections(p: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leading terms u (G, m), and covariance (G, m, m) of u (b_1 x + b_2 x^2 + ...) for b_k ~ N(0, 1)."""
+def corrections(p: np.ndarray, x: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarray]:
+    """Leading terms u (G, m), and covariance (G, m, m) of u (b_1 rho x + ...) for b_k ~ N(0, 1)."""
     u = x[None] ** p[:, None]
-    powers = np.power.outer(x, np.arange(1, len(x) + 1))
+    powers = np.power.outer(rho * x, np.arange(1, len(x) + 1))
     return u, u[:, :, None] * (powers @ powers.T) * u[:, None, :]
 
 
-class _Fit(NamedTuple):
+class Fit(NamedTuple):
     """Least squares at each order: amplitudes (G, k), their information (G, k, k), log likelihood (G,)."""
 
     best: np.ndarray
@@ -56,7 +59,7 @@ class _Fit(NamedTuple):
     logs: np.ndarray
 
 
-def _best_amplitudes(Z: np.ndarray, K: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float) -> _Fit:
+def best_amplitudes(Z: np.ndarray, K: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float) -> Fit:
     """Fit the columns Z (G, m, k); the corrections, of covariance K, are in proportion to the last amplitude."""
     fit = _weighted(Z, tau**2 * K, e, s)
     for _ in range(3):
@@ -65,7 +68,7 @@ def _best_amplitudes(Z: np.ndarray, K: np.ndarray, e: np.ndarray, s: np.ndarray,
     return fit
 
 
-def _weighted(Z: np.ndarray, V: np.ndarray, e: np.ndarray, s: np.ndarray) -> _Fit:
+def _weighted(Z: np.ndarray, V: np.ndarray, e: np.ndarray, s: np.ndarray) -> Fit:
     """Generalised least squares by Cholesky factors, which keep digits where covariances are graded."""
     diagonal = range(len(e))
     V[:, diagonal, diagonal] = V[:, diagonal, diagonal] * JITTER + s**2
@@ -76,37 +79,30 @@ def _weighted(Z: np.ndarray, V: np.ndarray, e: np.ndarray, s: np.ndarray) -> _Fi
     information = at @ a + 1e-12 * np.eye(Z.shape[-1])
     best = np.linalg.solve(information, at @ b)
     rest = np.sum((b - a @ best) ** 2, axis=(1, 2))
-    return _Fit(best[..., 0], information, -np.log(L[:, diagonal, diagonal]).sum(axis=1) - 0.5 * rest)
+    return Fit(best[..., 0], information, -np.log(L[:, diagonal, diagonal]).sum(axis=1) - 0.5 * rest)
 
 
-def _at_best_amplitude(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float) -> np.ndarray:
+def _at_best_amplitude(
+    p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float, rho: float
+) -> np.ndarray:
     """Log evidence by Laplace's method in A."""
-    u, K = _corrections(p, x)
-    fit = _best_amplitudes(u[..., None], K, e, s, tau)
+    u, K = corrections(p, x, rho)
+    fit = best_amplitudes(u[..., None], K, e, s, tau)
     return fit.logs + 0.5 * np.log(2 * np.pi / fit.information[:, 0, 0])
 
 
-def _over_amplitudes(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float) -> np.ndarray:
+def _over_amplitudes(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float, rho: float) -> np.ndarray:
     """Log evidence summed over A, of either sign: V = A^2 tau^2 K + S is diagonal in one basis for all A."""
-    u, K = _corrections(p, x)
+    u, K = corrections(p, x, rho)
+    fit = best_amplitudes(u[..., None], K.copy(), e, s, tau)
+    deviation = 1 / np.sqrt(fit.information[:, 0, 0])
     values, Q = np.linalg.eigh(tau**2 * K / s[:, None] / s[None, :])
     y, v = np.einsum("gji,j->gi", Q, e / s), np.einsum("gji,gj->gi", Q, u / s)
-    half = np.exp(np.linspace(np.log(1e-3), np.log(30.0), 61))
-    A = np.concatenate([-half[::-1], half])
-    D = A[:, None, None] ** 2 * np.clip(values, 0.0, None)[None] + 1
-    logs = -0.5 * np.log(D).sum(axis=-1) - 0.5 * ((y[None] - A[:, None, None] * v[None]) ** 2 / D).sum(axis=-1)
-    return np.logaddexp.reduce(logs + np.log(np.abs(np.gradient(A)))[:, None], axis=0) - np.log(s).sum()
-
-
-def _two_amplitudes(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float) -> np.ndarray:
-    """Log evidence of A x^p + D x^{p+1} (1 + ...), by Laplace's method, with |A| log-uniform below |D| / CANCELS."""
-    u, K = _corrections(p + 1, x)
-    fit = _best_amplitudes(np.stack([x[None] ** p[:, None], u], axis=-1), K, e, s, tau)
-    A, D = np.abs(fit.best).T
-    over_D = 0.5 * np.log(2 * np.pi / fit.information[:, 1, 1])  # at A
-    deviation = np.sqrt(np.linalg.inv(fit.information)[:, 0, 0])
-    beyond = np.maximum(A - D / CANCELS, 0.0) / deviation  # outside, A is drawn back to the edge
-    span = 2 * np.log(1 / (CANCELS * LEAST))
-    density = 1 / (span * np.clip(A, LEAST * D + 1e-150, D / CANCELS + 1e-150))
-    over_A = np.minimum(np.log(density * np.sqrt(2 * np.pi) * deviation), 0.0)
-    return fit.logs + over_D - 0.5 * beyond**2 + over_A
+    half = np.exp(np.linspace(np.log(1e-3), np.log(30.0), 25))
+    wide = np.concatenate([-half[::-1], half])
+    near = fit.best[:, 0] + deviation * np.linspace(-6.0, 6.0, 25)[:, None]  # where A is known better than that
+    A = np.sort(np.concatenate([np.broadcast_to(wide[:, None], (len(wide), len(p))), near]), axis=0)
+    D = A[..., None] ** 2 * np.clip(values, 0.0, None)[None] + 1
+    logs = -0.5 * np.log(D).sum(axis=-1) - 0.5 * ((y[None] - A[..., None] * v[None]) ** 2 / D).sum(axis=-1)
+    steps = np.gradient(A, axis=0)
+    return np.logaddexp.reduce(logs + np.log(steps), axis=0) - np.log(s).sum()

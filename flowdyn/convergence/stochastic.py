@@ -87,7 +87,7 @@ def _dataset(
             limit=limit,
             arrays=arrays,
             coords=coords,
-            fits=_fits(ladder, found, cut),
+            fits=_fits(ladder, error, found, cut),
             observables=names,
             interval="Monte-Carlo noise, unknown higher-order terms and solver error",
             used="the gap stands out of noise and solver error",
@@ -96,10 +96,11 @@ def _dataset(
     )
 
 
-def _fits(ladder: Ladder, found: dict[str, np.ndarray], cut: str) -> list[OrderFit]:
+def _fits(ladder: Ladder, error: str, found: dict[str, np.ndarray], cut: str) -> list[OrderFit]:
     """One order an observable; where it is not resolved and sampling was cut, that is said."""
     columns = zip(found["error"].T, found["solver_error"].T, found["standard_error"].T, strict=True)
-    fits = [fit_order(ladder.time_steps, errors, floor, noise) for errors, floor, noise in columns]
+    h, expected = ladder.time_steps, ladder.method.expected_order(ladder.order, error)
+    fits = [fit_order(h, errors, floor, noise, expected=expected) for errors, floor, noise in columns]
     if not cut:
         return fits
     return [fit if fit.verdict == "resolved" else fit._replace(verdict=f"{fit.verdict}; {cut}") for fit in fits]

@@ -4,14 +4,12 @@
      "eta": 0.01}}
 
 Names are looked up in the registries only; nothing in a file is ever executed. A user's own functions are named with
-the hash of their source, and must be handed in again.
+a print of what they are (``user_functions.py``), and must be handed in again.
 """
 
-import hashlib
 import inspect
 import json
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +20,7 @@ from flowdyn._tools.registry import look_up
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Problem
 from flowdyn.problems.inputs import Labels
+from flowdyn.results.user_functions import fingerprint, is_other, source_hash, warn_of_other
 from flowdyn.solvers.base import Solver
 
 MAX_JSON = 1 << 18  # characters of a description that is read from a file
@@ -80,12 +79,7 @@ def _encoded(value: Any, name: str, dims: tuple[str, ...] | None, long_name: str
 
 
 def _custom(value: Any) -> dict[str, str]:
-    try:
-        source = inspect.getsource(value)
-    except (TypeError, OSError):
-        source = ""
-    label = getattr(value, "__qualname__", type(value).__name__)
-    return {"custom": label} | ({"sha256": hashlib.sha256(source.encode()).hexdigest()} if source else {})
+    return {"custom": getattr(value, "__qualname__", type(value).__name__), "print": fingerprint(value)}
 
 
 def _skeleton(tree: Any) -> Any:
@@ -216,10 +210,11 @@ def _handed(spec: Mapping[str, Any], handed: Mapping[str, Any], name: str) -> An
             f"`{name}` must be handed in again, got a file that only names it ({spec['custom']}); "
             f"call rebuild(ds, {name}=...)"
         )
-    if "sha256" in spec and _custom(given).get("sha256", spec["sha256"]) != spec["sha256"]:
-        warnings.warn(
-            f"`{name}` differs in its source from the one that made this file ({spec['custom']})",
-            _check.FlowdynWarning,
-            stacklevel=5,
-        )
+    there = spec.get("print")
+    if isinstance(there, str):
+        differs = is_other(there, fingerprint(given))
+    else:  # an older file
+        differs = spec.get("sha256", source_hash(given)) != (source_hash(given) or spec.get("sha256"))
+    if differs:
+        warn_of_other(name, spec["custom"], 5)
     return given

@@ -9,6 +9,7 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.results.sealed_recipe import own_times
+from flowdyn.results.user_functions import fingerprints, warn_of_others
 
 RULE = 'must be ("<", value) or (">", value)'
 
@@ -18,7 +19,7 @@ class RunOptions:
     """What :func:`flowdyn.solve` is told beside system, start and solver.
 
     The fields are the arguments of ``solve``. In a recipe, `t` is a number, "inf", or "array" where the times asked for
-    stand in the Dataset; functions are named only.
+    stand in the Dataset; functions are named, with a print of what they are.
     """
 
     t: Any = None
@@ -72,6 +73,7 @@ class RunOptions:
             record["t"] = "inf" if self.is_open else float(self.t)
         record["stop"] = {name: list(rule) for name, rule in self.stop.items()} if self.stop else None
         record["observe"] = sorted(self.observe or {})
+        record["observe_prints"] = fingerprints(self.observe)
         record["observe_only"] = bool(self.observe_only)
         return record
 
@@ -81,6 +83,7 @@ class RunOptions:
         if not isinstance(record, dict):
             raise _check.FileError("its recipe must describe the options of a run; the file is damaged")
         record = dict(record)
+        prints = record.pop("observe_prints", {})
         unknown = sorted(set(record) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise _check.FileError(f"its recipe has the options {unknown}, which `solve` does not take")
@@ -89,6 +92,7 @@ class RunOptions:
             raise _check.FileError("its recipe has no such `observe` or `stop`; the file is damaged")
         if sorted(names) != sorted(observe or {}):
             raise _check.fail("observe", f"must hand in the functions {names} again", sorted(observe or {}))
+        warn_of_others("observe", prints, observe, 3)
         if record.get("t") == "inf":
             record["t"] = np.inf
         elif record.get("t") == "array":

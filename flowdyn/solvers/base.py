@@ -215,6 +215,10 @@ class Solver(abc.ABC):
         """The same solver at a tighter tolerance, to measure its error by; None where there is none to measure."""
         return None
 
+    def with_steps_below(self, h: float) -> "Solver | None":
+        """The same solver in steps of at most `h`; None where it takes no such bound."""
+        return None
+
     def config(self) -> dict[str, Any]:
         """Effective options, all defaults filled in."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]

@@ -120,6 +120,12 @@ class Diffrax(Solver):
         rtol = max(self.rtol / 10, 1e-14)
         return dataclasses.replace(self, rtol=rtol, atol=None if self.atol is None else self.atol * rtol / self.rtol)
 
+    def with_steps_below(self, h: float) -> "Diffrax":
+        """The same tolerances, and `max_step` besides; fixed steps no longer than that."""
+        if self.dt is not None:
+            return dataclasses.replace(self, dt=min(h, self.dt))
+        return dataclasses.replace(self, max_step=min(h, self.max_step or np.inf))
+
     @property
     def is_explicit(self) -> bool:
         """Whether stiffness bounds its steps."""

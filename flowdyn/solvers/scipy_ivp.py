@@ -83,6 +83,10 @@ class Scipy(Solver):
         rtol = max(self.rtol / 10, float(MIN_RTOL))
         return dataclasses.replace(self, rtol=rtol, atol=None if self.atol is None else self.atol * rtol / self.rtol)
 
+    def with_steps_below(self, h: float) -> "Scipy":
+        """The same tolerances, and `max_step` besides."""
+        return dataclasses.replace(self, max_step=min(h, self.max_step or np.inf))
+
     @property
     def is_explicit(self) -> bool:
         """Whether stiffness bounds its steps; LSODA changes to an implicit method by itself."""
