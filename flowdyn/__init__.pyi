@@ -81,6 +81,7 @@ from flowdyn.methods.sign_descent import SignDescent as SignDescent
 from flowdyn.methods.sign_descent import SignFlow as SignFlow
 from flowdyn.methods.sign_sgd import SignSGD as SignSGD
 from flowdyn.methods.svag import SVAG as SVAG
+from flowdyn.pages.writing import report as report
 from flowdyn.plotting.figures import plot as plot
 from flowdyn.results.joining import concat as concat
 from flowdyn.results.storage import load as load
@@ -170,6 +171,7 @@ __all__ = [
     "plot",
     "problems",
     "rebuild",
+    "report",
     "rerun",
     "save",
     "scaling_rule",

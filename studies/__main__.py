@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     import flowdyn as fd
     from flowdyn.results.dataset import provenance
-    from studies.page import write_page
+    from studies.page import write_studies
 
     try:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         outcome = importlib.import_module(f"studies.{name}").study(quick=options.quick)
         seconds[name] = time.monotonic() - began
         outcomes[name] = outcome
-        claims = [claim._asdict() | {"verdict": claim.verdict} for claim in outcome.claims]
+        claims = [claim.record for claim in outcome.claims]
         title, question = f"study {name}", outcome.question
         tree = xr.DataTree.from_dict(outcome.runs)
         tree.attrs = provenance("study", title, question, "chapter on implicit regularisation", claims=claims)
@@ -55,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         for claim in outcome.claims:
             print(f"  {'  '.join(claim.cells())}")
     versions = json.loads(provenance("study", "", "", "")["flowdyn_versions"])
-    write_page(options.out / "index.html", outcomes, seconds, versions)
+    made = ", ".join(f"{package} {version}" for package, version in versions.items())
+    write_studies(options.out / "index.html", outcomes, seconds, made)
     claims = [claim for outcome in outcomes.values() for claim in outcome.claims if claim.applies]
     failed = sum(not claim.holds for claim in claims)
     print(f"{len(claims) - failed} of {len(claims)} claims hold; {options.out / 'index.html'}")

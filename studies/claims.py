@@ -5,6 +5,9 @@ equal:  |measured - expected| <= tolerance,     at most:  measured <= expected, 
 
 from typing import Any, NamedTuple
 
+from flowdyn.pages.sections import Claim as Claimed
+from flowdyn.pages.sections import claim_row
+
 
 class Claim(NamedTuple):
     """One line of a study's table."""
@@ -39,13 +42,19 @@ class Claim(NamedTuple):
         return "holds" if self.holds else "FAILS"
 
     def cells(self) -> list[str]:
-        """The claim as text, for the table and the page."""
-        if not self.applies:
-            return [self.what, "", self.why, self.where, self.verdict]
-        sign = {"equal": f"{self.expected:.10g} ± {self.tolerance:.2g}"}.get(
-            self.kind, f"{self.kind} {self.expected:.4g}"
-        )
-        return [self.what, sign, f"{self.measured:.10g}", self.where, self.verdict]
+        """The claim as text, for the terminal."""
+        row = self.row
+        return [row.what, row.expected, row.measured, row.where, row.verdict]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is kept with the runs."""
+        return self._asdict() | {"verdict": self.verdict}
+
+    @property
+    def row(self) -> Claimed:
+        """A line of the page's table."""
+        return claim_row(self.record)
 
 
 class Findings(NamedTuple):

@@ -1,4 +1,14 @@
-"""Deep linear networks: modes that wait and then switch on, the exact flow of two layers, and what descent conserves."""
+r"""Deep linear networks: modes that wait and then switch on, the exact flow of two layers, and what descent conserves.
+
+.. math::
+
+    u' = N\,u^{2 - 2/N}\,(s - u), \qquad W_{j+1}^\top W_{j+1} - W_j W_j^\top = \mathrm{const}
+
+Panels:
+
+1. Strength of three singular values as they are learnt, for two and three layers; dots: half-times by an integral.
+2. Gradient descent from a balanced start: imbalance and distance from the exact flow at t = 4, against the step size.
+"""
 
 import math
 

@@ -1,4 +1,18 @@
-"""Section 5 of the notes on methods: above the stability threshold no flow follows, but a central flow does."""
+r"""Section 5 of the notes on methods: above the stability threshold no flow follows, but a central flow does.
+
+.. math::
+
+    w' = -\bigl[\nabla L + \tfrac12 \nabla \langle\Sigma, H\rangle\bigr], \qquad 0 \preceq \Sigma \perp \tfrac{2}{\eta} I - H \succeq 0
+
+Panels:
+
+1. The toy in the frame that flips at each step: its distance from the limit at t = 10, against the step size.
+2. Gradient descent on a tanh network: distance of its midpoints from the central flow and from the gradient flow.
+3. The same on scikit-learn's digits (left out by --quick).
+4. RMSProp on the tanh network: distance of its midpoints from its central flow and from its stable flow.
+5. Loss of descent on the tanh network, its mean over a window, and what the central flow predicts.
+6. The same on scikit-learn's digits (left out by --quick).
+"""
 
 import warnings
 

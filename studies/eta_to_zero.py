@@ -1,4 +1,14 @@
-"""Section 6 of the theory notes: gradient descent and its modified flows, orders 1 to 4, and where the limit fails."""
+r"""Section 6 of the theory notes: gradient descent and its modified flows, orders 1 to 4, and where the limit fails.
+
+.. math::
+
+    \sup_t \|w_\eta(t) - w_p(t)\| = O(\eta^{p+1}), \qquad w_p' = -\nabla L(w_p) + O(\eta), \qquad \eta < \frac{2}{\lambda_{\max}}
+
+Panels:
+
+1. Largest distance of gradient descent from its flows of order 0 to 3, against the step size.
+2. The steep coordinate of a quadratic below, at and above the stability threshold, step by step.
+"""
 
 import warnings
 

@@ -1,4 +1,14 @@
-"""Section 9.3, Theorem 9.18: the scale of the initialisation moves the limit from minimum l1 to minimum l2 norm."""
+r"""Section 9.3, Theorem 9.18: the scale of the initialisation moves the limit from minimum l1 to minimum l2 norm.
+
+.. math::
+
+    \lim_{t\to\infty} \theta(t) = \arg\min_{X\theta = y} Q_\alpha(\theta), \qquad Q_\alpha \to \|\cdot\|_1 \ (\alpha \to 0), \quad \to \|\cdot\|_2 \ (\alpha \to \infty)
+
+Panels:
+
+1. l1 norm of the flow's limit against the scale of its start, between basis pursuit and least squares.
+2. Distance of the limit from the interpolant of minimum norm for large scales: slope -4.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

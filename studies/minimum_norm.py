@@ -1,4 +1,14 @@
-"""Section 9.1, Theorem 9.3: from the origin, least squares ends at the interpolant of minimum norm."""
+r"""Section 9.1, Theorem 9.3: from the origin, least squares ends at the interpolant of minimum norm.
+
+.. math::
+
+    w(t) \to X^+ y + (I - P)\,w(0), \qquad P = X^+ X
+
+Panels:
+
+1. Distance of flow and gradient descent from the interpolant of minimum norm, over time.
+2. Largest distance between descent and flow against the step size: slope 1.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

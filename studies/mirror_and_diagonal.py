@@ -1,4 +1,14 @@
-"""A diagonal network is mirror descent in the hypentropy: the same flow, other recursions; and where the flow ends."""
+r"""A diagonal network is mirror descent in the hypentropy: the same flow, other recursions; and where the flow ends.
+
+.. math::
+
+    \frac{d}{dt}\nabla\varphi(\theta) = -\nabla L(\theta), \qquad \varphi = \text{hypentropy with } \beta = 2\alpha^2, \ \text{at four times the speed}
+
+Panels:
+
+1. Six coordinates of the network's predictor, and the mirror flow at four times the speed on top of them.
+2. Distance at t = 1 between the two recursions, against the step size: slope 1.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

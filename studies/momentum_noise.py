@@ -1,4 +1,15 @@
-"""Momentum with noisy gradients: which equation it follows, to which order, and which has its stationary law."""
+r"""Momentum with noisy gradients: which equation it follows, to which order, and which has its stationary law.
+
+.. math::
+
+    w_{k+1} = w_k + \beta(w_k - w_{k-1}) - \eta\, g_k(w_k), \qquad \beta = 1 - \gamma\sqrt\eta \quad\text{or fixed}
+
+Panels:
+
+1. Weak error of two means beside the equations of order 1 and 2, against h, where the momentum tends to 1.
+2. The same against eta over 1 - beta, where the momentum stays: weights beside order 1, their shadow beside order 2.
+3. Relative error of the stationary covariance that three equations give, against h: only the matched one gains an order.
+"""
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

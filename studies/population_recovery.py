@@ -1,4 +1,14 @@
-"""Section 9.2, Theorem 9.13: the population flow of the squared parametrisation recovers the support in log time."""
+r"""Section 9.2, Theorem 9.13: the population flow of the squared parametrisation recovers the support in log time.
+
+.. math::
+
+    w_j' = (\theta_j^* - w_j^2)\,w_j, \qquad T_\epsilon = \tfrac12\bigl[\operatorname{logit}((1-\epsilon)^2) - \operatorname{logit}(\alpha^2)\bigr]
+
+Panels:
+
+1. A weight on the support of the truth and one off it, over time, from two starts.
+2. Steps of gradient descent to 0.99 against one over the start's scale: a straight line in its logarithm.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,14 @@
-"""Section 9.5, item 1: SGD in one dimension and its Ornstein-Uhlenbeck limit."""
+r"""Section 9.5, item 1: SGD in one dimension and its Ornstein-Uhlenbeck limit.
+
+.. math::
+
+    \mathrm{Var}\,w_\infty = \frac{\eta\sigma^2}{\lambda(2 - \eta\lambda)}, \qquad \mathrm{Var}\,X_\infty = \frac{\eta\sigma^2}{2\lambda}
+
+Panels:
+
+1. 500 runs of SGD over time: mean, quantiles, a few runs and the exact law.
+2. Histogram at the end, with the exact density.
+"""
 
 import numpy as np
 

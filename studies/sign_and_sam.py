@@ -1,4 +1,14 @@
-"""Sharpness-aware minimisation and sign descent: which flows they follow, and where there is none of higher order."""
+r"""Sharpness-aware minimisation and sign descent: which flows they follow, and where there is none of higher order.
+
+.. math::
+
+    w' = -\nabla L(w + \rho\,n), \quad n = \frac{\nabla L}{\|\nabla L\|}; \qquad w' \in -\operatorname{Sign} \nabla L(w)
+
+Panels:
+
+1. Sharpness-aware minimisation at t = 0.4: distance from its flow, and from the flow of the penalised loss, against the step size.
+2. Descent along signs in the plane: the recursion zigzags about the flow that slides along a line where one sign changes.
+"""
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

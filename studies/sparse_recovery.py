@@ -1,4 +1,15 @@
-"""Section 9.2, Theorem 9.4: from a small start the squared parametrisation finds a sparse truth, from a large one it does not."""
+r"""Section 9.2, Theorem 9.4: from a small start the squared parametrisation finds a sparse truth, from a large one it does not.
+
+.. math::
+
+    \|\theta_\infty - \theta^*\|^2 = \Theta\bigl(\alpha^{4(1-m)}\bigr), \qquad m \text{ by a linear programme}
+
+Panels:
+
+1. Squared error of the flow's limit against the scale of its start, with the slope that a linear programme predicts.
+2. Measured beside predicted rates, one data set a dot.
+3. Median error from a fixed start, against samples and against features.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -41,6 +41,7 @@ RAISES_NOTHING = {
 # names of what is done with a system or a result, where there is no equation to show
 NO_EQUATION = {
     "flowdyn.observables.base.Observable",
+    "flowdyn.pages.writing.report",
     "flowdyn.plotting.figures.plot",
     "flowdyn.results.joining.concat",
     "flowdyn.results.storage.load",

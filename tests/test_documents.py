@@ -41,8 +41,8 @@ def test_readme_shell_lines_run(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     load_diabetes(as_frame=True).frame.to_csv("diabetes.csv", index=False)
-    lines = re.findall(r"^flowdyn ((?:eta-limit|solve|info|plot) .*)$", README, re.MULTILINE)
-    assert len(lines) == 5
+    lines = re.findall(r"^flowdyn ((?:eta-limit|solve|info|plot|report) .*)$", README, re.MULTILINE)
+    assert len(lines) == 6
     with warnings.catch_warnings():
         for line in lines:
             assert main(line.split()) == 0, capsys.readouterr().err

@@ -23,6 +23,7 @@ LEVELS = [
     ["results"],
     ["running", "plotting", "comparison"],
     ["convergence"],
+    ["pages"],
     ["cli"],
 ]
 HEIGHT = {name: height for height, names in enumerate(LEVELS) for name in names}

@@ -1,5 +1,6 @@
 """The runner of the studies: verdicts, exit status, page."""
 
+import ast
 import json
 import sys
 import types
@@ -10,9 +11,11 @@ import xarray as xr
 
 import flowdyn as fd
 import studies
+from flowdyn.pages.formulas import formulas_in
 from studies import NAMES
 from studies.__main__ import main
 from studies.claims import Findings, at_least, at_most, equal, not_applicable
+from studies.page import CAPTION
 
 
 def test_verdicts():
@@ -42,7 +45,7 @@ def test_a_bound_outside_its_window_neither_holds_nor_fails(tmp_path, monkeypatc
     assert main(["minimum_norm", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "1 of 1 claims hold" in out and "t = 9 > 1" in out and "not applicable" in out
-    assert "<td class='not-applicable'>not applicable" in (tmp_path / "index.html").read_text()
+    assert '<td class="neutral">not applicable' in (tmp_path / "index.html").read_text()
     assert not not_applicable("a", "b", "c").holds
 
 
@@ -50,7 +53,15 @@ def test_every_study_is_a_short_script_that_the_runner_knows():
     helpers = {"__init__", "__main__", "claims", "page", "drawing", "networks"}
     files = {path.stem: path for path in Path(studies.__file__).parent.glob("*.py")}
     assert set(files) - helpers == set(NAMES)
-    assert max(len(files[name].read_text().splitlines()) for name in NAMES) <= 120
+    below = {name: files[name].read_text().split('"""\n', 1)[1] for name in NAMES}
+    assert max(len(text.splitlines()) for text in below.values()) <= 120
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_study_has_its_formula_and_its_captions(name):
+    text = ast.get_docstring(ast.parse((Path(studies.__file__).parent / f"{name}.py").read_text()))
+    assert all("<math" in formula.text and "merror" not in formula.text for formula in formulas_in(text))
+    assert formulas_in(text) and CAPTION.findall(text)
 
 
 @pytest.mark.parametrize("holds", [True, False])
@@ -64,7 +75,7 @@ def test_page_file_and_exit_status(holds, tmp_path, monkeypatch, capsys):
     status = main(["minimum_norm", "--quick", "--out", str(tmp_path)])
     assert status == (0 if holds else 1)
     page = (tmp_path / "index.html").read_text()
-    assert "a &lt;b&gt; claim" in page and "what &lt;i&gt;if" in page and "data:image/png;base64" in page
+    assert "a &lt;b&gt; claim" in page and "what &lt;i&gt;if" in page and "data:image/svg+xml;base64" in page
     assert ("holds" if holds else "FAILS") in capsys.readouterr().out
     with xr.open_datatree(tmp_path / "minimum_norm.nc", engine="netcdf4") as tree:
         assert "w" in tree["run"] and json.loads(tree.attrs["claims"])[0]["verdict"] == ("holds" if holds else "FAILS")

@@ -1,4 +1,4 @@
-"""The ``flowdyn`` command: eta-limit, solve, info, plot. Exit status 0; 1 if a run fails; 2 for wrong usage.
+"""The ``flowdyn`` command: eta-limit, solve, info, plot, report. Exit status 0; 1 if a run fails; 2 for wrong usage.
 
 Nothing heavy is imported before a command runs, so that ``flowdyn --help`` answers at once.
 """
@@ -197,4 +197,14 @@ def _plot(options: argparse.Namespace) -> None:
         _draw(ds, options.figure, options.overwrite)
 
 
-COMMANDS = {"eta-limit": _eta_limit, "solve": _solve, "info": _info, "plot": _plot}
+def _report(options: argparse.Namespace) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from flowdyn.pages.writing import report
+
+    report(options.files, options.out, title=options.title, overwrite=options.overwrite)
+    print(f"wrote {options.out}")
+
+
+COMMANDS = {"eta-limit": _eta_limit, "solve": _solve, "info": _info, "plot": _plot, "report": _report}

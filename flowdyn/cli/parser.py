@@ -69,6 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
     picture.add_argument("file", metavar="FILE")
     picture.add_argument("-o", "--figure", required=True, metavar="FIG", help="picture to write (.png, .pdf, .svg)")
     picture.add_argument("--overwrite", action="store_true", help="replace an existing picture")
+    page = commands.add_parser("report", help="write a self-contained page about files", allow_abbrev=False)
+    page.add_argument("files", metavar="FILE", nargs="+")
+    page.add_argument("-o", "--out", required=True, metavar="PAGE", help="page to write (.html)")
+    page.add_argument("--title", default="Training dynamics", help="heading of the page")
+    page.add_argument("--overwrite", action="store_true", help="replace an existing page")
     return top
 
 

@@ -185,7 +185,7 @@ def _build(spec: Any, source: _Source, name: str = "system") -> Any:
     for kind in (list, tuple):
         if kind.__name__ in spec:
             return kind(_build(part, source, name) for part in spec[kind.__name__])
-    cls = _class(spec.get("class"))
+    cls = class_of(spec.get("class"))
     if not isinstance(spec.get("args"), dict):
         raise _check.FileError("its recipe must give the arguments of each class; the file is damaged")
     args = {key: _build(part, source, key) for key, part in spec["args"].items()}
@@ -196,7 +196,8 @@ def _build(spec: Any, source: _Source, name: str = "system") -> Any:
     return cls(**args)
 
 
-def _class(name: Any) -> Any:
+def class_of(name: Any) -> Any:
+    """The schedule, problem or method of a name that a recipe holds; nothing but a registered name is imported."""
     if name in schedules.REGISTRY:
         return schedules.REGISTRY[name]
     package, registry = (problems, problems.REGISTRY) if name in problems.REGISTRY else (methods, methods.REGISTRY)
