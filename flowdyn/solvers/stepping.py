@@ -12,6 +12,7 @@ import numpy as np
 import scipy  # its integrators load where one is made
 
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
+from flowdyn.solvers.first_scales import FirstScales, first_scales, woken_scale
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
 from flowdyn.solvers.tolerances import RERUNS, Path
@@ -41,7 +42,6 @@ class Drive:
         self.relative = np.zeros(task.state0.shape, bool)  # coordinates whose errors have no absolute part
         self.reruns = 0
         self.drift = RightHandSide(task)
-        self.start()
 
     def start(self) -> None:
         """Begin at the start, for the first time or once more."""
@@ -49,7 +49,7 @@ class Drive:
         # a function that jumps at t has its value from the left until there: steps end just before
         jumps = [t for t in options.breakpoints if task.t0 < t < self.end]
         self.bounds = [*np.nextafter(jumps, -np.inf), self.end]
-        self.path = Path.at(task.state0)
+        self.path = Path.at(task.state0, *self.scales)
         self.atol = np.full(task.state0.shape, options.atol or 0.0)  # changed in place: a stepper holds it
         self.follow(task.state0)
         self.rows_t: list[float] = []
@@ -57,12 +57,21 @@ class Drive:
         self.record = ThinnedRecord(task.saves)
         self.steps = self.stuck = 0
         self.first_step = self.looked_at = 0.0
+        self.again: tuple[float, np.ndarray] | None = None  # where the last step is taken once more from
         self.counts = dict.fromkeys(("nfev", "njev", "nlu"), 0)  # what steppers have spent
+
+    @functools.cached_property
+    def scales(self) -> FirstScales:
+        """Scales of the coordinates at the start; a user's own tolerance needs none."""
+        state0 = self.task.state0
+        if self.options.atol is not None:
+            return FirstScales(np.ones(state0.shape), np.zeros(state0.shape, bool))
+        return first_scales(self.drift, self.task.t0, state0, self.options.rtol)
 
     @functools.cached_property
     def fastest(self) -> float:
         """Largest rate at which a coordinate changes at the start, in units of its scale."""
-        state, scale = self.task.state0, Path.at(self.task.state0).scale
+        state, scale = self.task.state0, self.scales.scale
         return float(np.abs(self.drift.slope(self.task.t0, state, scale) / scale).max(initial=0.0))
 
     def follow(self, state: np.ndarray) -> None:
@@ -88,6 +97,7 @@ class Drive:
     def result(self) -> Result:
         """Drive the stepper until something ends the run; what a user's function raises is passed on."""
         try:
+            self.start()
             return self.drive()
         except RaisedError as raised:
             raise raised.error from None
@@ -105,6 +115,12 @@ class Drive:
         stepper = self.stepper(task.t0, task.state0)
         while True:
             ended = self.step(stepper)
+            if self.again is not None:
+                self.bounds.insert(0, stepper.t_bound)
+                self.count(stepper)
+                self.follow(self.again[1])
+                stepper, self.again = self.stepper(*self.again), None
+                continue
             if self.path.back.any() and self.reruns < RERUNS:
                 self.relative |= self.path.back
                 self.reruns += 1
@@ -139,6 +155,8 @@ class Drive:
             return self.finish(
                 stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell below the spacing of t"
             )
+        if self.wakes(stepper, t_old, y_old):
+            return None
         self.follow(stepper.y)
         if self.options.atol is None and self.options.method in IMPLICIT:
             slope = functools.partial(self.drift.slope, stepper.t, stepper.y)
@@ -167,6 +185,19 @@ class Drive:
         if self.steps >= (task.max_steps or MOST_SCIPY_STEPS):
             return self.finish(stepper, "max_steps", stepper.t, stepper.y)
         return None
+
+    def wakes(self, stepper: integrate.OdeSolver, t: float, state: np.ndarray) -> bool:
+        """Whether a coordinate has left zero in a step from (t, state), which is taken once more with a finer scale."""
+        woken = self.path.asleep & (stepper.y != 0)
+        if self.options.atol is not None or not woken.any():
+            return False
+        own = woken_scale(self.drift, stepper.t, stepper.y, self.options.rtol)
+        scale = np.where(woken, np.minimum(own, self.path.scale), self.path.scale)
+        if (scale == self.path.scale).all():
+            return False
+        self.path = self.path._replace(scale=scale, asleep=self.path.asleep & ~woken)
+        self.again = t, state
+        return True
 
     def rests(self, t: float, y: np.ndarray, broke_off: bool = False) -> bool:
         """Whether nothing moves any more but rounding: looked at each time that an open-ended run has doubled."""
