@@ -17,6 +17,7 @@ from flowdyn.solvers.tolerances import MARGIN, TINY
 
 SHARE = 1 / 8  # of the time scale, a step of Euler
 LINKS = 64  # of a chain of zero coordinates, looked at one after the other
+ROOM = 1e4  # of a tolerance over rounding: the equations of implicit steps are solved to a share of it
 NEAR = 1e-3  # of the state, over which the time scale is looked at
 
 
@@ -36,16 +37,18 @@ def first_scales(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> 
         return FirstScales(sizes, zero)
     driven, there, tau = _driven(f, t, state)
     scale = np.where(zero, driven, sizes)
-    floor = _rounding(f, t, there) * tau / (MARGIN * rtol)
+    floor = _rounding(f, t, there) * tau * ROOM / (MARGIN * rtol)
     asleep = zero & (driven == 0)
     scale = np.where(zero, np.minimum(np.maximum(np.maximum(scale, floor), TINY), smallest), sizes)
     return FirstScales(np.where(asleep, smallest, scale), asleep)
 
 
 def woken_scale(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> np.ndarray:
-    """Scales (S,) of coordinates that have just left zero: their sizes, but no finer than rounding moves them."""
-    floor = _rounding(f, t, state) * _time_scale(f, t, state, _tried(f, t, state)) / (MARGIN * rtol)
-    return np.maximum(np.maximum(np.abs(state), floor), TINY)
+    """Scales (S,) of coordinates that have just left zero: where they are driven to, no finer than rounding is."""
+    rate = _tried(f, t, state)
+    tau = _time_scale(f, t, state, rate)
+    reach = np.maximum(np.abs(state), SHARE * tau * np.abs(np.nan_to_num(rate)))
+    return np.maximum(np.maximum(reach, _rounding(f, t, state) * tau * ROOM / (MARGIN * rtol)), TINY)
 
 
 def _time_scale(f: RightHandSide, t: float, state: np.ndarray, rate: np.ndarray) -> float:
