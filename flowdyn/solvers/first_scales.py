@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from flowdyn.solvers.right_hand_side import RaisedError, RightHandSide
-from flowdyn.solvers.rounding_noise import noise, probes
+from flowdyn.solvers.rounding_noise import SHIFT, noise, probes
 from flowdyn.solvers.tolerances import MARGIN, TINY
 
 SHARE = 1 / 8  # of the time scale, a step of Euler
 LINKS = 64  # of a chain of zero coordinates, looked at one after the other
 ROOM = 1e4  # of a tolerance over rounding: the equations of implicit steps are solved to a share of it
+WIDE = 2.0**-15  # relative shift of what has just left zero: beside 1 a shorter one may move nothing
 NEAR = 1e-3  # of the state, over which the time scale is looked at
 
 
@@ -37,7 +38,7 @@ def first_scales(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> 
         return FirstScales(sizes, zero)
     driven, there, tau = _driven(f, t, state)
     scale = np.where(zero, driven, sizes)
-    floor = _rounding(f, t, there) * tau * ROOM / (MARGIN * rtol)
+    floor = _rounding(f, t, there, zero) * tau * ROOM / (MARGIN * rtol)
     asleep = zero & (driven == 0)
     scale = np.where(zero, np.minimum(np.maximum(np.maximum(scale, floor), TINY), smallest), sizes)
     return FirstScales(np.where(asleep, smallest, scale), asleep)
@@ -48,7 +49,7 @@ def woken_scale(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> n
     rate = _tried(f, t, state)
     tau = _time_scale(f, t, state, rate)
     reach = np.maximum(np.abs(state), SHARE * tau * np.abs(np.nan_to_num(rate)))
-    return np.maximum(np.maximum(reach, _rounding(f, t, state) * tau * ROOM / (MARGIN * rtol)), TINY)
+    return np.maximum(np.maximum(reach, _rounding(f, t, state, f.task.state0 == 0) * tau * ROOM / (MARGIN * rtol)), TINY)
 
 
 def _time_scale(f: RightHandSide, t: float, state: np.ndarray, rate: np.ndarray) -> float:
@@ -81,9 +82,10 @@ def _driven(f: RightHandSide, t: float, state: np.ndarray) -> tuple[np.ndarray, 
     return driven, here, tau
 
 
-def _rounding(f: RightHandSide, t: float, state: np.ndarray) -> np.ndarray:
-    """Rounding (S,) of the right-hand side."""
-    found = noise(_tried(f, t, state), np.array([_tried(f, t, probe) for probe in probes(state, 0)]))
+def _rounding(f: RightHandSide, t: float, state: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    """Rounding (S,) of the right-hand side, near a state whose coordinates `zero` have just left zero."""
+    shifts = np.where(zero, WIDE, SHIFT)
+    found = noise(_tried(f, t, state), np.array([_tried(f, t, probe) for probe in probes(state, 0, shifts)]))
     return np.where(np.isfinite(found), found, 0.0)
 
 
