@@ -49,7 +49,9 @@ def woken_scale(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> n
     rate = _tried(f, t, state)
     tau = _time_scale(f, t, state, rate)
     reach = np.maximum(np.abs(state), SHARE * tau * np.abs(np.nan_to_num(rate)))
-    return np.maximum(np.maximum(reach, _rounding(f, t, state, f.task.state0 == 0) * tau * ROOM / (MARGIN * rtol)), TINY)
+    return np.maximum(
+        np.maximum(reach, _rounding(f, t, state, f.task.state0 == 0) * tau * ROOM / (MARGIN * rtol)), TINY
+    )
 
 
 def _time_scale(f: RightHandSide, t: float, state: np.ndarray, rate: np.ndarray) -> float:
