@@ -11,9 +11,9 @@ from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
-from flowdyn.solvers.first_scales import FirstScales, first_scales, woken_scale
 from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.tolerances import RERUNS, Path, breakpoints
+from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
 
 class _Method(NamedTuple):
@@ -201,13 +201,15 @@ class Diffrax(Solver):
     def _scales(self, task: Task, states0: np.ndarray) -> FirstScales:
         """Scales of the starts, one a row; a user's own tolerance needs none."""
         if self.dt is not None or self.atol is not None:
-            return FirstScales(np.ones(states0.shape), np.zeros(states0.shape, bool))
+            return unscaled(states0)
         f, rtol = RightHandSide(task), self.rtol or 0.0
         rows = [first_scales(f, task.t0, state, rtol) for state in np.atleast_2d(states0)]
         return FirstScales(*(np.array(part).reshape(states0.shape) for part in zip(*rows, strict=True)))
 
     def _woken_scales(self, task: Task, scale: np.ndarray, woken: Any) -> np.ndarray:
         """Scales with those of the coordinates that woke, no larger than they were."""
+        if not woken.which.any():
+            return scale
         rows = zip(*map(np.atleast_1d, (woken.t,)), *map(np.atleast_2d, (scale, woken.which, woken.state)), strict=True)
         f, rtol = RightHandSide(task), self.rtol or 0.0
         finer = [

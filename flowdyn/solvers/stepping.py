@@ -12,10 +12,10 @@ import numpy as np
 import scipy  # its integrators load where one is made
 
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
-from flowdyn.solvers.first_scales import FirstScales, first_scales, woken_scale
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
-from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
+from flowdyn.solvers.stopping import first_crossing, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Path
+from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
 
 IMPLICIT = ("LSODA", "Radau", "BDF")
 MOST_SCIPY_STEPS = 200_000
@@ -63,10 +63,10 @@ class Drive:
     @functools.cached_property
     def scales(self) -> FirstScales:
         """Scales of the coordinates at the start; a user's own tolerance needs none."""
-        state0 = self.task.state0
-        if self.options.atol is not None:
-            return FirstScales(np.ones(state0.shape), np.zeros(state0.shape, bool))
-        return first_scales(self.drift, self.task.t0, state0, self.options.rtol)
+        start = self.task.t0, self.task.state0
+        return (
+            unscaled(start[1]) if self.options.atol is not None else first_scales(self.drift, *start, self.options.rtol)
+        )
 
     @functools.cached_property
     def fastest(self) -> float:
@@ -153,9 +153,11 @@ class Drive:
             return self.finish(stepper, failure_status(stepper.y, y_old), t_old, y_old)
         if stepper.status == "failed":
             return self.finish(
-                stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell below the spacing of t"
+                stepper, why_stuck(y_old, task.state0), t_old, y_old, "the step size fell below the spacing of t"
             )
-        if self.wakes(stepper, t_old, y_old):
+        finer = awake(self.path, self.drift, stepper.t, stepper.y, self.options.rtol)
+        if finer is not None:  # the step is taken once more
+            self.path, self.again = finer, (t_old, y_old)
             return None
         self.follow(stepper.y)
         if self.options.atol is None and self.options.method in IMPLICIT:
@@ -165,10 +167,12 @@ class Drive:
         # LSODA creeps towards a singularity for ever instead of failing
         self.stuck = self.stuck + 1 if stepper.t - t_old <= 8 * np.spacing(stepper.t) else 0
         if self.stuck > PATIENCE:
-            return self.finish(stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell to the spacing of t")
+            return self.finish(
+                stepper, why_stuck(y_old, task.state0), t_old, y_old, "the step size fell to the spacing of t"
+            )
         if task.stop is not None:
             dense = stepper.dense_output()
-            root = self.crossing(dense, t_old, stepper.t)
+            root = first_crossing(task.stop.rules, dense, t_old, stepper.t)
             if root is not None:
                 self.save_until(dense, t_old, root)
                 return self.finish(stepper, "stopped", root, dense(root))
@@ -186,19 +190,6 @@ class Drive:
             return self.finish(stepper, "max_steps", stepper.t, stepper.y)
         return None
 
-    def wakes(self, stepper: integrate.OdeSolver, t: float, state: np.ndarray) -> bool:
-        """Whether a coordinate has left zero in a step from (t, state), which is taken once more with a finer scale."""
-        woken = self.path.asleep & (stepper.y != 0)
-        if self.options.atol is not None or not woken.any():
-            return False
-        own = woken_scale(self.drift, stepper.t, stepper.y, self.options.rtol)
-        scale = np.where(woken, np.minimum(own, self.path.scale), self.path.scale)
-        if (scale == self.path.scale).all():
-            return False
-        self.path = self.path._replace(scale=scale, asleep=self.path.asleep & ~woken)
-        self.again = t, state
-        return True
-
     def rests(self, t: float, y: np.ndarray, broke_off: bool = False) -> bool:
         """Whether nothing moves any more but rounding: looked at each time that an open-ended run has doubled."""
         if self.task.t is not None or self.task.stop is None or not self.task.system.comes_to_rest:
@@ -210,19 +201,6 @@ class Drive:
             return False
         self.looked_at = passed
         return self.drift.is_rounding(t, y, self.steps)
-
-    def why_stuck(self, y: np.ndarray) -> Status:
-        """Status of a run whose steps vanish: diverged where the state grew, else the right-hand side is to blame."""
-        grown = np.abs(y).max() > 1e6 * (1 + np.abs(self.task.state0).max())
-        return "diverged" if grown else "nonfinite"
-
-    def crossing(self, dense: Callable, low: float, high: float) -> float | None:
-        """Time in (low, high] at which the first stop rule begins to hold, if one does."""
-        rules = self.task.stop.rules  # type: ignore[union-attr]
-        found = first_bracket(lambda t: rules(dense(t).T), np.linspace(low, high, POINTS + 1))
-        if found is None:
-            return None
-        return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
 
     def count(self, stepper: "scipy.integrate.OdeSolver") -> None:
         """Add what a stepper that is done has spent."""

@@ -3,7 +3,7 @@ r"""What adaptive steps go by: times they must not step over, and absolute toler
 .. math:: \mathrm{atol}_i(t) = 10^{-4}\, \mathrm{rtol}\, \min\bigl(1, \max_{s \le t} |y_i(s)|\bigr)
 
 One absolute tolerance for all coordinates loses a start of 1e-20 without a word: a flow away from a saddle at 0 would
-end there, in rounding. A coordinate that starts at 0 takes its scale from what drives it (``first_scales.py``); while
+end there, in rounding. A coordinate that starts at 0 takes its scale from what drives it (``waking.py``); while
 nothing does, from the smallest of the others, and when it wakes its scale is looked at again.
 A coordinate may also shrink below its tolerance on the way. If it comes back from there, no digit of it is right, and
 the run is made again with errors relative to that coordinate alone.

@@ -13,7 +13,7 @@ import numpy as np
 
 from flowdyn.solvers.right_hand_side import RaisedError, RightHandSide
 from flowdyn.solvers.rounding_noise import SHIFT, noise, probes
-from flowdyn.solvers.tolerances import MARGIN, TINY
+from flowdyn.solvers.tolerances import MARGIN, TINY, Path
 
 SHARE = 1 / 8  # of the time scale, a step of Euler
 LINKS = 64  # of a chain of zero coordinates, looked at one after the other
@@ -27,6 +27,11 @@ class FirstScales(NamedTuple):
 
     scale: np.ndarray
     asleep: np.ndarray
+
+
+def unscaled(state: np.ndarray) -> FirstScales:
+    """What stands for scales where the tolerances are a user's own."""
+    return FirstScales(np.ones(state.shape), np.zeros(state.shape, bool))
 
 
 def first_scales(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> FirstScales:
@@ -52,6 +57,17 @@ def woken_scale(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> n
     return np.maximum(
         np.maximum(reach, _rounding(f, t, state, f.task.state0 == 0) * tau * ROOM / (MARGIN * rtol)), TINY
     )
+
+
+def awake(path: Path, f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> Path | None:
+    """The path with finer scales, where coordinates have left zero by `state` that had none; None where none have."""
+    woken = path.asleep & (state != 0)
+    if not woken.any():
+        return None
+    scale = np.where(woken, np.minimum(woken_scale(f, t, state, rtol), path.scale), path.scale)
+    if (scale == path.scale).all():
+        return None
+    return path._replace(scale=scale, asleep=path.asleep & ~woken)
 
 
 def _time_scale(f: RightHandSide, t: float, state: np.ndarray, rate: np.ndarray) -> float:
