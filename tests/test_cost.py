@@ -193,6 +193,19 @@ def test_no_intermediate_is_much_larger_than_data_and_run(n, d, steps):
     assert known or run.attrs["flowdyn_law"].startswith("left out: ")
 
 
+def test_scales_of_a_start_cost_where_it_has_zeros_alone(ledger):
+    """One value, its change, two steps of Euler on, and 25 values for the rounding; a link of a chain costs one."""
+    chain, (book, patch) = fd.ODE(lambda t, y: jnp.stack([1 - y[0], y[0] - y[1], y[1] - y[2]])), ledger
+    counts = []
+    for start in ([0.5, 0.5, 0.5], [0.5, 0.0, 0.5], [0.0, 0.0, 0.0]):
+        before = book.calls["drift"]
+        with book.open(patch):
+            fd.solve(chain, start, t=0.1, saves=2, solver=fd.solvers.Diffrax(rtol=1e-3))
+        counts.append(book.calls["drift"] - before)
+    assert counts == [0, 29, 31]
+    assert "29 values of the right-hand side" in PAGE
+
+
 def test_rows_that_pad_a_block_are_few_beside_much_data(ledger):
     """Two saves of 2,000 x 60: eight rows are taken, not 128."""
     book, patch = ledger

@@ -62,6 +62,53 @@ def test_a_flow_leaves_its_saddle(solver):
             assert relative(w, truth) < 1e4 * solver.rtol
 
 
+@solvers
+@pytest.mark.parametrize("source", [1e-10, 1e-20, 1e-30])
+def test_a_saddle_left_by_a_tiny_source(solver, source):
+    # up to squares of the source w0 = exp(-t) and w1 = source sinh(t), until w1 alone matters
+    loss = lambda w: w[1] ** 4 / 4 - w[1] ** 2 / 2 + w[0] ** 2 / 2 - source * w[0] * w[1]  # noqa: E731
+    escape = np.log(2 / source)
+    run = fd.solve(
+        fd.GradientFlow(fd.problems.CustomProblem(loss, np.ones(2))),
+        [1.0, 0.0],
+        t=[escape / 2, escape, escape + 10],
+        solver=solver,
+    )
+    for w, t in zip(run.w.values[:, 1], run.t.values, strict=True):
+        t = mpmath.mpf(float(t))
+        start = mpmath.mpf(source) / 2 * (1 - mpmath.exp(-2 * t))  # of w1 = start exp(t)
+        assert relative(w, 1 / mpmath.sqrt(1 + (start**-2 - 1) * mpmath.exp(-2 * t))) < 1e4 * solver.rtol
+
+
+@solvers
+def test_a_chain_of_two_zeros(solver):
+    c = 1e-30
+    chain = fd.ODE(lambda t, y: jnp.stack([-y[0], y[1] + c * y[0], 2 * y[2] + c * y[1]]))
+    run = fd.solve(chain, [1.0, 0.0, 0.0], t=[1.0, 20.0, 60.0], solver=solver)
+    for (_, one, two), t in zip(run.w.values, run.t.values, strict=True):
+        t, size = mpmath.mpf(float(t)), mpmath.mpf(c)
+        assert relative(one, size * mpmath.sinh(t)) < 1e4 * solver.rtol
+        inner = (1 - mpmath.exp(-t)) - (1 - mpmath.exp(-3 * t)) / 3
+        assert relative(two, size**2 / 2 * mpmath.exp(2 * t) * inner) < 1e4 * solver.rtol
+
+
+@solvers
+def test_a_tiny_source_that_begins_late(solver):
+    late = fd.ODE(lambda t, y: jnp.stack([-y[0], y[1] + jnp.where(t > 5, 1e-30, 0.0)]))
+    run = fd.solve(late, [1.0, 0.0], t=[10.0, 75.0], solver=solver)
+    for w, t in zip(run.w.values[:, 1], run.t.values, strict=True):
+        assert relative(w, mpmath.mpf(1e-30) * mpmath.expm1(mpmath.mpf(float(t)) - 5)) < 1e4 * solver.rtol
+
+
+def test_rounding_is_no_source():
+    # what is left of z.z - z.z in rounding must not set the tolerance of a coordinate that should stay 0
+    cancels = fd.ODE(lambda t, y: jnp.stack([1 - y[0], 0.3 - y[1], (1.1 * y[0]) * y[1] - 1.1 * (y[0] * y[1])]))
+    for solver in QUICK:
+        run = fd.solve(cancels, [0.0, 0.0, 0.0], t=10.0, solver=solver)
+        assert json.loads(run.attrs["flowdyn_stats"])["n_steps"] < 500, solver
+        assert abs(run.w.values[-1, 2]) < 1e-13
+
+
 def network_of_depth_two(alpha, y, t):
     """theta(t) of w+^2 - w-^2 on one sample x = 1, loss (theta - y)^2 / 2.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optimistix as optx
 
 from flowdyn.methods.systems import ODESystem
-from flowdyn.solvers.following_controller import FollowingController
+from flowdyn.solvers.following_controller import FollowingController, Woken
 
 STAGE_RTOL, STAGE_ATOL = 1e-12, 1e-14  # of the equations of an implicit step of fixed size
 
@@ -74,7 +74,7 @@ def _controller(system: ODESystem, program: Program, numbers: Numbers, tolerance
 
 
 def integrate(system: ODESystem, program: Program, numbers: Numbers, y0: jax.Array, tolerances: tuple) -> tuple:
-    """Rows at the save times, where and how the run ended, its counts, and the coordinates that came back."""
+    """Rows at the save times, where and how the run ended, its counts; coordinates that came back, and that woke."""
     ts = numbers.ts
     event = None
     if program.stop is not None:
@@ -104,11 +104,12 @@ def integrate(system: ODESystem, program: Program, numbers: Numbers, y0: jax.Arr
     codes = [dfx.RESULTS.successful, dfx.RESULTS.event_occurred, dfx.RESULTS.max_steps_reached]
     flags = jnp.stack([solution.result == code for code in codes])
     stats = solution.stats["num_steps"], solution.stats["num_rejected_steps"]
-    back = jnp.zeros(y0.shape, bool)
+    back, woken = jnp.zeros(y0.shape, bool), Woken(jnp.zeros(y0.shape, bool), numbers.t0, y0)
     if program.follows:
         state: Any = solution.controller_state
-        back = (state.inner_state if numbers.breakpoints.size else state)[1].back
-    return rows, t_end[-1], y_end[-1], flags, *stats, back
+        _, path, woken = state.inner_state if numbers.breakpoints.size else state
+        back = path.back
+    return (rows, t_end[-1], y_end[-1], flags, *stats), back, woken
 
 
 def integrate_batch(

@@ -4,13 +4,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
+from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.tolerances import RERUNS, Path, breakpoints
+from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
 
 class _Method(NamedTuple):
@@ -183,12 +186,37 @@ class Diffrax(Solver):
 
         program, numbers = self._program(task)
         integrate = diffrax_program.integrate_batch if states0.ndim > 1 else diffrax_program.integrate
-        path, relative, runs = Path.at(states0), np.zeros(states0.shape, bool), 0
+        scale, asleep = self._scales(task, states0)
+        relative, runs = np.zeros(states0.shape, bool), 0
         while True:
-            *out, back = map(np.asarray, bind(integrate, task.system, program)(numbers, states0, (path, relative)))
-            if runs == RERUNS or not back.any():
-                return tuple(out), runs
+            tolerances = Path.at(states0, scale, asleep), relative
+            found = bind(integrate, task.system, program)(numbers, states0, tolerances)
+            out, back, woken = jax.tree.map(np.asarray, found)
+            finer = self._woken_scales(task, scale, woken)
+            if runs == RERUNS or not (back.any() or (finer < scale).any()):
+                return out, runs
             relative, runs = relative | back, runs + 1
+            scale, asleep = finer, asleep & ~woken.which
+
+    def _scales(self, task: Task, states0: np.ndarray) -> FirstScales:
+        """Scales of the starts, one a row; a user's own tolerance needs none."""
+        if self.dt is not None or self.atol is not None:
+            return unscaled(states0)
+        f, rtol = RightHandSide(task), self.rtol or 0.0
+        rows = [first_scales(f, task.t0, state, rtol) for state in np.atleast_2d(states0)]
+        return FirstScales(*(np.array(part).reshape(states0.shape) for part in zip(*rows, strict=True)))
+
+    def _woken_scales(self, task: Task, scale: np.ndarray, woken: Any) -> np.ndarray:
+        """Scales with those of the coordinates that woke, no larger than they were."""
+        if not woken.which.any():
+            return scale
+        rows = zip(*map(np.atleast_1d, (woken.t,)), *map(np.atleast_2d, (scale, woken.which, woken.state)), strict=True)
+        f, rtol = RightHandSide(task), self.rtol or 0.0
+        finer = [
+            np.where(which, np.minimum(old, woken_scale(f, t, state, rtol)), old) if which.any() else old
+            for t, old, which, state in rows
+        ]
+        return np.array(finer).reshape(scale.shape)
 
     def _program(self, task: Task) -> tuple[Any, Any]:
         from flowdyn.solvers.diffrax_program import Numbers, Program

@@ -1,7 +1,7 @@
 """Adaptive steps of diffrax whose absolute tolerances follow the state, by the rule of ``tolerances.py``."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax as dfx
 import equinox as eqx
@@ -9,6 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn.solvers.tolerances import RATE, Path
+
+
+class Woken(NamedTuple):
+    """Coordinates that were the first to leave zero with nothing known to drive them, and where."""
+
+    which: Any  # (S,)
+    t: Any
+    state: Any  # (S,)
 
 
 class FollowingController(dfx.AbstractAdaptiveStepSizeController):
@@ -32,14 +40,14 @@ class FollowingController(dfx.AbstractAdaptiveStepSizeController):
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any, error_order: Any) -> Any:
         """Choose the first step."""
         first, inner = self._controller(self.atol).init(terms, t0, t1, y0, dt0, args, func, error_order)
-        return first, (inner, self.path)
+        return first, (inner, self.path, Woken(jnp.zeros(y0.shape, bool), jnp.asarray(t0, float), y0))
 
     def adapt_step_size(
         self, t0: Any, t1: Any, y0: Any, y1_candidate: Any, args: Any, y_error: Any, error_order: Any,
         controller_state: Any,
     ) -> Any:  # fmt: skip
         """Accept or reject a step and choose the next."""
-        inner, path = controller_state
+        inner, path, woken = controller_state
         controller = self._controller(path.atol(self.rtol, self.relative, jnp))
         keep, next_t0, next_t1, jump, inner, result = controller.adapt_step_size(
             t0, t1, y0, y1_candidate, args, y_error, error_order, inner
@@ -47,8 +55,11 @@ class FollowingController(dfx.AbstractAdaptiveStepSizeController):
         after = path.after(y1_candidate, self.rtol, self.relative, jnp)
         if self.own_slopes is not None:
             after = after._replace(back=after.back | self._jumped_over(after, t0, t1, y1_candidate))
+        newly = path.asleep & ~after.asleep
+        takes = keep & newly.any() & ~woken.which.any()
+        woken = jax.tree.map(lambda new, old: jnp.where(takes, new, old), Woken(newly, t1, y1_candidate), woken)
         path = jax.tree.map(lambda new, old: jnp.where(keep, new, old), after, path)
-        return keep, next_t0, next_t1, jump, (inner, path), result
+        return keep, next_t0, next_t1, jump, (inner, path, woken), result
 
     def _jumped_over(self, path: Path, t0: Any, t1: Any, state: Any) -> jax.Array:
         """Coordinates below their tolerance that grow by themselves within a step."""

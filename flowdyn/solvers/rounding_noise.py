@@ -10,10 +10,10 @@ PROBES = 8  # directions with random signs
 SHIFT = 2.0**-26
 
 
-def probes(state: np.ndarray, seed: int) -> np.ndarray:
-    """The three further states (3 PROBES, S) of each difference."""
+def probes(state: np.ndarray, seed: int, shift: float | np.ndarray = SHIFT) -> np.ndarray:
+    """The three further states (3 PROBES, S) of each difference; `shift` is relative, one or one a coordinate."""
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], (PROBES, 1, state.size))
-    return (state * (1 + SHIFT * np.arange(1, 4)[:, None] * signs)).reshape(-1, state.size)
+    return (state * (1 + shift * np.arange(1, 4)[:, None] * signs)).reshape(-1, state.size)
 
 
 def noise(here: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ import scipy  # its integrators load where one is made
 
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
-from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
+from flowdyn.solvers.stopping import first_crossing, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Path
+from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
 
 IMPLICIT = ("LSODA", "Radau", "BDF")
 MOST_SCIPY_STEPS = 200_000
@@ -41,7 +42,6 @@ class Drive:
         self.relative = np.zeros(task.state0.shape, bool)  # coordinates whose errors have no absolute part
         self.reruns = 0
         self.drift = RightHandSide(task)
-        self.start()
 
     def start(self) -> None:
         """Begin at the start, for the first time or once more."""
@@ -49,7 +49,7 @@ class Drive:
         # a function that jumps at t has its value from the left until there: steps end just before
         jumps = [t for t in options.breakpoints if task.t0 < t < self.end]
         self.bounds = [*np.nextafter(jumps, -np.inf), self.end]
-        self.path = Path.at(task.state0)
+        self.path = Path.at(task.state0, *self.scales)
         self.atol = np.full(task.state0.shape, options.atol or 0.0)  # changed in place: a stepper holds it
         self.follow(task.state0)
         self.rows_t: list[float] = []
@@ -57,12 +57,21 @@ class Drive:
         self.record = ThinnedRecord(task.saves)
         self.steps = self.stuck = 0
         self.first_step = self.looked_at = 0.0
+        self.again: tuple[float, np.ndarray] | None = None  # where the last step is taken once more from
         self.counts = dict.fromkeys(("nfev", "njev", "nlu"), 0)  # what steppers have spent
+
+    @functools.cached_property
+    def scales(self) -> FirstScales:
+        """Scales of the coordinates at the start; a user's own tolerance needs none."""
+        start = self.task.t0, self.task.state0
+        return (
+            unscaled(start[1]) if self.options.atol is not None else first_scales(self.drift, *start, self.options.rtol)
+        )
 
     @functools.cached_property
     def fastest(self) -> float:
         """Largest rate at which a coordinate changes at the start, in units of its scale."""
-        state, scale = self.task.state0, Path.at(self.task.state0).scale
+        state, scale = self.task.state0, self.scales.scale
         return float(np.abs(self.drift.slope(self.task.t0, state, scale) / scale).max(initial=0.0))
 
     def follow(self, state: np.ndarray) -> None:
@@ -88,6 +97,7 @@ class Drive:
     def result(self) -> Result:
         """Drive the stepper until something ends the run; what a user's function raises is passed on."""
         try:
+            self.start()
             return self.drive()
         except RaisedError as raised:
             raise raised.error from None
@@ -105,6 +115,12 @@ class Drive:
         stepper = self.stepper(task.t0, task.state0)
         while True:
             ended = self.step(stepper)
+            if self.again is not None:
+                self.bounds.insert(0, stepper.t_bound)
+                self.count(stepper)
+                self.follow(self.again[1])
+                stepper, self.again = self.stepper(*self.again), None
+                continue
             if self.path.back.any() and self.reruns < RERUNS:
                 self.relative |= self.path.back
                 self.reruns += 1
@@ -137,8 +153,12 @@ class Drive:
             return self.finish(stepper, failure_status(stepper.y, y_old), t_old, y_old)
         if stepper.status == "failed":
             return self.finish(
-                stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell below the spacing of t"
+                stepper, why_stuck(y_old, task.state0), t_old, y_old, "the step size fell below the spacing of t"
             )
+        finer = awake(self.path, self.drift, stepper.t, stepper.y, self.options.rtol)
+        if finer is not None:  # the step is taken once more
+            self.path, self.again = finer, (t_old, y_old)
+            return None
         self.follow(stepper.y)
         if self.options.atol is None and self.options.method in IMPLICIT:
             slope = functools.partial(self.drift.slope, stepper.t, stepper.y)
@@ -147,10 +167,12 @@ class Drive:
         # LSODA creeps towards a singularity for ever instead of failing
         self.stuck = self.stuck + 1 if stepper.t - t_old <= 8 * np.spacing(stepper.t) else 0
         if self.stuck > PATIENCE:
-            return self.finish(stepper, self.why_stuck(y_old), t_old, y_old, "the step size fell to the spacing of t")
+            return self.finish(
+                stepper, why_stuck(y_old, task.state0), t_old, y_old, "the step size fell to the spacing of t"
+            )
         if task.stop is not None:
             dense = stepper.dense_output()
-            root = self.crossing(dense, t_old, stepper.t)
+            root = first_crossing(task.stop.rules, dense, t_old, stepper.t)
             if root is not None:
                 self.save_until(dense, t_old, root)
                 return self.finish(stepper, "stopped", root, dense(root))
@@ -179,19 +201,6 @@ class Drive:
             return False
         self.looked_at = passed
         return self.drift.is_rounding(t, y, self.steps)
-
-    def why_stuck(self, y: np.ndarray) -> Status:
-        """Status of a run whose steps vanish: diverged where the state grew, else the right-hand side is to blame."""
-        grown = np.abs(y).max() > 1e6 * (1 + np.abs(self.task.state0).max())
-        return "diverged" if grown else "nonfinite"
-
-    def crossing(self, dense: Callable, low: float, high: float) -> float | None:
-        """Time in (low, high] at which the first stop rule begins to hold, if one does."""
-        rules = self.task.stop.rules  # type: ignore[union-attr]
-        found = first_bracket(lambda t: rules(dense(t).T), np.linspace(low, high, POINTS + 1))
-        if found is None:
-            return None
-        return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
 
     def count(self, stepper: "scipy.integrate.OdeSolver") -> None:
         """Add what a stepper that is done has spent."""

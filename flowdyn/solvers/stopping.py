@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from flowdyn.solvers.base import Status
+
 Margins = Callable[[np.ndarray], np.ndarray]  # times (R,) -> margins (R, rules)
 Bracket = tuple[float, float]  # no rule holds at the first time, one does at the second
 
@@ -71,3 +73,16 @@ def bisect(holds: Callable[[float], bool], low: float, high: float, discrete: bo
         if not low < middle < high:
             return high
         low, high = (low, middle) if holds(middle) else (middle, high)
+
+
+def first_crossing(rules: Callable, dense: Callable, low: float, high: float) -> float | None:
+    """Time in (low, high] at which the first of the `rules` begins to hold along dense output, if one does."""
+    found = first_bracket(lambda t: rules(dense(t).T), np.linspace(low, high, POINTS + 1))
+    if found is None:
+        return None
+    return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
+
+
+def why_stuck(state: np.ndarray, state0: np.ndarray) -> Status:
+    """Status of a run whose steps vanish: diverged where the state grew, else the right-hand side is to blame."""
+    return "diverged" if np.abs(state).max() > 1e6 * (1 + np.abs(state0).max()) else "nonfinite"

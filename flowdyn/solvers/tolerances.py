@@ -3,7 +3,8 @@ r"""What adaptive steps go by: times they must not step over, and absolute toler
 .. math:: \mathrm{atol}_i(t) = 10^{-4}\, \mathrm{rtol}\, \min\bigl(1, \max_{s \le t} |y_i(s)|\bigr)
 
 One absolute tolerance for all coordinates loses a start of 1e-20 without a word: a flow away from a saddle at 0 would
-end there, in rounding. A coordinate that starts at 0 takes its scale from the smallest of the others.
+end there, in rounding. A coordinate that starts at 0 takes its scale from what drives it (``waking.py``); while
+nothing does, from the smallest of the others, and when it wakes its scale is looked at again.
 A coordinate may also shrink below its tolerance on the way. If it comes back from there, no digit of it is right, and
 the run is made again with errors relative to that coordinate alone.
 """
@@ -34,14 +35,13 @@ class Path(NamedTuple):
     seen: Any  # (S,) whether it has had the scale of its start
     lost: Any  # (S,) whether it has then been below its tolerance
     back: Any  # (S,) whether it has come back from there
+    asleep: Any  # (S,) whether it has been 0 so far, and nothing drove it
 
     @classmethod
-    def at(cls, state0: np.ndarray) -> "Path":
+    def at(cls, state0: np.ndarray, scale: np.ndarray, asleep: np.ndarray) -> "Path":
         """At the start of a run."""
-        sizes = np.minimum(np.abs(state0), 1.0)
-        smallest = np.min(sizes, axis=-1, keepdims=True, initial=1.0, where=sizes > 0)
-        none = np.zeros(sizes.shape, bool)
-        return cls(np.where(sizes > 0, sizes, smallest), sizes > 0, none, none)
+        none = np.zeros(state0.shape, bool)
+        return cls(scale, state0 != 0, none, none, asleep)
 
     def atol(self, rtol: Any, relative: Any, xp: Any = np) -> Any:
         """Absolute tolerances (S,); none for the coordinates whose errors are `relative`."""
@@ -53,7 +53,7 @@ class Path(NamedTuple):
         scale = xp.maximum(self.scale, xp.minimum(size, 1.0))
         seen = self.seen | (size >= self.scale)
         lost = self.lost | (seen & (size < atol))
-        return Path(scale, seen, lost, self.back | (lost & (size > rtol * scale)))
+        return Path(scale, seen, lost, self.back | (lost & (size > rtol * scale)), self.asleep & (size == 0))
 
     def without_jumps(self, lost: np.ndarray, h: float, slope: Callable, fastest: Callable[[], float]) -> "Path":
         """Call back those of the `lost` that grow by themselves within a step of h: an implicit step jumps over it.
