@@ -35,6 +35,7 @@ REGISTRY = {
     "rebuild": "convergence.rebuilding",
     "rerun": "convergence.rebuilding",
     "plot": "plotting.figures",
+    "example_table": "problems.examples",
     **dict.fromkeys(["FlowdynError", "ArgumentError", "RunError", "FileError", "FlowdynWarning"], "_check"),
 }
 __all__ = [*MODULES, *REGISTRY]

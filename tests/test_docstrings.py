@@ -42,6 +42,7 @@ RAISES_NOTHING = {
 NO_EQUATION = {
     "flowdyn.observables.base.Observable",
     "flowdyn.plotting.figures.plot",
+    "flowdyn.problems.examples.example_table",
     "flowdyn.results.joining.concat",
     "flowdyn.results.storage.load",
     "flowdyn.results.storage.save",

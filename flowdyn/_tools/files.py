@@ -22,7 +22,7 @@ from flowdyn._tools.hdf5_scan import MAX_BYTES, scan
 def _text(path: Any) -> str:
     if not isinstance(path, str | os.PathLike):
         raise _check.fail("path", "must be a path", path)
-    return str(os.fspath(path))
+    return os.path.expanduser(str(os.fspath(path)))
 
 
 def writable(path: Any, suffix: str | None, overwrite: bool) -> Path:
