@@ -43,7 +43,7 @@ def example_table() -> Path:
 
     Notes
     -----
-    The table is in the public domain (CC0 1.0, by the data policy of Palmer Station LTER): all birds whose four measures
+    The table is in the public domain (CC0 1.0, by the data policy of Palmer Station LTER): all birds whose measures
     were taken, without their species, sex and island. Source: Gorman, Williams and Fraser (2014), Ecological sexual
     dimorphism and environmental variability within a community of Antarctic penguins, PLoS ONE 9(3), e90081; Horst,
     Hill and Gorman (2020), palmerpenguins: Palmer Archipelago (Antarctica) penguin data.

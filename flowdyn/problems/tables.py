@@ -58,8 +58,10 @@ def read_table(
     if index is not None and index is not False and not isinstance(index, str):
         raise _check.fail("index", "must name a column, or be False where none is one", index)
     path = Path(os.path.expanduser(os.fspath(path)))
-    if not path.is_file():
-        raise _check.FileError(f"`data` must be an existing .csv or .nc file, got {str(path)!r}; check the path")
+    if not os.path.isfile(path):  # of a name that is too long, too
+        raise _check.FileError(
+            f"`data` must be an existing .csv or .nc file, got {_check.short(str(path))}; check the path"
+        )
     if path.suffix.lower() == ".csv":
         data = _table(read_csv(path, index), target, path)
     elif path.suffix.lower() == ".nc":
