@@ -204,5 +204,5 @@ def test_an_order_that_is_not_resolved_is_one_line_of_warning(capfd, monkeypatch
     assert main(["eta-limit", "--etas", "1e-4,5e-5,2.5e-5", "--order", "6", "--t", "0.01"]) == 0
     printed = capfd.readouterr()
     (line,) = printed.err.splitlines()
-    assert line.startswith("flowdyn: warning: the order is not resolved: ") and "use larger `etas`" in line
+    assert line.startswith("flowdyn: warning: the order is not resolved: ") and "use larger `--etas`" in line
     assert "order nan" in printed.out and "not resolved" not in printed.out
