@@ -59,24 +59,21 @@ def runnable_methods(command: str) -> dict[str, Any]:
     from flowdyn import methods
 
     found = {name: getattr(methods, name) for name in methods.REGISTRY}
-    tables = tuple(table_problems().values())
-    return {name: cls for name, cls in found.items() if _is_run(cls, command) and _takes_one_of(cls, tables)}
+    return {name: cls for name, cls in found.items() if _is_run(cls, command)}
 
 
 def _is_run(cls: Any, command: str) -> bool:
-    """Whether it is of the command's kind, on a problem, with arguments that all have an option or a default."""
+    """Whether it is of the command's kind, on a problem of a table, without functions that must be handed in."""
     from flowdyn.methods.base import RecursionSystem
+    from flowdyn.problems.base import Problem
 
     names = inspect.signature(cls).parameters
-    needed = {name for name, argument in names.items() if argument.default is inspect.Parameter.empty}
-    has_options = next(iter(names), None) == "problem" and needed <= {"problem", "w0", *METHOD_OPTIONS.values()}
-    return has_options and (command != "eta-limit" or issubclass(cls, RecursionSystem))
-
-
-def _takes_one_of(cls: Any, problems: tuple[type, ...]) -> bool:
-    annotation = inspect.signature(cls).parameters["problem"].annotation
-    kinds = get_args(annotation) or (annotation,)
-    return any(issubclass(problem, kind) for problem in problems for kind in kinds)
+    if next(iter(names), None) != "problem" or (command == "eta-limit" and not issubclass(cls, RecursionSystem)):
+        return False
+    kinds = get_args(names["problem"].annotation) or (names["problem"].annotation,)
+    tables = () if Problem in kinds else table_problems().values()
+    takes_table = Problem in kinds or any(issubclass(problem, kind) for problem in tables for kind in kinds)
+    return takes_table and not any(a.annotation is Callable for a in names.values() if a.default is a.empty)
 
 
 def method_class(options: argparse.Namespace) -> Any:
@@ -104,17 +101,39 @@ def method_of(options: argparse.Namespace, cls: Any, problem: Any, **given: Any)
     arguments = {argument: value for argument, value in given.items() if argument in signature and value is not None}
     for option, argument in METHOD_OPTIONS.items():
         value = getattr(options, option, None)
-        flag = "--" + option.replace("_", "-")
-        if argument in given:
-            continue
-        if argument in signature:
-            if value is not None:
-                arguments[argument] = value
-            elif signature[argument].default is inspect.Parameter.empty:
-                raise _check.ArgumentError(f"`{flag}` must be given for {cls.__name__}")
-        elif value is not None:
-            raise _check.fail(flag, f"is not an option of {cls.__name__}", value)
+        if argument not in given and value is not None:
+            if argument not in signature:
+                raise _check.fail("--" + option.replace("_", "-"), f"is not an option of {cls.__name__}", value)
+            arguments[argument] = value
+    options.settable = [name for name in signature if name not in ("problem", "w0", *METHOD_OPTIONS.values())]
+    arguments |= _set_arguments(options.set, options.settable, cls.__name__)
+    flags = {argument: "--" + option.replace("_", "-") for option, argument in METHOD_OPTIONS.items()}
+    for name, argument in signature.items():
+        if argument.default is argument.empty and name != "problem" and name not in arguments:
+            raise _check.ArgumentError(f"`{flags.get(name, f'--set {name}=...')}` must be given for {cls.__name__}")
     return cls(problem, **arguments)
+
+
+def _set_arguments(texts: list[str] | None, names: list[str], method: str) -> dict[str, Any]:
+    """The arguments of --set: `rho=0.1`, `rates=1,2`, `normalized=false`, `potential=entropy`."""
+    found = {}
+    for text in texts or ():
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise _check.fail("--set", "must be NAME=VALUE", text, f"names of {method} are {names}")
+        found[_check.choice("--set", name.strip(), names, f"it is not an argument of {method}")] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> Any:
+    """Truth, number, numbers or text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        return text
+    return numbers if "," in text else numbers[0]
 
 
 def solvers_by_name() -> dict[str, Any]:

@@ -152,6 +152,12 @@ def _add_method(command: argparse.ArgumentParser) -> None:
     command.add_argument("--label-noise", metavar="KIND", help="gaussian (default) or sign, for LabelNoiseSGD")
     command.add_argument("--refinement", type=float, metavar="L", help="l of SVAG (default 2)")
     command.add_argument("--friction", type=float, help="friction of HeavyBall")
+    command.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="any other argument of the method, e.g. rho=0.1 for SAM (may be repeated)",
+    )
     command.add_argument("--realizations", type=int, metavar="N", help="members of an ensemble (random methods)")
 
 

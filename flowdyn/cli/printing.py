@@ -113,6 +113,8 @@ def in_shell_terms(message: str, options: argparse.Namespace) -> str:
         name, value = found[1], found[2]
         if name in PLACES:
             return f"`{PLACES[name]}`" if value is None else found[0]
+        if name in own.get("settable", ()):
+            return f"`--set {name}`" if value is None else f"`--set {name}={value}`"
         if name not in flags:
             return found[0]
         flag = flags[name].replace("_", "-")

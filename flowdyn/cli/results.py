@@ -11,7 +11,7 @@ from flowdyn.results.header import Field, Header, read_header
 
 def info(options: argparse.Namespace, output: Output) -> int:
     """Say what a file holds and how it was made; nothing heavy is loaded where the file is as flowdyn writes it."""
-    header = read_header(options.file) or _loaded_header(options.file)
+    header = read_header(options.file) or loaded_header(options.file)
     for key, value in header.attrs.items():
         output.say(f"{key}: {value}")
     output.say("dimensions: " + ", ".join(f"{dim} = {size}" for dim, size in header.sizes.items()))
@@ -29,7 +29,8 @@ def info(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _loaded_header(path: str) -> Header:
+def loaded_header(path: Any) -> Header:
+    """The same by `load`, which reads what other programs and earlier versions wrote."""
     import flowdyn as fd
 
     with fd.load(path) as ds:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable
 
 from flowdyn.cli.inputs import runnable_methods, solvers_by_name, table_problems
-from flowdyn.cli.parser import build_parser
+from flowdyn.cli.parser import SHELLS, build_parser
 from flowdyn.cli.printing import PROGRAM, Output
 
 BASH = """_{program}() {{
@@ -48,8 +48,7 @@ def _options(command: argparse.ArgumentParser) -> Iterable[Option]:
     for action in command._actions:
         for flag in action.option_strings:
             if flag.startswith("--") and action.help != argparse.SUPPRESS:
-                takes = [str(choice) for choice in action.choices or known.get(action.dest, ())]
-                yield flag, str(action.help).replace("%%", "%"), " ".join(takes)
+                yield flag, str(action.help), " ".join(known.get(action.dest, ()))
 
 
 def _names(command: str) -> dict[str, Iterable[str]]:
@@ -71,7 +70,8 @@ def _names(command: str) -> dict[str, Iterable[str]]:
 
 
 def _bash(commands: dict[str, list[Option]]) -> str:
-    values = [
+    values = [f'    "completion completion") names="{" ".join(SHELLS)}" ;;']
+    values += [
         f'    "{name} {flag}") names="{takes}" ;;'
         for name, options in commands.items()
         for flag, _, takes in options
@@ -88,6 +88,7 @@ def _fish(commands: dict[str, list[Option]]) -> str:
         for flag, text, takes in options:
             line = f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {name}' -l {flag[2:]} -d {_quoted(text)}"
             lines.append(f"{line} -xa '{takes}'" if takes else line)
+    lines.append(f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from completion' -xa '{' '.join(SHELLS)}'")
     return "\n".join(lines)
 
 
