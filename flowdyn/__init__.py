@@ -36,6 +36,7 @@ REGISTRY = {
     "rerun": "convergence.rebuilding",
     "plot": "plotting.figures",
     "report": "pages.writing",
+    "example_table": "problems.examples",
     **dict.fromkeys(["FlowdynError", "ArgumentError", "RunError", "FileError", "FlowdynWarning"], "_check"),
 }
 __all__ = [*MODULES, *REGISTRY]

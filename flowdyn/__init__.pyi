@@ -83,6 +83,7 @@ from flowdyn.methods.sign_sgd import SignSGD as SignSGD
 from flowdyn.methods.svag import SVAG as SVAG
 from flowdyn.pages.writing import report as report
 from flowdyn.plotting.figures import plot as plot
+from flowdyn.problems.examples import example_table as example_table
 from flowdyn.results.joining import concat as concat
 from flowdyn.results.storage import load as load
 from flowdyn.results.storage import save as save
@@ -163,6 +164,7 @@ __all__ = [
     "concat",
     "dimension_limit",
     "eta_limit",
+    "example_table",
     "fast_forward",
     "linearize",
     "load",

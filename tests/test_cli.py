@@ -1,6 +1,11 @@
 """The shell: what it prints, what it writes, how it fails."""
 
+import contextlib
+import inspect
+import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -12,6 +17,10 @@ from sklearn.datasets import load_diabetes
 
 import flowdyn as fd
 from flowdyn.cli.commands import main
+from flowdyn.cli.inputs import method_class, method_of, runnable_methods, table_problems
+from flowdyn.cli.parser import SHELLS, build_parser
+from flowdyn.cli.printing import METHOD_OPTIONS, in_shell_terms
+from flowdyn.problems.examples import generic_start, small_table
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +144,29 @@ BAD = {
     "diverges": (["solve", "--method", "GradientDescent", "--eta", "50", "--steps", "100"], 1, "diverged"),
     "target of nothing": (["solve", "--target", "y"], 2, "--target"),
     "no command": ([], 2, "a command is needed"),
+    "method of another problem": (["solve", "--method", "HomogenizedSGD", "--eta", "0.1"], 2, "use it from Python"),
+    "an argument missing": (["solve", "--method", "SAM", "--eta", "0.1"], 2, "`--set rho=...` must be given for SAM"),
+    "an argument wrong": (["solve", "--method", "SAM", "--eta", "0.1", "--set", "rho=-1"], 2, "`--set rho` must"),
+    "no argument of it": (["solve", "--set", "rho=1"], 2, "`--set` must be one of []"),
+    "no value": (["solve", "--method", "SAM", "--eta", "0.1", "--set", "rho"], 2, "`--set` must be NAME=VALUE"),
+    "unknown solver": (["solve", "--solver", "LSODE"], 2, "did you mean 'LSODA'"),
+    "solver of another kind": (["solve", "--solver", "EulerMaruyama"], 2, "`--solver` EulerMaruyama cannot run"),
+    "tolerance of none": (["solve", "--solver", "exact", "--rtol", "1e-9"], 2, "`--rtol` is for solvers with"),
+    "tolerance zero": (["solve", "--rtol", "0"], 2, "`--rtol` must be positive"),
+    "rule without number": (["solve", "--stop", "loss"], 2, "`--stop` must be NAME<VALUE or NAME>VALUE"),
+    "rule of nothing": (["solve", "--stop", "lost<1"], 2, "`--stop"),
+    "unknown observable": (["solve", "--observe", "sharpnes"], 2, "did you mean 'sharpness'"),
+    "observable of another problem": (["solve", "--observe", "margins"], 2, "must be a LinearClassifier"),
+    "divergence": (["solve", "--on-divergence", "kept"], 2, "`--on-divergence` must be one of ['raise', 'keep']"),
+    "intercept of nothing": (["solve", "--intercept"], 2, "`--intercept` needs DATA"),
+    "index of nothing": (["solve", "--no-index", "--index", "a"], 2, "`--index` needs DATA"),
+    "index": (
+        ["solve", "index.csv", "--target", "y"],
+        2,
+        "`--index id` makes it labels of the samples, `--no-index` a",
+    ),
+    "index without a name": (["solve", "unnamed.csv", "--target", "y"], 1, "`--index index` makes it labels"),
+    "no time scale": (["solve", "flat.csv", "--target", "y", "--problem", "SquaredRegression"], 1, "give `--t`"),
 }
 
 
@@ -147,6 +179,9 @@ def test_wrong_use_is_told_in_one_line(name, diabetes, folder, capsys):
     (folder / "header.csv").write_text("x,y\n")
     (folder / "noise.csv").write_bytes(b'"a\n\xff\xfe\x00,1')
     (folder / "table.xlsx").write_bytes(b"PK")
+    (folder / "index.csv").write_text("id,x,y\n0,1,2\n1,3,3\n2,5,3\n")
+    (folder / "unnamed.csv").write_text(",x,y\n0,1,2\n1,3,3\n2,5,3\n")
+    (folder / "flat.csv").write_text("x,y\n1,2\n3,4\n")
     before = sorted(os.listdir(folder))
     arguments, status, words = BAD[name]
     assert main(arguments) == status
@@ -204,5 +239,151 @@ def test_an_order_that_is_not_resolved_is_one_line_of_warning(capfd, monkeypatch
     assert main(["eta-limit", "--etas", "1e-4,5e-5,2.5e-5", "--order", "6", "--t", "0.01"]) == 0
     printed = capfd.readouterr()
     (line,) = printed.err.splitlines()
-    assert line.startswith("flowdyn: warning: the order is not resolved: ") and "use larger `etas`" in line
+    assert line.startswith("flowdyn: warning: the order is not resolved: ") and "use larger `--etas`" in line
     assert "order nan" in printed.out and "not resolved" not in printed.out
+
+
+def recipe(path):
+    return json.loads(str(fd.load(path).recipe.item()))
+
+
+def test_solver_tolerance_observables_and_rules_reach_the_run(capsys):
+    rules = ["--stop", "loss<0.4", "--stop", "sharpness > 100"]
+    choice = ["--solver", "dop853", "--rtol", "1e-11", "--observe", "sharpness", "--max-steps", "5000"]
+    assert main(["solve", *rules, *choice, "--saves", "5", "--out", "r.nc"]) == 0
+    assert "(stopped)" in capsys.readouterr().out
+    run, made = fd.load("r.nc"), recipe("r.nc")
+    assert abs(float(run.loss[-1]) - 0.4) < 1e-9 and run.sharpness.dims == ("t",)
+    assert made["solver"]["class"] == "Scipy" and made["solver"]["args"]["method"] == "DOP853"
+    assert made["solver"]["args"]["rtol"] == 1e-11 and made["options"]["t"] == "inf"
+    assert made["options"]["stop"] == {"loss": ["<", 0.4], "sharpness": [">", 100.0]}
+    assert made["options"]["max_steps"] == 5000
+
+
+def test_a_tolerance_alone_is_that_of_the_solver_that_is_chosen():
+    assert main(["solve", "--t", "1", "--saves", "3", "--rtol", "1e-5", "--out", "r.nc", "--quiet"]) == 0
+    assert recipe("r.nc")["solver"]["args"]["rtol"] == 1e-5
+
+
+def test_a_ladder_takes_a_solver_for_its_limit():
+    ladder = ["eta-limit", "--etas", "0.1,0.05,0.025", "--t", "1", "--out", "l.nc", "--quiet"]
+    assert main([*ladder, "--solver", "Tsit5", "--rtol", "1e-9"]) == 0
+    solver = recipe("l.nc")["options"]["solver"]
+    assert solver["class"] == "Diffrax" and solver["args"]["method"] == "Tsit5" and solver["args"]["rtol"] == 1e-9
+
+
+@pytest.mark.filterwarnings("default::flowdyn.FlowdynWarning")
+def test_what_was_good_before_a_divergence_is_kept(capsys):
+    run = ["solve", "--method", "GradientDescent", "--eta", "50", "--steps", "100", "--out", "r.nc"]
+    assert main([*run, "--on-divergence", "keep"]) == 0
+    assert "(diverged)" in capsys.readouterr().out and np.isnan(fd.load("r.nc").loss[-1])
+
+
+def test_json_and_quiet(capsys):
+    run = ["solve", "--method", "sgd", "--eta", "0.01", "--steps", "3", "--realizations", "4", "--out", "r.nc"]
+    assert main([*run, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    loss = fd.load("r.nc").loss.isel(t=-1).mean()
+    assert np.isclose(found["loss"], loss) and found["status"] == {"reached_end": 4} and found["wrote"] == ["r.nc"]
+    ladder = ["eta-limit", "--etas", "0.1,0.05,0.025", "--t", "1"]
+    assert main([*ladder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [rung["steps"] for rung in found["rungs"]] == [10, 20, 40] and found["verdict"] == "resolved"
+    assert main([*ladder, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_index_is_taken_as_labels_and_an_intercept_put_in(capsys):
+    with open("t.csv", "w") as file:
+        file.write("id,x,y\n" + "".join(f"{i},{i * i},{3 + 2 * i * i}\n" for i in range(5)))
+    run = ["solve", "t.csv", "--target", "y", "--intercept", "--t", "1000", "--out", "r.nc", "--overwrite"]
+    assert main([*run, "--index", "id"]) == 0
+    found = fd.load("r.nc")
+    assert found.feature.values.tolist() == ["intercept", "x"] and found["sample"].values.tolist() == [0, 1, 2, 3, 4]
+    assert np.allclose(found.w.isel(t=-1), [3, 2], atol=1e-5)  # y = 3 + 2 x
+    assert main([*run, "--no-index"]) == 0
+    assert fd.load("r.nc").feature.values.tolist() == ["intercept", "id", "x"]
+
+
+@pytest.mark.parametrize("command", ["solve", "eta-limit"])
+def test_every_method_that_is_listed_can_be_made(command):
+    """From options and --set alone, on some problem of a table."""
+    more = {"RMSProp": ["rate=1"], "Adam": ["rates=1,2"], "AdamW": ["rates=1,2"], "AdamFlow": ["rates=1,2", "t0=1"]}
+    more |= {name: ["potential=norm", "parameter=3"] for name in ("MirrorDescent", "MirrorFlow")}
+    p = [cls(*small_table()) for name, cls in table_problems().items() if name != "LinearClassifier"]
+    p.append(fd.problems.LinearClassifier(np.eye(2), [1.0, -1.0]))
+    listed = runnable_methods(command)
+    assert len(listed) > 18 and "ODE" not in listed and ("GradientFlow" in listed) == (command == "solve")
+    for name, cls in listed.items():
+        options = build_parser().parse_args([command, "--method", name.lower()])
+        assert method_class(options) is cls
+        options.set = list(more.get(name, ()))
+        for argument, parameter in inspect.signature(cls).parameters.items():
+            if parameter.default is parameter.empty and argument in METHOD_OPTIONS.values():
+                setattr(options, argument, 0.1)
+            elif parameter.default is parameter.empty and argument not in ("problem", "w0", "rates", "potential"):
+                options.set.append(f"{argument}=0.1")
+        given = {"eta": 0.1} if command == "eta-limit" else {}
+        made = []
+        for problem in p:
+            with contextlib.suppress(fd.ArgumentError):
+                made.append(method_of(options, cls, problem, w0=generic_start(problem.size), **given))
+        assert made and all(isinstance(method, cls) for method in made), name
+
+
+def test_a_message_is_put_in_the_shell_s_terms():
+    options = build_parser().parse_args(["solve", "t.csv"])
+    for words, said in {
+        "`batch_size` must be": "`--batch-size` must be",
+        "`l` must be": "`--refinement` must be",
+        "`index='a b'` or `index=False`": "`--index a b` or `--no-index`",
+        "`overwrite=True` replaces": "`--overwrite` replaces",
+        "`on_divergence='keep'` keeps": "`--on-divergence keep` keeps",
+        "`data` must be": "`DATA` must be",
+        "`w0` and `observe_only=True`": "`w0` and `observe_only=True`",
+    }.items():
+        assert in_shell_terms(words, options) == said
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """What `completion` prints, by shell."""
+    found = {}
+    for name in SHELLS:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            assert main(["completion", name]) == 0
+        found[name] = out.getvalue()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flowdyn so", {"solve"}),
+        ("flowdyn solve --inte", {"--intercept"}),
+        ("flowdyn solve --method Nest", {"Nesterov", "NesterovFlow"}),
+        ("flowdyn eta-limit --method Nest", {"Nesterov"}),
+        ("flowdyn solve --solver Kv", {"Kvaerno3", "Kvaerno4", "Kvaerno5"}),
+        ("flowdyn plot here", {"here.nc"}),
+        ("flowdyn completion ", {"bash", "zsh", "fish"}),
+    ],
+)
+def test_bash_completes(scripts, folder, line, expected):
+    (folder / "here.nc").touch()
+    words = line.split(" ")
+    ask = f'COMP_WORDS=({" ".join(words[:-1])} "{words[-1]}"); COMP_CWORD={len(words) - 1}; _flowdyn\n'
+    run = subprocess.run(
+        ["bash"], input=scripts["bash"] + ask + 'echo "${COMPREPLY[@]}"', capture_output=True, text=True
+    )
+    assert run.stderr == "" and set(run.stdout.split()) == expected
+
+
+@pytest.mark.parametrize("name", ["zsh", "fish"])
+def test_other_shells_take_their_script(scripts, folder, name):
+    assert "Nesterov" in scripts[name] and "example-data" in scripts[name]
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    (folder / "script").write_text(scripts[name])
+    run = subprocess.run([name, "--no-execute", "script"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")

@@ -43,6 +43,7 @@ NO_EQUATION = {
     "flowdyn.observables.base.Observable",
     "flowdyn.pages.writing.report",
     "flowdyn.plotting.figures.plot",
+    "flowdyn.problems.examples.example_table",
     "flowdyn.results.joining.concat",
     "flowdyn.results.storage.load",
     "flowdyn.results.storage.save",

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
 import warnings
 from pathlib import Path
 
@@ -34,18 +35,20 @@ def test_readme_code_runs(number, tmp_path, monkeypatch):
     plt.close("all")
 
 
-def test_readme_shell_lines_run(tmp_path, monkeypatch, capsys):
-    from sklearn.datasets import load_diabetes
-
+def test_readme_shell_lines_run_in_their_order(tmp_path, monkeypatch, capsys):
     from flowdyn.cli.commands import main
 
     monkeypatch.chdir(tmp_path)
-    load_diabetes(as_frame=True).frame.to_csv("diabetes.csv", index=False)
-    lines = re.findall(r"^flowdyn ((?:eta-limit|solve|info|plot|report) .*)$", README, re.MULTILINE)
-    assert len(lines) == 6
+    first, *lines = re.search(r"<!-- shell -->\n```bash\n(.*?)\n```", README, re.DOTALL)[1].splitlines()
+    assert first == "source .venv/bin/activate" and all(line.startswith("flowdyn ") for line in lines)
     with warnings.catch_warnings():
         for line in lines:
-            assert main(line.split()) == 0, capsys.readouterr().err
+            assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
+    (line,) = re.search(r"<!-- shell report -->\n```bash\npip install [^\n]*\n(.*?)\n```", README, re.DOTALL)[
+        1
+    ].splitlines()
+    assert capsys.readouterr().out.endswith("recipe: the same\nnumbers: the same\n")
+    assert main(shlex.split(line)[1:]) == 0 and (tmp_path / "page.html").is_file()
 
 
 def test_public_names_are_documented():

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray, BackendEntrypoint, NetCDF4DataStore, StoreBackendEntrypoint
+from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
 from xarray.core import indexing
 
 from flowdyn import _check
 from flowdyn._tools import checksums
 from flowdyn._tools.hdf5_lock import LOCK
+
+LOCK.join(combine_locks([NETCDFC_LOCK, HDF5_LOCK]))
 
 
 class CheckedArray(BackendArray):

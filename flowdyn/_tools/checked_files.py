@@ -20,8 +20,7 @@ from flowdyn import _check
 from flowdyn._tools import checksums
 from flowdyn._tools.checked_arrays import CheckedBackend, decoded
 from flowdyn._tools.hdf5_lock import LOCK
-
-EAGER_BYTES = 16 << 20  # files of at most so much content are read whole: a tenth of a second
+from flowdyn._tools.netcdf_files import EAGER_BYTES, opened
 
 
 def open_checked(path: Path, verify: bool | None, content: int) -> xr.Dataset | xr.DataTree:
@@ -68,18 +67,6 @@ def _same_file(path: Path, identity: tuple[int, int, int], mode: str) -> netCDF4
             f"cannot read {path}: another file has taken its place since it was loaded; load it again"
         )
     return opened(path, mode=mode)
-
-
-def opened(path: Any, **options: Any) -> netCDF4.Dataset:
-    """netCDF4's Dataset, closed if it fails between the opening of the file and the end of its constructor."""
-    file = netCDF4.Dataset.__new__(netCDF4.Dataset)
-    try:
-        netCDF4.Dataset.__init__(file, path, **options)
-    except BaseException:
-        if file.isopen():
-            file.close()
-        raise
-    return file
 
 
 def _lazy(path: Path, verify: bool | None) -> xr.Dataset | xr.DataTree:

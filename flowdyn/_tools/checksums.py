@@ -12,12 +12,14 @@ attribute of each group holds all of it.
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from flowdyn import _check
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 ATTRIBUTE = "flowdyn_checksums"
 BLOCK = 4 << 20  # bytes of a block, and of a chunk of the file
@@ -63,14 +65,15 @@ def record(dims: tuple[Any, ...], values: np.ndarray) -> dict[str, Any]:
     return {"type": kind, "dims": sized, "rows": rows, "crc32": [digest(block) for block in blocks]}
 
 
-def of_attributes(ds: xr.Dataset) -> dict[str, str]:
+def of_attributes(ds: "xr.Dataset") -> dict[str, str]:
     """Checksum of the attributes of a group, under the empty name, and of each of its variables."""
     own = {"": {**ds.attrs, "": sorted(map(str, ds.coords))}}
     sets = own | {str(name): variable.attrs for name, variable in ds.variables.items()}
-    return {name: _of_values(attrs) for name, attrs in sets.items()}
+    return {name: of_values(attrs) for name, attrs in sets.items()}
 
 
-def _of_values(attrs: Mapping[Any, Any]) -> str:
+def of_values(attrs: Mapping[Any, Any]) -> str:
+    """Checksum of attributes, eight hexadecimal digits."""
     crc = 0
     for name in sorted(attrs, key=str):
         values = np.asarray(attrs[name])

@@ -6,23 +6,27 @@ soft links, data in other files, sizes declared but not stored); what is read is
 """
 
 import contextlib
+import glob
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from flowdyn import _check
-from flowdyn._tools.checked_files import open_checked
-from flowdyn._tools.hdf5_scan import MAX_BYTES, scan
+from flowdyn._tools.netcdf_files import MAX_BYTES
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+LONG_NAME = 200  # bytes of a name from which a temporary one does not repeat it; most systems take 255
 
 
 def _text(path: Any) -> str:
     if not isinstance(path, str | os.PathLike):
         raise _check.fail("path", "must be a path", path)
-    return str(os.fspath(path))
+    return os.path.expanduser(str(os.fspath(path)))
 
 
 def writable(path: Any, suffix: str | None, overwrite: bool) -> Path:
@@ -30,26 +34,42 @@ def writable(path: Any, suffix: str | None, overwrite: bool) -> Path:
     target = Path(_text(path)).absolute()
     if suffix is not None and target.suffix != suffix:
         raise _check.fail("path", f"must end in {suffix}", str(path))
-    if not target.parent.is_dir():
-        raise _check.FileError(
-            f"`path` must lie in an existing folder, got {str(path)!r}; create {target.parent} first"
-        )
-    if target.is_dir():
-        raise _check.FileError(f"`path` must be a file, got the folder {str(path)!r}")
-    if target.exists() and not _check.flag("overwrite", overwrite):
-        raise _check.FileError(
-            f"`path` must not exist yet, got {str(path)!r}; pass overwrite=True (--overwrite) to replace it"
-        )
-    if not os.access(target.parent, os.W_OK):
-        raise _check.FileError(f"`path` must lie in a writable folder, got {str(path)!r}")
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(target)
+        _check_target(target, str(path), _check.flag("overwrite", overwrite))
+    except _check.FileError:
+        raise
+    except (OSError, ValueError) as error:  # too long, not to be looked at, or with a null in it
+        raise _check.FileError(f"`path` cannot be written, got {_check.short(str(path))}: {_reason(error)}") from None
     return target
+
+
+def _check_target(target: Path, given: str, overwrite: bool) -> None:
+    if not target.parent.is_dir():
+        raise _check.FileError(f"`path` must lie in an existing folder, got {given!r}; create {target.parent} first")
+    if target.is_dir():
+        raise _check.FileError(f"`path` must be a file, got the folder {given!r}")
+    if target.exists() and not overwrite:
+        raise _check.FileError(f"`path` must not exist yet, got {given!r}; `overwrite=True` replaces it")
+    try:  # the system's own word: what `os.access` says of /proc, or as root, is not
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise _check.FileError(
+            f"`path` must lie in a writable folder, got {given!r} ({_reason(error)}); choose another folder"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a temporary path in the target's folder; it becomes the target when the block ends well."""
     _sweep(target)
-    prefix, suffix = f".{target.name}.{os.getpid()}.", f".tmp{target.suffix}"
+    prefix, suffix = f".{_mark(target)}.{os.getpid()}.", f".tmp{target.suffix}"
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=suffix)
     os.close(handle)
     temporary = Path(name)
@@ -68,10 +88,17 @@ def replacing(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _mark(target: Path) -> str:
+    """What the temporary names of a target begin with: its own name, if there is room for it."""
+    raw = os.fsencode(target.name)
+    return target.name if len(raw) <= LONG_NAME else f"{zlib.crc32(raw):08x}"
+
+
 def _sweep(target: Path) -> None:
     """Remove what writers that were killed have left for this target."""
-    for stale in target.parent.glob(f".{target.name}.*.tmp{target.suffix}"):
-        owner = stale.name.removeprefix(f".{target.name}.").split(".")[0]
+    mark = _mark(target)
+    for stale in target.parent.glob(f".{glob.escape(mark)}.*.tmp{glob.escape(target.suffix)}"):
+        owner = stale.name.removeprefix(f".{mark}.").split(".")[0]
         if owner.isdigit() and not _is_alive(int(owner)):
             stale.unlink(missing_ok=True)
 
@@ -92,13 +119,16 @@ def local_file(path: Any) -> Path:
     if "://" in text or text.startswith("[") or "#mode" in text:
         raise _check.FileError(f"`path` must be a local file, got {text!r}; download it first")
     place = Path(text)
-    if not place.is_file():
+    if not os.path.isfile(place):  # of a name that is too long, too
         raise _check.FileError(f"`path` must be an existing file, got {text!r}; check the path")
     return place.resolve()
 
 
-def open_netcdf(path: Any, max_bytes: int = MAX_BYTES, verify: bool | None = None) -> xr.Dataset | xr.DataTree:
+def open_netcdf(path: Any, max_bytes: int = MAX_BYTES, verify: bool | None = None) -> "xr.Dataset | xr.DataTree":
     """Open any local NetCDF-4 file after the scan, lazily if it is large; a file with groups is a tree."""
+    from flowdyn._tools.checked_files import open_checked
+    from flowdyn._tools.hdf5_scan import scan
+
     place = local_file(path)
     try:
         return open_checked(place, verify, scan(place, max_bytes))

@@ -1,22 +1,29 @@
 """One thread at a time in HDF5 and netCDF: their libraries are not thread-safe.
 
 xarray's lazy reads take its own locks, which do not nest; `LOCK` takes the same ones and nests, so that a file can be
-opened, read and closed under it as a whole. h5py has an HDF5 library and a lock of its own; it is called under `LOCK`
-too, for where the two packages share one library.
+opened, read and closed under it as a whole. It takes them once :mod:`flowdyn._tools.checked_arrays`, through which all
+that xarray reads of ours goes, has joined them to it: xarray need not be loaded to look into a file. h5py has an HDF5
+library and a lock of its own; it is called under `LOCK` too, for where the two packages share one library.
 """
 
 import threading
 from types import TracebackType
 from typing import Any
 
-from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
-
 
 class NestingLock:
-    """Reentrant lock that holds `inner` while any thread holds it; the interface is that of threading.Lock."""
+    """Reentrant lock that holds the locks joined to it while any thread holds it; as threading.Lock in its use."""
 
-    def __init__(self, inner: Any) -> None:
-        self._inner, self._own, self._depth = inner, threading.RLock(), 0
+    def __init__(self, inner: Any = None) -> None:
+        self._inner, self._own, self._depth = inner or threading.Lock(), threading.RLock(), 0
+
+    def join(self, inner: Any) -> None:
+        """Hold `inner` from now on; the thread that joins it may be inside."""
+        with self._own:
+            if self._depth:
+                inner.acquire()
+                self._inner.release()
+            self._inner = inner
 
     def acquire(self, blocking: bool = True) -> bool:
         """Take the lock; False if another thread has it and `blocking` is False."""
@@ -48,4 +55,4 @@ class NestingLock:
         return "LOCK"  # a lazily loaded Dataset can be pickled; in another process it takes the lock of that process
 
 
-LOCK = NestingLock(combine_locks([NETCDFC_LOCK, HDF5_LOCK]))
+LOCK = NestingLock()

@@ -15,9 +15,9 @@ from h5py import h5a, h5o, h5t  # pyright: ignore[reportAttributeAccessIssue]
 from flowdyn import _check
 from flowdyn._tools.hdf5_lock import LOCK
 from flowdyn._tools.hdf5_text import Heaps, heaps_of, references
+from flowdyn._tools.netcdf_files import MAX_BYTES
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MAX_BYTES = 4 << 30
 MAX_RATIO = 1000  # declared over stored bytes; constant data compress about that well
 FREE_BYTES = 64 << 20  # dimension scales without values and small constant arrays store nothing; a bomb declares more
 MAX_OBJECTS = 10_000

@@ -20,7 +20,7 @@ def default_time(problem: Problem, w0: np.ndarray) -> float:
     """20 times the shortest time scale at the start."""
     largest = largest_curvature(problem, w0)
     if not largest > 0:
-        raise _check.RunError(f"no time scale: the largest curvature at the start is {largest:g}; give a time yourself")
+        raise _check.RunError(f"no time scale: the largest curvature at the start is {largest:g}; give `t`")
     return 20 / largest
 
 

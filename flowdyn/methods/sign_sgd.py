@@ -35,9 +35,8 @@ class SignSGD(OnProblem, Scattered):
 
     Parameters
     ----------
-    problem : Problem
-        With a Gaussian gradient noise of its own that is independent between coordinates and in all of them: a
-        Quadratic with a diagonal noise.
+    problem : Quadratic
+        With a Gaussian gradient noise that is independent between coordinates and in all of them: a diagonal one.
     eta : float
         Step size, positive.
     batch_size : int
@@ -69,7 +68,7 @@ class SignSGD(OnProblem, Scattered):
     summary: ClassVar[str] = "descent by the signs of gradients with Gaussian noise"
     references: ClassVar[str] = "Bernstein, Wang, Azizzadenesheli and Anandkumar (2018)"
 
-    def __init__(self, problem: Problem, eta: StepSize, batch_size: int = 1):
+    def __init__(self, problem: Quadratic, eta: StepSize, batch_size: int = 1):
         self.problem, self.eta = checked_problem(problem), as_schedule("eta", eta)
         self.batch_size = _check.integer("batch_size", batch_size, minimum=1)
         if problem.gaussian_factor is None:

@@ -1,4 +1,6 @@
-"""Small data that the classes' own examples are built from, and the embedded data of the shell."""
+"""Small data that the classes' own examples are built from, the embedded data of the shell, a real table."""
+
+from pathlib import Path
 
 import numpy as np
 
@@ -23,3 +25,34 @@ def sparse_table(seed: int, n: int = 20, d: int = 40, nonzero: int = 3) -> tuple
     theta = np.zeros(d)
     theta[:nonzero] = np.resize([1.0, -1.0], nonzero)
     return X, X @ theta
+
+
+def example_table() -> Path:
+    """Path of a table that comes with the package: four measures of 342 penguins, to learn one from the others.
+
+    Returns
+    -------
+    pathlib.Path
+        A .csv file with the columns ``bill_length_mm``, ``bill_depth_mm``, ``flipper_length_mm`` and ``body_mass_g``;
+        ``flowdyn example-data`` copies it to the folder where you are.
+
+    Raises
+    ------
+    FileError
+        By the reader of tables, if the package was installed without its data.
+
+    Notes
+    -----
+    The table is in the public domain (CC0 1.0, by the data policy of Palmer Station LTER): all birds whose measures
+    were taken, without their species, sex and island. Source: Gorman, Williams and Fraser (2014), Ecological sexual
+    dimorphism and environmental variability within a community of Antarctic penguins, PLoS ONE 9(3), e90081; Horst,
+    Hill and Gorman (2020), palmerpenguins: Palmer Archipelago (Antarctica) penguin data.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.LinearRegression.from_file(fd.example_table(), target="body_mass_g", intercept=True)
+    >>> p.X.shape, p.coords["feature"].tolist()[:2]
+    ((342, 4), ['intercept', 'bill_length_mm'])
+    """
+    return Path(__file__).with_name("penguins.csv")

@@ -6,7 +6,7 @@ grad L = 2 scale J^T r,   Gauss-Newton part of the Hessian = 2 scale J^T J,   ta
 
 import abc
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import equinox as eqx
 import jax
@@ -110,11 +110,24 @@ class TableProblem(Problem):
 
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], target: str | None = None, standardize: bool = False, **options: Any
+        cls,
+        path: str | os.PathLike[str],
+        target: str | None = None,
+        standardize: bool = False,
+        *,
+        center: bool = False,
+        intercept: bool = False,
+        index: str | Literal[False] | None = None,
+        **options: Any,
     ) -> Self:
-        """Build the problem from a .csv table or a .nc file; `target` names the column y, the others are features."""
-        data = read_table(path, target, standardize)
-        return cls(data.X, data.y, labels=Labels({"feature": data.features}, {"target": data.target}), **options)
+        """Build the problem from a .csv table or a .nc file; `target` names the column y, the others are features.
+
+        `center` gives each column, the target too, mean 0, and `standardize` standard deviation 1 as well; `intercept`
+        puts a column of ones in front; `index` names the column that labels the samples, and is False where none does.
+        """
+        data = read_table(path, target, standardize, center=center, intercept=intercept, index=index)
+        labels = Labels({"feature": data.features, "sample": data.samples}, {"target": data.target})
+        return cls(data.X, data.y, labels=labels, **options)
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:

@@ -1,23 +1,23 @@
 """Tables in: a .csv or .nc file, or an xarray Dataset, as a matrix X (n, d) and targets y (n,) with names."""
 
-import csv
 import os
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.problems.csv_tables import Columns, read_csv
 
 
 class Table(NamedTuple):
-    """Features X of shape (n, d) with their names, and targets y of shape (n,) with theirs."""
+    """Features X of shape (n, d) with their names, and targets y of shape (n,) with theirs; labels of the samples."""
 
     X: np.ndarray
     y: np.ndarray
     features: list[str]
     target: str
+    samples: np.ndarray | None = None
 
 
 def from_dataset(ds: Any, X: str, y: str) -> tuple[Any, Any]:
@@ -35,90 +35,65 @@ def from_dataset(ds: Any, X: str, y: str) -> tuple[Any, Any]:
     return matrix.transpose(targets.dims[0], ...), targets
 
 
-def read_table(path: Any, target: str | None, standardize: bool = False) -> Table:
-    """Read columns of numbers; `target` is y, every other column a feature.
+INTERCEPT = "intercept"  # name of the column of ones
+
+
+def read_table(
+    path: Any,
+    target: str | None,
+    standardize: bool = False,
+    *,
+    center: bool = False,
+    intercept: bool = False,
+    index: str | bool | None = None,
+) -> Table:
+    """Read columns of numbers; `target` is y, every other column a feature, but for the `index`: labels of the samples.
 
     A .nc file may hold either 1-dimensional variables over one dimension (columns), or a matrix ``X`` and ``y``.
-    `standardize` gives each column, the target too, mean 0 and standard deviation 1.
+    `center` gives each column, the target too, mean 0; `standardize` standard deviation 1 as well; `intercept` puts a
+    column of ones in front. A first column that numbers the rows is asked about unless `index` says what it is.
     """
-    _check.flag("standardize", standardize)
-    path = Path(os.fspath(path))
-    if not path.is_file():
-        raise _check.FileError(f"`data` must be an existing .csv or .nc file, got {str(path)!r}; check the path")
+    for name, value in (("standardize", standardize), ("center", center), ("intercept", intercept)):
+        _check.flag(name, value)
+    if index is not None and index is not False and not isinstance(index, str):
+        raise _check.fail("index", "must name a column, or be False where none is one", index)
+    path = Path(os.path.expanduser(os.fspath(path)))
+    if not os.path.isfile(path):  # of a name that is too long, too
+        raise _check.FileError(
+            f"`data` must be an existing .csv or .nc file, got {_check.short(str(path))}; check the path"
+        )
     if path.suffix.lower() == ".csv":
-        data = _read_csv(path, target)
+        data = _table(read_csv(path, index), target, path)
     elif path.suffix.lower() == ".nc":
-        data = _read_netcdf(path, target)
+        data = _read_netcdf(path, target, index)
     else:
         raise _check.FileError(f"`data` must end in .csv or .nc, got {str(path)!r}; convert it first")
-    return _standardized(data) if standardize else data
+    if center or standardize:
+        data = data._replace(X=data.X - data.X.mean(axis=0), y=data.y - data.y.mean())
+    if standardize:
+        data = _of_unit_spread(data)
+    return _with_intercept(data) if intercept else data
 
 
-def _standardized(data: Table) -> Table:
-    spread = data.X.std(axis=0)
+def _of_unit_spread(data: Table) -> Table:
+    """Centred columns over their standard deviations."""
+    spread = np.sqrt((data.X**2).mean(axis=0))
     flat = [name for name, s in zip(data.features, spread, strict=True) if s == 0]
-    if flat or data.y.std() == 0:
+    if flat or not data.y.any():
         raise _check.ArgumentError(
             f"`standardize` needs columns that vary, got constant {flat or [data.target]}; drop them from the table"
         )
-    return data._replace(X=(data.X - data.X.mean(axis=0)) / spread, y=(data.y - data.y.mean()) / data.y.std())
+    return data._replace(X=data.X / spread, y=data.y / np.sqrt((data.y**2).mean()))
 
 
-def _read_csv(path: Path, target: str | None) -> Table:
-    import pandas as pd
-
-    _check_cells(path)
-    try:
-        frame = pd.read_csv(path, index_col=False)
-    except (ValueError, OSError) as error:  # parser errors and bad encodings are ValueErrors
-        reason = " ".join(str(error).split())[:120]
-        raise _check.FileError(f"`data` must be a readable .csv table, got {str(path)!r}: {reason}") from None
-    return _columns({str(name): frame[name].to_numpy() for name in frame.columns}, target, path)
+def _with_intercept(data: Table) -> Table:
+    if INTERCEPT in data.features:
+        raise _check.ArgumentError(f"`intercept` needs that name free, got a column {INTERCEPT!r}; rename it")
+    ones = np.ones((len(data.y), 1))
+    return data._replace(X=np.hstack([ones, data.X]), features=[INTERCEPT, *data.features])
 
 
-def _check_cells(path: Path) -> None:
-    """Refuse headers that are empty or stand twice, and rows whose cells are not as many as the header's.
-
-    A longer row would be read as one with an index, and every column would shift by one without a word.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            header = [name.strip() for name in next(rows, [])]
-            _check_header(header, path)
-            for row in rows:
-                if row and len(row) != len(header):
-                    raise _check.FileError(
-                        f"`data` must have {len(header)} cells in each row, got {len(row)} in line {rows.line_num} of "
-                        f"{str(path)!r}; mend the row, or give every column a name"
-                    )
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _check.FileError(f"`data` must be a readable .csv table, got {str(path)!r}: {error}") from None
-
-
-def _check_header(header: list[str], path: Path) -> None:
-    for separator in (";", "\t", "|"):
-        if len(header) == 1 and separator in header[0]:
-            raise _check.FileError(
-                f"`data` must be separated by commas, got {separator!r} in {str(path)!r}; save it with commas"
-            )
-    if "" in header:
-        raise _check.FileError(
-            f"`data` must have a name for each column, got none for column {header.index('') + 1} of {str(path)!r}; "
-            "if it is an index, save without it: df.to_csv(path, index=False)"
-        )
-    index = [name for name in header if re.fullmatch(r"Unnamed: \d+", name)]
-    if index:
-        raise _check.FileError(
-            f"`data` must have columns of data only, got {index[0]!r} in {str(path)!r}, as pandas names an index; save "
-            "without it: df.to_csv(path, index=False)"
-        )
-    twice = sorted({n for n in header if header.count(n) > 1 or re.sub(r"\.\d+$", "", n) in set(header) - {n}})
-    if twice:
-        raise _check.FileError(f"`data` must have each column once, got {twice} twice in {str(path)!r}; rename them")
-
-
-def _read_netcdf(path: Path, target: str | None) -> Table:
+def _read_netcdf(path: Path, target: str | None, index: str | bool | None) -> Table:
     import xarray as xr
 
     from flowdyn._tools.files import open_netcdf
@@ -129,11 +104,23 @@ def _read_netcdf(path: Path, target: str | None) -> Table:
         X, y = from_dataset(ds, "X", "y")
         dim = X.dims[1]
         labels = X.coords[dim].values if dim in X.coords else np.arange(X.shape[1])
-        return Table(np.asarray(X.values), np.asarray(y.values), [str(label) for label in labels], "y")
-    return _columns({str(name): v.values for name, v in ds.data_vars.items() if v.ndim == 1}, target, path)
+        samples = _labels(ds, index, y.dims[0])
+        return Table(np.asarray(X.values), np.asarray(y.values), [str(label) for label in labels], "y", samples)
+    columns = {str(name): v.values for name, v in ds.data_vars.items() if v.ndim == 1 and name != index}
+    dims = {v.dims[0] for v in ds.data_vars.values() if v.ndim == 1}
+    return _table(Columns(columns, _labels(ds, index, *dims)), target, path)
 
 
-def _columns(columns: dict[str, np.ndarray], target: str | None, path: Path) -> Table:
+def _labels(ds: Any, index: str | bool | None, *dims: Any) -> np.ndarray | None:
+    """Values of the variable `index` along the samples."""
+    if not isinstance(index, str):
+        return None
+    along = [str(name) for name, v in ds.variables.items() if len(dims) == 1 and v.dims == dims]
+    return np.asarray(ds[_check.choice("index", index, along)].values)
+
+
+def _table(found: Columns, target: str | None, path: Path) -> Table:
+    columns = found.columns
     if target is None:
         raise _check.fail("target", f"must name the column to predict, one of {list(columns)}", None)
     if target not in columns:
@@ -149,4 +136,5 @@ def _columns(columns: dict[str, np.ndarray], target: str | None, path: Path) -> 
     except _check.ArgumentError as error:  # the argument is right, the file is not
         raise _check.FileError(f"{error} (in {str(path)!r})") from None
     features = [name for name in columns if name != target]
-    return Table(np.column_stack([checked[name] for name in features]), checked[target], features, target)
+    X = np.column_stack([checked[name] for name in features])
+    return Table(X, checked[target], features, target, found.index)

@@ -20,10 +20,10 @@ from flowdyn import _check
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
+from flowdyn.results.schema import SCHEMA
 from flowdyn.schedules import Constant
 from flowdyn.solvers.base import STATUSES
 
-SCHEMA = "flowdyn/1"
 VOLATILE = ("date_created", "wall_seconds", "history")  # differ between two equal runs
 _PACKAGES = ("flowdyn", "numpy", "scipy", "xarray", "netCDF4", "jax", "jaxlib", "diffrax", "equinox")
 _LONG_NAMES = {

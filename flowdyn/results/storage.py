@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from flowdyn import _check
 from flowdyn._tools import checksums
 from flowdyn._tools.checked_files import open_checked, write_checked
 from flowdyn._tools.files import open_netcdf, replacing, writable
-from flowdyn._tools.hdf5_scan import MAX_BYTES
-from flowdyn.results.dataset import SCHEMA
+from flowdyn._tools.netcdf_files import MAX_BYTES
+from flowdyn.results.schema import LABEL, SCHEMA, check_attributes, check_schemas
 
 Saved = xr.Dataset | xr.DataTree
 
@@ -136,9 +135,6 @@ def _disk(target: Path, size: int) -> Iterator[None]:
         ) from None
 
 
-LABEL = "_label"
-
-
 def _labels_out(ds: xr.Dataset) -> xr.Dataset:
     """Text along a dimension under a name of its own: CF wants coordinate variables to be numbers."""
     text: Any = [dim for dim in ds.indexes if ds[dim].dtype.kind not in "iuf"]
@@ -215,14 +211,9 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, verify: bo
         _check.flag("verify", verify)
     found = open_netcdf(path, max_bytes, verify)
     try:
-        for place, schema in _schemas(found).items():
-            if not isinstance(schema, str) or schema != SCHEMA:
-                reason = (
-                    f"it has schema {_check.short(schema)}" if schema is not None else "it was not written by flowdyn"
-                )
-                where = f" at {place!r}" if place != "/" else ""
-                raise _check.FileError(f"cannot load {path}: {reason}{where}, this flowdyn reads {SCHEMA!r}")
-        _check_attributes(found, path)
+        check_schemas(_schemas(found), path)
+        for node in (found,) if isinstance(found, xr.Dataset) else found.subtree:
+            check_attributes(node.attrs, path)
         labelled = _labels_in(found) if isinstance(found, xr.Dataset) else xr.map_over_datasets(_labels_in, found)
         labelled.set_close(found.close)
         return labelled
@@ -231,16 +222,6 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, verify: bo
         if isinstance(error, _check.FileError) or not isinstance(error, Exception):
             raise
         raise _check.FileError(f"cannot load {path}: the file is damaged ({_check.short(str(error))})") from None
-
-
-def _check_attributes(result: Saved, path: Any) -> None:
-    """What flowdyn reads of its attributes is text or one number."""
-    for node in (result,) if isinstance(result, xr.Dataset) else result.subtree:
-        for name, value in node.attrs.items():
-            if str(name).startswith("flowdyn_") and not isinstance(value, str | int | float | np.integer | np.floating):
-                raise _check.FileError(
-                    f"cannot load {path}: attribute {name} must be text or a number, got {_check.short(value)}"
-                )
 
 
 def _schemas(result: Saved) -> dict[str, str | None]:

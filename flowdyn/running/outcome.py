@@ -17,7 +17,7 @@ from flowdyn.solvers.ensembles import MemberBlock
 LOSS = "loss"
 GOOD: tuple[Status, ...] = ("reached_end", "stopped")
 SPENT: tuple[Status, ...] = ("max_steps", "max_seconds")
-KEEP = '; on_divergence="keep" keeps the part before it'
+KEEP = "; `on_divergence='keep'` keeps the part before it"
 
 
 class Ending(NamedTuple):

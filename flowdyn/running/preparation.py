@@ -135,6 +135,6 @@ def _check_size(times: SaveTimes, members: int, observer: Observer, options: Run
     if need > max_bytes:
         raise _check.ArgumentError(
             f"`max_bytes` = {max_bytes:,} is below the {need:,} bytes that {rows} saves of {size} numbers"
-            f"{f' and {members:,} members' if members > 1 else ''} need; use fewer `saves`, observe_only=True, or "
-            "raise max_bytes"
+            f"{f' and {members:,} members' if members > 1 else ''} need; use fewer `saves`, `observe_only=True`, or "
+            "raise `max_bytes`"
         )

@@ -1,0 +1,192 @@
+"""The commands that run something: eta-limit, solve, rerun."""
+
+import argparse
+import warnings
+from typing import Any
+
+from flowdyn import _check
+from flowdyn.cli.differences import compare, tell
+from flowdyn.cli.inputs import (
+    fitting_observables,
+    method_class,
+    method_of,
+    observables_of,
+    problem_of,
+    solver_of,
+    stop_rules,
+)
+from flowdyn.cli.parser import QUICK_RELATIVE_ERROR
+from flowdyn.cli.printing import Output
+from flowdyn.cli.writing import check_outputs, write
+
+RANDOM_STEPS = 20  # of the largest step size, where a random ladder is given no time
+
+
+def eta_limit(options: argparse.Namespace, output: Output) -> int:
+    """Run a ladder, print its table, write it."""
+    import flowdyn as fd
+    from flowdyn.solvers.selection import accurate_solver
+
+    check_outputs(options)
+    problem, w0 = problem_of(options)
+    if options.t is not None and options.steps is not None:
+        raise _check.fail("--steps", "excludes --t", options.steps)
+    cls = method_class(options)
+    t, etas = _ladder_scales(options, cls.is_random, problem, w0)
+    method = method_of(options, cls, problem, w0=w0, eta=max(etas), order=options.order)
+    more = {"order": options.order, "error": options.error, "realizations": options.realizations, "seed": options.seed}
+    if options.resolution is not None:
+        warnings.warn("--resolution is now called --relative-error", _check.FlowdynWarning, stacklevel=2)
+        options.relative_error = options.resolution
+    if cls.is_random and options.relative_error is None:
+        options.relative_error = QUICK_RELATIVE_ERROR
+    more |= {"relative_error": options.relative_error, "max_steps": options.max_steps}
+    if options.solver is not None or options.rtol is not None:
+        limit = method.limit(options.order or 0)
+        more["solver"] = solver_of(options, limit, w0, lambda state0: accurate_solver(limit, state0, options.rtol))
+    ladder = fd.eta_limit(method, w0, t, etas, max_seconds=options.max_seconds, progress=output.progress, **more)
+    title = f"{ladder.attrs['title']} ({type(problem).__name__}, up to t = {float(ladder.t.max()):g})"
+    output.say(title, title=ladder.attrs["title"], t=float(ladder.t.max()))
+    _tell_ladder(ladder, output)
+    write(ladder, options, output)
+    return 0
+
+
+def _ladder_scales(options: argparse.Namespace, random: bool, problem: Any, w0: Any) -> tuple[float, list[float]]:
+    """Time and step sizes, as asked for or by the scales of the problem."""
+    import numpy as np
+
+    from flowdyn.convergence.default_scales import default_time, stable_eta
+    from flowdyn.convergence.ladder import RANDOM_RUNGS, RUNGS
+
+    t = options.t if options.steps is None and options.t is not None else default_time(problem, w0)
+    etas = options.etas
+    if etas is None:
+        largest = stable_eta(problem, w0, _check.real("--t", t, positive=True))
+        if random:  # one sample's curvature is up to n times that of the mean
+            largest *= min(1.0, 3 * ((options.batch_size or 1) / (problem.sample_count or 1)) ** 0.5)
+        etas = (largest / 2.0 ** np.arange(RANDOM_RUNGS if random else RUNGS)).tolist()
+    if random and options.t is None:
+        t = RANDOM_STEPS * max(etas)  # sampled means are dear
+    if options.steps is not None:
+        t = _check.integer("--steps", options.steps, minimum=1) * max(etas)
+    return t, etas
+
+
+def _tell_ladder(ladder: Any, output: Output) -> None:
+    """The table of a ladder and its fitted order."""
+    weak = "observable" in ladder.dims
+    what = f"{ladder.attrs['flowdyn_kind'].split()[0]} error" if weak else "sup error"
+    output.say(f"{'eta':>12} {'steps':>9} {what:>12}" + (f" {'std. error':>12}" if weak else ""))
+    rungs = []
+    for i in range(ladder.sizes["eta"]):
+        row = ladder.isel(eta=i)
+        rung = {"eta": float(row.eta), "steps": int(row.k.max())}
+        rung["error"] = float(row.error[0]) if weak else float(row.sup_error)
+        if weak:
+            rung["standard_error"] = float(row.standard_error[0])
+        rungs.append(rung)
+        numbers = " ".join(f"{value:12.4e}" for value in list(rung.values())[2:])
+        output.say(f"{rung['eta']:12.6g} {rung['steps']:9d} {numbers}")
+    first = ladder.isel(observable=0) if weak else ladder
+    low, high = map(float, first.order_interval.values)
+    order, expected = float(first.order), float(ladder.order_expected)
+    data = {"order": order, "order_interval": [low, high], "order_expected": expected, "rungs": rungs}
+    text = f"order {order:.4f}, 95 % interval [{low:.4f}, {high:.4f}], expected {expected:g}"
+    output.say(text, verdict=ladder.attrs["verdict"], **data)
+
+
+def solve(options: argparse.Namespace, output: Output) -> int:
+    """Run one system, print where it ended, write it."""
+    import flowdyn as fd
+    from flowdyn.solvers.selection import pick_solver
+
+    check_outputs(options)
+    stop = stop_rules(options.stop)
+    problem, w0 = problem_of(options)
+    system = method_of(options, method_class(options), problem, w0=w0)
+    more = {
+        "saves": options.saves,
+        "seed": options.seed,
+        "realizations": options.realizations,
+        "on_divergence": options.on_divergence or "raise",
+        "max_steps": options.max_steps,
+        "max_seconds": options.max_seconds,
+        "observe": observables_of(options.observe, problem, w0, options.eta),
+        "solver": solver_of(options, system, w0, lambda state0: pick_solver(system, state0, None)),
+    }
+    t = _end(options, stop is not None, problem, w0)
+    run = fd.solve(system, w0, t, steps=options.steps, stop=stop, progress=output.progress, **more)
+    tell_end(run, output)
+    write(run, options, output)
+    return 0
+
+
+def _end(options: argparse.Namespace, has_rules: bool, problem: Any, w0: Any) -> float | None:
+    """End of a run; rules to stop by may be the only one."""
+    from flowdyn.convergence.default_scales import default_time
+
+    if options.t is None:
+        if options.steps is not None:
+            return None
+        return float("inf") if has_rules else default_time(problem, w0)
+    is_open = has_rules and options.t == float("inf")
+    return options.t if is_open else _check.real("--t", options.t, positive=True)
+
+
+def tell_end(run: Any, output: Output) -> None:
+    """Where a run ended: the means of its members, where it has some."""
+    from flowdyn.solvers.base import STATUSES
+
+    last = run.isel(t=-1).mean("realization") if "realization" in run.dims else run.isel(t=-1)
+    names = ("loss", "grad_norm")
+    values = {name: float(last[name].mean()) for name in names if name in last}
+    codes, counts = _counted(run.status.values)
+    status = {STATUSES[code]: count for code, count in zip(codes, counts, strict=True)}
+    text = f"{run.attrs['title']}: t = {float(run.t[-1]):g}" + "".join(
+        f", {name} = {value:{'.6g' if name == 'loss' else '.3g'}}" for name, value in values.items()
+    )
+    data = {"title": run.attrs["title"], "t": float(run.t[-1]), **values, "status": status}
+    output.say(text if set(status) == {"reached_end"} else f"{text} ({', '.join(status)})", **data)
+
+
+def _counted(codes: Any) -> tuple[list[int], list[int]]:
+    import numpy as np
+
+    found, counts = np.unique(np.asarray(codes).ravel(), return_counts=True)
+    return found.tolist(), counts.tolist()
+
+
+def rerun(options: argparse.Namespace, output: Output) -> int:
+    """Make a result again, compare it with what the file holds, write it where asked."""
+    import flowdyn as fd
+
+    check_outputs(options)
+    with fd.load(options.file) as held:
+        held = held.load()
+    again = fd.rerun(held, observe=_observed(held))
+    differs = tell(compare(held, again), output)
+    write(again, options, output)
+    return int(differs)
+
+
+def _observed(run: Any) -> dict[str, Any] | None:
+    """The functionals that a run recorded, where they are those of :mod:`flowdyn.observables`."""
+    from flowdyn.results.recipes import build_system
+    from flowdyn.results.sealed_recipe import recipe_of
+    from flowdyn.running.initial_state import initial_of
+
+    recipe = recipe_of(run) if run.attrs.get("flowdyn_kind") == "run" else {}
+    names = (recipe.get("options") or {}).get("observe")
+    if not names or not isinstance(names, list):
+        return None
+    system = build_system(recipe, run, {})
+    if system.on_problem is None:
+        return None
+    start = initial_of(recipe, run, system, of_run=True)
+    made = fitting_observables(system.on_problem, start, system.numbers.get("eta"))
+    known = {name: function for functions in made.values() for name, function in functions.items()}
+    missing = sorted(set(names) - set(known))
+    if missing:
+        raise _check.fail("ds", "must record no functions of your own", missing, "use fd.rerun from Python")
+    return {name: known[name] for name in names}
