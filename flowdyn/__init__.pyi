@@ -54,6 +54,7 @@ from flowdyn.methods.noise_dominated import NoiseDominatedAdam as NoiseDominated
 from flowdyn.methods.noise_dominated import NoiseDominatedRMSProp as NoiseDominatedRMSProp
 from flowdyn.methods.noise_dominated_equations import AdamEquation as AdamEquation
 from flowdyn.methods.noise_dominated_equations import RMSPropEquation as RMSPropEquation
+from flowdyn.methods.noisy_adam import NoisyAdam as NoisyAdam
 from flowdyn.methods.noisy_momentum import NoisyHeavyBall as NoisyHeavyBall
 from flowdyn.methods.noisy_momentum import NoisyNesterov as NoisyNesterov
 from flowdyn.methods.noisy_rmsprop import NoisyRMSProp as NoisyRMSProp
@@ -129,6 +130,7 @@ __all__ = [
     "NesterovFlow",
     "NoiseDominatedAdam",
     "NoiseDominatedRMSProp",
+    "NoisyAdam",
     "NoisyHeavyBall",
     "NoisyNesterov",
     "NoisyRMSProp",

@@ -21,4 +21,5 @@ NAMES = (
     "mirror_and_diagonal",
     "any_optimizer",
     "momentum_noise",
+    "adaptive_methods",
 )

@@ -99,10 +99,8 @@ def test_an_ensemble_has_the_means_of_all_paths():
 
 
 BAD = {
-    "gaussian": (
-        lambda: fd.NoisyRMSProp(fd.problems.Quadratic(1.0, noise=1.0), 0.1, 1.0, 0.1, 1.0),
-        "quadratic in a Gaussian noise",
-    ),
+    "no noise": (lambda: fd.NoisyRMSProp(fd.problems.Quadratic(1.0), 0.1, 1.0, 0.1, 1.0), "must have given samples"),
+    "batch": (lambda: fd.NoisyRMSProp(COIN, 0.1, 1.0, 0.1, 1.0, 3, "without"), "`batch_size` must be at most n = 2"),
     "fixed beta": (lambda: fd.NoisyRMSProp(COIN, 0.5, 10.0, 0.1, 1.0), "a fixed beta has no closed limit"),
     "v": (lambda: fd.NoisyRMSProp(COIN, 0.1, 1.0, 0.1, 0.0), "`v0` must be positive"),
 }

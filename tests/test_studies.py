@@ -50,7 +50,7 @@ def test_a_bound_outside_its_window_neither_holds_nor_fails(tmp_path, monkeypatc
 
 
 def test_every_study_is_a_short_script_that_the_runner_knows():
-    helpers = {"__init__", "__main__", "claims", "page", "drawing", "networks"}
+    helpers = {"__init__", "__main__", "claims", "page", "drawing", "exact", "networks"}
     files = {path.stem: path for path in Path(studies.__file__).parent.glob("*.py")}
     assert set(files) - helpers == set(NAMES)
     below = {name: files[name].read_text().split('"""\n', 1)[1] for name in NAMES}

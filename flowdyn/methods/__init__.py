@@ -60,6 +60,7 @@ REGISTRY = {
     "SGLDEquation": "langevin",
     "SignSGD": "sign_sgd",
     "NoisyRMSProp": "noisy_rmsprop",
+    "NoisyAdam": "noisy_adam",
     "NoiseDominatedRMSProp": "noise_dominated",
     "NoiseDominatedAdam": "noise_dominated",
     "RMSPropEquation": "noise_dominated_equations",

@@ -5,8 +5,6 @@ SVAG: sigma = s0/eta_0 stays, zeta = (1 + r)/2 zeta_1 + (1 - r)/2 zeta_2,   r = 
 """
 
 import abc
-import itertools
-import math
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -20,11 +18,11 @@ from flowdyn._tools.leaves import is_traced
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.moment_estimates import WithMoments
 from flowdyn.methods.noise_dominated_equations import positive
+from flowdyn.methods.sampling import count_batches, every_batch
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.problems.base import Problem, Vector
 from flowdyn.schedules import Constant, Schedule
 
-MAX_BATCHES = 20_000  # that the mean of a step of Adam is taken over
 NODES = 64  # of the quadrature over a Gaussian noise: exact for polynomials of degree 127
 
 
@@ -115,17 +113,9 @@ class NoiseDominated(WithMoments, RandomRecursionSystem):
     def _all_batches(self, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Noise of every batch, drawn with replacement, and its probability."""
         n, size = len(rows), self.batch_size
-        count = math.comb(n + size - 1, size) ** (1 if self.imitated is None else 2)
-        if count > MAX_BATCHES:
-            rule = f"must leave at most {MAX_BATCHES} different draws where the mean of a step is needed"
-            raise _check.fail(
-                "batch_size", rule, _check.Words(f"{count} for {n} samples"), "use fewer samples, or RMSProp"
-            )
-        batches = np.array(list(itertools.combinations_with_replacement(range(n), size)))
-        counts = np.array([np.bincount(batch, minlength=n) for batch in batches])
-        orders = [math.factorial(size) / math.prod(map(math.factorial, row)) for row in counts.tolist()]
-        away = rows - jnp.mean(rows, axis=0)
-        return jnp.asarray(counts / np.sqrt(size)) @ away, jnp.asarray(np.array(orders) / float(n) ** size)
+        count_batches(n, size, "with", pairs=self.imitated is not None)
+        counts, weights = every_batch(n, size, "with")
+        return jnp.asarray(counts / np.sqrt(size)) @ (rows - jnp.mean(rows, axis=0)), jnp.asarray(weights)
 
     def rescaled(self, kappa: int) -> "NoiseDominated":
         """The square-root rule: ``sqrt(kappa) eta`` and ``kappa B`` with the same (s0, c1, c2, e0)."""

@@ -5,11 +5,12 @@ r"""RMSProp with noisy gradients, the noise as it is (ballistic): eta = h, 1 - b
     w' = -grad L/(sqrt(v) + eps),   v' = c (grad L^2 + diag Sigma - v)                   order 0
     and the equations of order 1 and 2, plain or matched, from the step itself
 
-g^2 is not affine in g: outcomes are single samples, and one Brownian motion a sample drives w and v together.
+g^2 is not affine in g: outcomes are batches, and one Brownian motion a batch drives w and v together.
 """
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,17 +18,17 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced
-from flowdyn.methods.moment_estimates import WithMoments
 from flowdyn.methods.noise_dominated_equations import positive, second_moment
-from flowdyn.methods.noisy_gradients import sampled_problem
-from flowdyn.methods.scattered import Scattered
+from flowdyn.methods.noisy_gradients import checked_draws, sampled_problem
+from flowdyn.methods.noisy_moments import NoisyMoments
+from flowdyn.methods.sampling import Sampling
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.linear_regression import LinearRegression
 from flowdyn.schedules import Schedule, StepSize, as_schedule
 
 
-class NoisyRMSProp(WithMoments, Scattered):
-    r"""RMSProp on single samples, its memory as long in training time at every eta, at t = eta k.
+class NoisyRMSProp(NoisyMoments):
+    r"""RMSProp with noisy gradients, its memory as long in training time at every eta, at t = eta k.
 
     .. math:: w_{k+1} = w_k - \eta\,\frac{g_k}{\sqrt{v_k} + \epsilon}, \qquad
               v_{k+1} = v_k + c\,\eta\,(g_k^2 - v_k)
@@ -35,7 +36,7 @@ class NoisyRMSProp(WithMoments, Scattered):
     Parameters
     ----------
     problem : Problem
-        With samples; a batch of one is drawn with replacement.
+        With samples, or a Quadratic with noise.
     eta : float
         Step size, positive.
     decay_rate : float
@@ -44,12 +45,16 @@ class NoisyRMSProp(WithMoments, Scattered):
         Outside the root, positive.
     v0 : float or array_like of float, shape (P,)
         Second moment at the start, positive.
+    batch_size : int
+        B >= 1: g is the mean of a batch; Gaussian noise is divided by sqrt(B).
+    sampling : {"with", "without"}
+        With replacement, or B distinct samples.
 
     Raises
     ------
     ArgumentError
-        If `problem` has no given samples (a step is quadratic in a Gaussian noise), a number is not positive, or
-        c eta > 1. A fixed beta_2 has no closed limit: v would keep a law of its own.
+        If `problem` has neither samples nor a Gaussian noise, a number is not positive, or c eta > 1; by ``limit``, if
+        there are more than 20,000 different batches. A fixed beta_2 has no closed limit: v would keep a law of its own.
 
     Notes
     -----
@@ -70,18 +75,23 @@ class NoisyRMSProp(WithMoments, Scattered):
     decay_rate: jax.Array
     eps: jax.Array
     v0: jax.Array
+    batch_size: int = eqx.field(static=True)
+    sampling: Sampling = eqx.field(static=True)
     summary: ClassVar[str] = "RMSProp with noisy gradients (v before its update, eps outside the root)"
     references: ClassVar[str] = "Malladi, Lyu, Panigrahi and Arora (2022)"
 
-    def __init__(self, problem: Problem, eta: StepSize, decay_rate: Scalar, eps: Scalar, v0: ArrayLike):
+    def __init__(
+        self,
+        problem: Problem,
+        eta: StepSize,
+        decay_rate: Scalar,
+        eps: Scalar,
+        v0: ArrayLike,
+        batch_size: int = 1,
+        sampling: Sampling = "with",
+    ):
         self.problem, self.eta = sampled_problem(problem), as_schedule("eta", eta)
-        if problem.gaussian_factor is not None:
-            raise _check.fail(
-                "problem",
-                "must have samples: a step is quadratic in a Gaussian noise",
-                type(problem).__name__,
-                "e.g. CustomProblem(..., sample_losses=...)",
-            )
+        self.batch_size, self.sampling = checked_draws(problem, batch_size, sampling)
         self.decay_rate, self.eps = positive("decay_rate", decay_rate), positive("eps", eps)
         self.v0 = second_moment("v0", v0, problem.size)
         first = self.eta(jnp.asarray(0))
@@ -100,18 +110,8 @@ class NoisyRMSProp(WithMoments, Scattered):
         """V alone."""
         return {"v": self.v0}
 
-    @property
-    def outcomes(self) -> int | None:
-        """As many as the problem has samples."""
-        return self.problem.sample_count
-
-    @property
-    def noise_size(self) -> int:
-        """One Brownian motion a sample."""
-        return self.problem.sample_count or 0
-
-    def next_state(self, h: Time, state: Vector, noise: Any) -> Vector:
-        """``[w - h g / (sqrt(v) + eps), v + c h (g^2 - v)]`` with the gradient of one sample."""
+    def moved(self, h: Time, state: Vector, gradient: Vector) -> Vector:
+        """``[w - h g / (sqrt(v) + eps), v + c h (g^2 - v)]``."""
         w, v = jnp.split(state, 2)
-        g = jax.grad(lambda x: self.problem.batch_losses(x, jnp.atleast_1d(noise))[0])(w)
+        g = jnp.asarray(gradient)
         return jnp.concatenate([w - h * g / (jnp.sqrt(v) + self.eps), v + self.decay_rate * h * (g**2 - v)])

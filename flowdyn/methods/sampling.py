@@ -3,16 +3,20 @@
 Cov(batch mean) = Cov(sample) / B * s,    s = 1 with replacement,  (n - B)/(n - 1) without
 """
 
+import itertools
+import math
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.randomness import below
 
 Sampling = Literal["with", "without", "reshuffle"]
 SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
+MAX_BATCHES = 20_000  # that a mean is taken over, and the Brownian motions of an equation
 
 
 def check_batch(batch_size: int, n: int | None, sampling: Sampling) -> tuple[int, Sampling]:
@@ -31,6 +35,28 @@ def batch_noise_scale(batch_size: int, n: int | None, sampling: Sampling) -> flo
     if sampling == "with" or n is None:
         return 1.0 / batch_size
     return (n - batch_size) / (batch_size * (n - 1)) if n > 1 else 0.0
+
+
+def count_batches(n: int, batch_size: int, sampling: Sampling, pairs: bool = False) -> int:
+    """Number of different batches of n samples, or of pairs of them; too many are refused."""
+    single = math.comb(n, batch_size) if sampling == "without" else math.comb(n + batch_size - 1, batch_size)
+    count = single**2 if pairs else single
+    if count > MAX_BATCHES and (pairs or batch_size > 1):
+        rule = f"must leave at most {MAX_BATCHES} different draws where a step is not affine in the gradient"
+        raise _check.fail("batch_size", rule, _check.Words(f"{count} for {n} samples"), "use fewer samples, or B = 1")
+    return count
+
+
+def every_batch(n: int, batch_size: int, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+    """How often each sample is in each batch, shape (batches, n), and the probability of each batch."""
+    if batch_size == 1:
+        return np.eye(n), np.full(n, 1 / n)
+    pick = itertools.combinations if sampling == "without" else itertools.combinations_with_replacement
+    counts = np.array([np.bincount(batch, minlength=n) for batch in pick(range(n), batch_size)], dtype=float)
+    if sampling == "without":
+        return counts, np.full(len(counts), 1 / len(counts))
+    orders = [math.factorial(batch_size) / math.prod(map(math.factorial, map(int, row))) for row in counts]
+    return counts, np.array(orders) / float(n) ** batch_size
 
 
 def distinct(words: jax.Array, n: int) -> jax.Array:

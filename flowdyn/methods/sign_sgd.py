@@ -1,10 +1,13 @@
 r"""Sign descent with Gaussian noise, whose signs average to a smooth drift, at t = eta k.
 
 w_{k+1} = w_k - eta sign(g_k),   g_k = grad L + s xi:    E sign = -b,   b_i = -erf(grad_i / (sqrt(2) s_i))
-Cov sign = 1 - diag(b^2)         where the noise is independent between coordinates
+C = Cov sign:   C_ii = 1 - b_i^2,
+C_ij = (2/pi) int_0^{arcsin rho_ij} exp(-(x_i^2 + x_j^2 - 2 x_i x_j sin a)/(2 cos^2 a)) da,   x = grad/s
 
-dX = b dt + sqrt(eta) (1 - diag(b^2))^{1/2} dW                        order 1
-dX = (b - (eta/2) b'b) dt + sqrt(eta) (1 - diag(b^2))^{1/2} dW        order 2
+dX = b dt + sqrt(eta) C^{1/2} dW                        order 1
+dX = (b - (eta/2) b'b) dt + sqrt(eta) C^{1/2} dW        order 2
+
+C_ij is 0 where the noise is independent between coordinates, and (2/pi) arcsin rho_ij where the gradient vanishes.
 """
 
 from typing import Any, ClassVar, Self
@@ -25,6 +28,8 @@ from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Schedule, StepSize, as_schedule
 
 SMALLEST = 1e-300  # of a variance, whose root has a slope there
+NODES = 48  # of the integral over the angle
+TIED = 1e-4  # least eigenvalue of the correlation of the noise
 
 
 class SignSGD(OnProblem, Scattered):
@@ -36,7 +41,7 @@ class SignSGD(OnProblem, Scattered):
     Parameters
     ----------
     problem : Quadratic
-        With a Gaussian gradient noise that is independent between coordinates and in all of them: a diagonal one.
+        With a Gaussian gradient noise in all coordinates, correlated or not, but not tied: of full rank.
     eta : float
         Step size, positive.
     batch_size : int
@@ -46,7 +51,8 @@ class SignSGD(OnProblem, Scattered):
     ------
     ArgumentError
         If `problem` has no Gaussian noise (signs of finitely many samples jump, and have a flow that slides but no
-        equation of order 2), or one that is correlated or missing in a coordinate; if a number is out of range.
+        equation of order 2), or one that is missing in a coordinate or a combination of them; if a number is out of
+        range.
 
     Notes
     -----
@@ -65,6 +71,7 @@ class SignSGD(OnProblem, Scattered):
     problem: Problem
     eta: Schedule
     batch_size: int = eqx.field(static=True)
+    is_correlated: bool = eqx.field(static=True)
     summary: ClassVar[str] = "descent by the signs of gradients with Gaussian noise"
     references: ClassVar[str] = "Bernstein, Wang, Azizzadenesheli and Anandkumar (2018)"
 
@@ -78,8 +85,9 @@ class SignSGD(OnProblem, Scattered):
                 type(problem).__name__,
                 "e.g. Quadratic(A, noise=Sigma)",
             )
-        if not is_traced(problem.gaussian_factor):
-            _check_independent(np.asarray(problem.noise_cov(np.zeros(problem.size))))
+        self.is_correlated = is_traced(problem.gaussian_factor) or _checked_correlation(
+            np.asarray(problem.noise_cov(np.zeros(problem.size)))
+        )
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:
@@ -121,23 +129,42 @@ class SignSGD(OnProblem, Scattered):
         return state - h * erf(self._ratio(state))
 
     def fluctuations(self, h: Time, state: Vector) -> jax.Array:
-        """``h sqrt(1 - b_i^2)`` on the diagonal, without cancellation where b is near 1."""
-        x = jnp.abs(self._ratio(state))
-        return jnp.asarray(h) * jnp.diag(jnp.sqrt(jnp.maximum(erfc(x) * (2 - erfc(x)), SMALLEST)))
+        """``h C^{1/2}``; ``1 - b_i^2`` without cancellation where b is near 1."""
+        ratio = self._ratio(state)
+        x = jnp.abs(ratio)
+        spread = jnp.sqrt(jnp.maximum(erfc(x) * (2 - erfc(x)), SMALLEST))
+        if not self.is_correlated:
+            return jnp.asarray(h) * jnp.diag(spread)
+        covariance = self.problem.noise_cov(state)
+        size = jnp.sqrt(jnp.diag(covariance))
+        mixed = _sign_covariance(np.sqrt(2) * jnp.asarray(ratio), covariance / jnp.outer(size, size))
+        mixed = (mixed / jnp.outer(spread, spread)).at[jnp.diag_indices(len(x))].set(1.0)
+        return jnp.asarray(h) * jnp.linalg.cholesky(mixed).T * spread
 
 
-def _check_independent(covariance: np.ndarray) -> None:
-    """Refuse a noise that is correlated between coordinates, or missing in one."""
+def _sign_covariance(x: jax.Array, correlation: jax.Array) -> jax.Array:
+    """Covariance of the signs of normals of mean x, variance 1 and this correlation, off the diagonal."""
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    top = jnp.arcsin(correlation.at[jnp.diag_indices(len(x))].set(0.0))
+    angle = top[..., None] * (1 + nodes) / 2
+    first, second = x[:, None, None], x[None, :, None]
+    exponent = (first**2 + second**2 - 2 * first * second * jnp.sin(angle)) / (2 * jnp.cos(angle) ** 2)
+    return top / np.pi * (jnp.exp(-exponent) @ jnp.asarray(weights))
+
+
+def _checked_correlation(covariance: np.ndarray) -> bool:
+    """Whether a noise is correlated; one that is missing in a coordinate, or tied between them, is refused."""
     spread = np.diag(covariance)
     if (spread <= 0).any():
         i = int(spread.argmin())
         raise _check.fail(
             "problem", "must have noise in every coordinate", _check.Words(f"a variance of {spread[i]:.3g} in w[{i}]")
         )
-    if np.abs(covariance - np.diag(spread)).max() > 1e-14 * spread.max():
-        raise _check.fail(
-            "problem",
-            "must have a noise that is independent between coordinates",
-            _check.Words("a covariance with off-diagonal entries"),
-            "use a diagonal `noise`",
-        )
+    if np.abs(covariance - np.diag(spread)).max() <= 1e-14 * spread.max():
+        return False
+    least = np.linalg.eigvalsh(covariance / np.sqrt(np.outer(spread, spread)))[0]
+    if least < TIED:
+        rule = "must have a noise that is not tied between coordinates"
+        got = _check.Words(f"a correlation whose least eigenvalue is {least:.3g}")
+        raise _check.fail("problem", rule, got, "use a `noise` of full rank")
+    return True
