@@ -18,12 +18,11 @@ from flowdyn.plotting.ensembles import ensemble_panels, panels_of_kind, random_l
 # Okabe and Ito's palette: told apart by all common kinds of colour vision
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 GREY = "#666666"
+Kind = Literal["fan", "histogram", "ellipse"]
 SHOWN = 8  # parameters drawn in colour; the others stay grey
 
 
-def plot(
-    ds: xr.Dataset, ax: "Axes | None" = None, *, kind: Literal["fan", "histogram", "ellipse"] | None = None
-) -> "Figure":
+def plot(ds: xr.Dataset, ax: "Axes | None" = None, *, kind: Kind | None = None) -> "Figure":
     """Draw the figure that suits a Dataset and return it.
 
     A run: loss, gradient norm and parameters over t. An ensemble: fans (mean, quantiles, a few members, the exact law
