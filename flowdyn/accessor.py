@@ -4,7 +4,6 @@ Each is a function of the package on this Dataset, loaded when it is called; xar
 name has loaded xarray.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -60,7 +59,7 @@ class ResultAccessor:
         check_kind(self._ds, ("run", *LADDERS), "select one node of a tree: tree[name].to_dataset()")
         return recipe_of(self._ds)
 
-    def rebuild(self, **functions: Callable) -> "tuple[System, Any, dict[str, Any]]":
+    def rebuild(self, **functions: Any) -> "tuple[System, Any, dict[str, Any]]":
         """The system, start and options that make it again, as :func:`flowdyn.rebuild` returns them."""
         from flowdyn.convergence.rebuilding import rebuild
 
