@@ -40,4 +40,4 @@ REGISTRY = {
     **dict.fromkeys(["FlowdynError", "ArgumentError", "RunError", "FileError", "FlowdynWarning"], "_check"),
 }
 __all__ = [*MODULES, *REGISTRY]
-__getattr__, __dir__ = lazy(__name__, REGISTRY, MODULES, renamed={"predict": "fast_forward"})
+__getattr__, __dir__ = lazy(__name__, REGISTRY, MODULES, renamed={"predict": "fast_forward"}, with_xarray="accessor")

@@ -23,7 +23,18 @@ def path(**options):
 
 CASES = {
     "plot": (lambda: fd.plot(3), "`ds` must be a run or ladder or .* made by flowdyn, got a int"),
-    "plot a path": (lambda: fd.plot("run.nc"), r"got 'run.nc'; load it first: fd.load\(path\)"),
+    "plot a path": (lambda: fd.plot("none/run.nc"), "`path` must be an existing file, got 'none/run.nc'", fd.FileError),
+    "plot a plane of one": (
+        lambda: fd.plot(run(), kind="phase"),
+        "`kind` = 'phase' needs two parameters, got 1 of them",
+    ),
+    "plot a map of one": (lambda: fd.plot(run(), kind="map"), "`kind` = 'map' needs runs over two dimensions"),
+    "plot a density of a fan": (
+        lambda: fd.plot(run(realizations=3), kind="fan", density=len),
+        "`density` is drawn beside a histogram, got 'fan'",
+    ),
+    "plot a number as density": (lambda: fd.plot(run(realizations=3), density=3), "`density` must be a function"),
+    "plot what is not over t": (lambda: fd.plot(run()[["status", "recipe_id_t"]]), "must hold its loss, parameters or"),
     "plot into a number": (lambda: fd.plot(run(), ax=3), "`ax` must be a matplotlib Axes, got 3"),
     "save": (lambda: fd.save(3, "x.nc"), "`ds` must be an xarray Dataset"),
     "plot without provenance": (lambda: fd.plot(run().drop_attrs()), "that flowdyn did not make"),

@@ -15,11 +15,16 @@ from flowdyn._check import choice
 
 
 def lazy(
-    package: str, names: Mapping[str, str], modules: tuple[str, ...] = (), renamed: Mapping[str, str] | None = None
+    package: str,
+    names: Mapping[str, str],
+    modules: tuple[str, ...] = (),
+    renamed: Mapping[str, str] | None = None,
+    with_xarray: str = "",
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the ``__getattr__`` and ``__dir__`` of a package whose public names live in the modules of `names`.
 
-    `modules` are public modules of the package itself; `renamed` maps former names to present ones.
+    `modules` are public modules of the package itself; `renamed` maps former names to present ones; the module
+    `with_xarray` is loaded after the first name that has loaded xarray.
     """
     public = sorted([*names, *modules])
 
@@ -38,6 +43,8 @@ def lazy(
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
         value = getattr(importlib.import_module(f"{package}.{names[name]}"), name)
         setattr(sys.modules[package], name, value)
+        if with_xarray and "xarray" in sys.modules:
+            importlib.import_module(f"{package}.{with_xarray}")
         return value
 
     def __dir__() -> list[str]:  # noqa: N807

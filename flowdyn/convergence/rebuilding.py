@@ -10,16 +10,20 @@ from typing import Any
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn._tools.leaves import cast_tree
 from flowdyn.convergence.eta_limits import eta_limit
 from flowdyn.convergence.ladder import asked_again
 from flowdyn.methods.systems import System
+from flowdyn.problems.named_pieces import shown_layout
+from flowdyn.problems.tree_layout import tree_variables
 from flowdyn.results.dataset import check_kind
 from flowdyn.results.recipes import build_solver, build_system
-from flowdyn.results.sealed_recipe import recipe_of
+from flowdyn.results.sealed_recipe import INITIAL, recipe_of
 from flowdyn.running.initial_state import initial_of
 from flowdyn.running.integration import solve
 from flowdyn.running.options import RunOptions
 
+LEADING = ("t", "start", "realization", "eta")  # dimensions that are not those of a parameter
 LADDERS = ("ladder", "weak ladder", "strong ladder")
 
 
@@ -89,7 +93,9 @@ def rebuild(
         raise _check.fail(
             "ds", "must be a ladder with a recipe", _check.Words("one of an older flowdyn"), "run it again"
         )
-    system = build_system(recipe, ds, {"loss": loss, **custom})
+    if custom.get("w0_like") is not None:
+        _check_like(custom["w0_like"], ds)
+    system = build_system(recipe, ds, {"loss": loss, "observe": observe, "observable": observable, **custom})
     start = initial_of(recipe, ds, system, of_run=kind not in LADDERS)
     if kind in LADDERS:
         return system, start, asked_again(recipe.get("options"), observable)
@@ -97,6 +103,20 @@ def rebuild(
         raise _check.fail("observable", "is for weak ladders", observable, "a run takes `observe`")
     options = RunOptions.decode(recipe.get("options"), ds, observe)
     return system, start, options | {"solver": build_solver(recipe.get("solver"))}
+
+
+def _check_like(w0_like: Any, ds: xr.Dataset) -> None:
+    """Refuse parameters of another structure than those that the result has, by name and shape."""
+    variables = tree_variables(cast_tree("w0_like", w0_like))
+    for v in variables:
+        name = next((name for name in (f"{v.name}{INITIAL}", v.name) if name in ds.variables), None)
+        shape = name and tuple(n for dim, n in ds[name].sizes.items() if dim not in LEADING)
+        if shape != v.shape:
+            known = [n for n in str(ds.attrs.get("flowdyn_parameters", "")).split() if n in ds.variables]
+            shapes = {n: [size for dim, size in ds[n].sizes.items() if dim not in LEADING] for n in known}
+            there = ", ".join(f"{n}{shapes[n]}" for n in known)
+            found = _check.Words(shown_layout(variables) or "no real array")
+            raise _check.fail("w0_like", f"must have the parameters of the result, {there}", found)
 
 
 def rerun(

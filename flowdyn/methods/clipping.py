@@ -30,7 +30,7 @@ class _ClippedGradient(Problem):
         """Layout of the parameters, unchanged."""
         return self.problem.variables
 
-    def unravel(self, w: Vector) -> Any:
+    def unravel(self, w: Any) -> Any:
         """Parameters as the problem's own functions see them."""
         return self.problem.unravel(w)
 

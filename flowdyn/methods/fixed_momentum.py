@@ -24,7 +24,8 @@ from flowdyn.methods.modified_equation import ModifiedEquation, checked_order
 from flowdyn.methods.noisy_gradients import NoisyGradients, checked_draws, sampled_problem
 from flowdyn.methods.recursion_equation import Covariance, affine_moments
 from flowdyn.methods.sampling import Sampling, batch_noise_scale
-from flowdyn.methods.systems import Moments, System, WithVelocity
+from flowdyn.methods.systems import Moments, System
+from flowdyn.methods.with_velocity import WithVelocity
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule

@@ -16,7 +16,8 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
 from flowdyn.methods.base import DiscreteSystem, Edge
-from flowdyn.methods.systems import ODESystem, WithVelocity, checked_problem
+from flowdyn.methods.systems import ODESystem, checked_problem
+from flowdyn.methods.with_velocity import WithVelocity
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule

@@ -15,7 +15,8 @@ import numpy as np
 
 from flowdyn._tools.leaves import is_traced
 from flowdyn.methods.base import DiscreteSystem
-from flowdyn.methods.systems import ODESystem, WithVelocity, checked_problem
+from flowdyn.methods.systems import ODESystem, checked_problem
+from flowdyn.methods.with_velocity import WithVelocity
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule

@@ -23,7 +23,8 @@ from flowdyn.methods.heavy_ball import HeavyBallFlow, checked_friction
 from flowdyn.methods.noisy_gradients import NoisyGradients, checked_draws, sampled_problem
 from flowdyn.methods.recursion_equation import Covariance
 from flowdyn.methods.sampling import Sampling
-from flowdyn.methods.systems import System, WithVelocity
+from flowdyn.methods.systems import System
+from flowdyn.methods.with_velocity import WithVelocity
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule

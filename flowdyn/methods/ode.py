@@ -3,21 +3,22 @@
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import cast_tree, flat_vector, own_copy
+from flowdyn._tools.leaves import cast_tree
+from flowdyn.methods.named_state import NamedState, NameLike, Shapes, checked_names
 from flowdyn.methods.systems import ODESystem
-from flowdyn.problems.base import Variable
 
 
 def _decay(t: Any, y: Any) -> Any:
     return -y
 
 
-class ODE(ODESystem):
+class ODE(NamedState, ODESystem):
     r"""A right-hand side of one's own, written with jax.numpy or with plain numpy.
 
     .. math:: y' = f(t, y, \ldots)
@@ -28,12 +29,15 @@ class ODE(ODESystem):
         ``f(t, y, *args)`` returns an array of the shape (S,) of y.
     args : tuple of arrays, optional
         Further arguments; with jax.numpy, new values do not compile anew.
+    names : tuple of str or mapping of str to tuple of int, optional
+        Names of the entries of a flat y, as the Dataset has them; or a mapping from name to shape: then f sees and
+        returns a mapping of arrays. A run that starts from a mapping gives its names and shapes.
 
     Raises
     ------
     ArgumentError
-        If f does not take ``(t, y, *args)`` or `args` is not a tuple; by :func:`flowdyn.solve`, if f returns complex
-        numbers or another shape than that of y.
+        If f does not take ``(t, y, *args)``, `args` is not a tuple, or a name is one of the Dataset's own; by
+        :func:`flowdyn.solve`, if f returns complex numbers or another shape than that of y.
 
     Notes
     -----
@@ -41,50 +45,42 @@ class ODE(ODESystem):
 
     Examples
     --------
-    >>> import flowdyn as fd
+    >>> import flowdyn as fd, jax.numpy as jnp
     >>> run = fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0)
     >>> round(float(run.w.isel(t=-1).item()), 6)
     0.367879
+    >>> swing = fd.ODE(lambda t, y: {"angle": y["speed"], "speed": -jnp.sin(y["angle"])})
+    >>> round(float(fd.solve(swing, {"angle": 0.1, "speed": 0.0}, t=1.0).angle[-1]), 4)
+    0.0541
     """
 
     f: Callable
     args: tuple
+    pieces: Shapes = eqx.field(static=True)
+    is_mapping: bool = eqx.field(static=True)
+    symbol: ClassVar[str] = "y"
     summary: ClassVar[str] = "a user's ordinary differential equation y' = f(t, y)"
 
-    def __init__(self, f: Callable, args: tuple = ()):
+    def __init__(self, f: Callable, args: tuple = (), names: NameLike | None = None):
         if not isinstance(args, tuple):
             raise _check.fail("args", "must be a tuple", args, "write args=(value,)")
         _check.function("f", f, "f(t, y, *args)", 2 + len(args))
         self.f = f
         self.args = cast_tree("args", args)
+        self.pieces, self.is_mapping = checked_names(names)
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:
         """Exponential decay of two entries."""
         return cls(_decay), np.array([0.3, 0.4])
 
+    def config(self) -> dict[str, Any]:
+        """The right-hand side, its arguments, and the names of the state where it has any."""
+        return {"f": self.f, "args": self.args} | self.named()
+
     def drift(self, t: Any, state: Any) -> Any:
-        """``f(t, y, *args)``; a scalar for a vector would be broadcast without a word, so shapes must agree."""
-        value = self.f(t, own_copy(state), *self.args)
-        if np.iscomplexobj(value):
-            raise _check.fail(
-                "f", "must return real numbers", _check.Words("complex ones"), "split y into real and imaginary part"
-            )
-        if np.shape(value) != np.shape(state):
-            raise _check.fail(
-                "f",
-                f"must return the shape {np.shape(state)} of y",
-                value if value is None else _check.Words(f"shape {np.shape(value)}"),
-            )
-        return value
-
-    def layout(self, size: int) -> tuple[Variable, ...]:
-        """One vector ``w`` over `param`, as long as the start."""
-        return (Variable("w", ("param",), (size,), "state y"),)
-
-    def ravel(self, w0: Any) -> np.ndarray:
-        """Flat state; a number is a state of one entry."""
-        return flat_vector("w0", w0)
+        """``f(t, y, *args)`` as a flat vector."""
+        return self.flat(self.f(t, self.as_user_sees(state), *self.args), state)
 
     def is_traceable(self, state: np.ndarray) -> bool:
         """Whether JAX can trace f; a plain-numpy f raises when it meets a tracer."""

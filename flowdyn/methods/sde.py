@@ -1,6 +1,6 @@
 """A user's own stochastic differential equation:  dX = f(t, X, *args) dt + g(t, X, *args) dW"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, get_args
 
 import equinox as eqx
@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import cast_tree, flat_vector, own_copy
+from flowdyn._tools.leaves import cast_tree
+from flowdyn.methods.named_state import NamedState, NameLike, Shapes, checked_names
 from flowdyn.methods.systems import Calculus, Noise, SDESystem
-from flowdyn.problems.base import Variable
 
 
 def _decay(t: Any, x: Any) -> Any:
@@ -22,7 +22,7 @@ def _proportional(t: Any, x: Any) -> Any:
     return 0.5 * x
 
 
-class SDE(SDESystem):
+class SDE(NamedState, SDESystem):
     r"""Drift and diffusion of one's own, written with jax.numpy or with plain numpy.
 
     .. math:: dX = f(t, X)\,dt + g(t, X)\,dW
@@ -39,12 +39,16 @@ class SDE(SDESystem):
         g does not depend on x; or entry i of g depends on entry i of x alone and drives it alone; or anything.
     args : tuple of arrays, optional
         Further arguments of both; with jax.numpy, new values do not compile anew.
+    names : tuple of str or mapping of str to tuple of int, optional
+        Names of the entries of a flat x, as the Dataset has them; or a mapping from name to shape: then f and g see a
+        mapping of arrays and f returns one; g may too, an axis of length m behind each shape where noise is general. A
+        run that starts from a mapping gives its names and shapes.
 
     Raises
     ------
     ArgumentError
-        If f or g does not take ``(t, x, *args)`` or a choice is another; by :func:`flowdyn.solve`, if shapes are wrong
-        or g is not of the stated noise kind.
+        If f or g does not take ``(t, x, *args)``, a choice is another, or a name is one of the Dataset's own; by
+        :func:`flowdyn.solve`, if shapes are wrong or g is not of the stated noise kind.
 
     Notes
     -----
@@ -65,10 +69,19 @@ class SDE(SDESystem):
     calculus: str = eqx.field(static=True)
     noise: str = eqx.field(static=True)
     args: tuple
+    pieces: Shapes = eqx.field(static=True)
+    is_mapping: bool = eqx.field(static=True)
+    symbol: ClassVar[str] = "X"
     summary: ClassVar[str] = "a user's stochastic differential equation dX = f dt + g dW"
 
     def __init__(
-        self, f: Callable, g: Callable, calculus: Calculus = "ito", noise: Noise = "general", args: tuple = ()
+        self,
+        f: Callable,
+        g: Callable,
+        calculus: Calculus = "ito",
+        noise: Noise = "general",
+        args: tuple = (),
+        names: NameLike | None = None,
     ) -> None:
         if not isinstance(args, tuple):
             raise _check.fail("args", "must be a tuple", args, "write args=(value,)")
@@ -80,25 +93,26 @@ class SDE(SDESystem):
             _check.choice("noise", noise, get_args(Noise)),
         )
         self.args = cast_tree("args", args)
+        self.pieces, self.is_mapping = checked_names(names)
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:
         """Decay with noise in proportion."""
         return cls(_decay, _proportional, noise="diagonal"), np.array([0.3, 0.4])
 
+    def config(self) -> dict[str, Any]:
+        """Both functions, what they mean, their arguments, and the names of the state where it has any."""
+        given = {"f": self.f, "g": self.g, "calculus": self.calculus, "noise": self.noise, "args": self.args}
+        return given | self.named()
+
     def drift(self, t: Any, state: Any) -> Any:
-        """``f(t, x, *args)``, whose shape must be that of x."""
-        value = self.f(t, own_copy(state), *self.args)
-        if np.shape(value) != np.shape(state):
-            raise _check.fail(
-                "f",
-                f"must return the shape {np.shape(state)} of x",
-                value if value is None else _check.Words(f"shape {np.shape(value)}"),
-            )
-        return value
+        """``f(t, x, *args)`` as a flat vector."""
+        return self.flat(self.f(t, self.as_user_sees(state), *self.args), state)
 
     def _g(self, t: Any, state: Any) -> Any:
-        value = self.g(t, own_copy(state), *self.args)
+        value = self.g(t, self.as_user_sees(state), *self.args)
+        if isinstance(value, Mapping) and self.is_mapping:
+            value = self.stacked("g", value, columns=self._has_columns(value))
         shape, size = np.shape(value), np.shape(state)[0]
         if self.noise == "diagonal" and shape != (size,):
             raise _check.fail("g", f"must return shape ({size},) for diagonal noise", _check.Words(f"shape {shape}"))
@@ -112,6 +126,12 @@ class SDE(SDESystem):
                 'or say noise="diagonal" for one entry a component',
             )
         return value
+
+    def _has_columns(self, value: Mapping[str, Any]) -> bool:
+        """Whether each piece of g has an axis of Brownian motions behind its own."""
+        if self.noise == "diagonal":
+            return False
+        return self.noise == "general" or any(np.ndim(value.get(name, 0.0)) > len(shape) for name, shape in self.pieces)
 
     def diffusion(self, t: Any, state: Any) -> Any:
         """``g`` as a matrix (S, m)."""
@@ -128,14 +148,6 @@ class SDE(SDESystem):
     def noise_dim(self, state: np.ndarray) -> int:
         """Number m of Brownian motions, the columns of g."""
         return int(np.shape(self.diffusion(0.0, np.asarray(state)))[1])
-
-    def layout(self, size: int) -> tuple[Variable, ...]:
-        """One vector ``w`` over `param`, as long as the start."""
-        return (Variable("w", ("param",), (size,), "state X"),)
-
-    def ravel(self, w0: Any) -> np.ndarray:
-        """Flat state; a number is a state of one entry."""
-        return flat_vector("w0", w0)
 
     def is_traceable(self, state: np.ndarray) -> bool:
         """Whether JAX can trace f and g."""

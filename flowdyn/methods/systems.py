@@ -68,6 +68,15 @@ class System(eqx.Module):
         return shown_call(type(self).__name__, self.numbers, unnamed=1)
 
     @property
+    def title(self) -> str:
+        """What a run of it is called."""
+        return type(self).__name__ + (f" of {type(self.on_problem).__name__}" if self.on_problem else "")
+
+    def started_from(self, w0: Any) -> Self:
+        """The system for a start of that form, which may name its pieces."""
+        return self
+
+    @property
     def on_problem(self) -> Problem | None:
         """The problem whose parameters the state is or holds, if there is one."""
         return None
@@ -254,25 +263,6 @@ class OnProblem(System):
     def as_user_sees(self, state: Vector) -> Any:
         """Parameters as the problem's own functions see them."""
         return self.problem.unravel(self.project(state))
-
-
-class WithVelocity(OnProblem):
-    """State [w, v]: parameters and their velocity."""
-
-    def layout(self, size: int) -> tuple[Variable, ...]:
-        """The problem's variables, then one velocity each."""
-        own = self.problem.variables
-        name = "velocity" if len(own) == 1 else "{}_velocity"
-        speed = [v._replace(name=name.format(v.name), long_name=f"velocity of {v.name}") for v in own]
-        return (*own, *speed)
-
-    def lift(self, w0: Vector) -> Vector:
-        """The parameters at rest, velocity 0."""
-        return jnp.concatenate([w0, jnp.zeros_like(w0)])
-
-    def project(self, state: Vector) -> Vector:
-        """The parameters: the first half of the state."""
-        return state[: self.problem.size]
 
 
 def checked_problem(problem: Problem) -> Problem:

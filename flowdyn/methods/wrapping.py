@@ -30,6 +30,10 @@ class Around(System):
         """Those of the system inside, and one's own."""
         return self.method.numbers | {name: value for name, value in self.config().items() if name != "method"}
 
+    def started_from(self, w0: Any) -> Self:
+        """Around the system inside as that start has it."""
+        return eqx.tree_at(lambda around: around.method, self, self.method.started_from(w0))
+
     @property
     def problem(self) -> Problem | None:
         """The problem of the system inside."""

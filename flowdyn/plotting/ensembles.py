@@ -1,4 +1,7 @@
-"""Pictures of ensembles and of random ladders; :func:`flowdyn.plot` chooses them by what a Dataset holds."""
+"""Pictures of ensembles: fans over t with the exact law where it is known, and the law at the end.
+
+fan: mean, quantiles, a few members          histogram, ellipse: the last values of one or two numbers
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,123 +9,168 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
+from flowdyn.plotting.axes import BLUE, FEW, GREEN, GREY, RED, grid, legend, ramp, symlog, time_axis
+from flowdyn.plotting.cells import MEMBERS, Scalar, cell_dims, labels, observed, parameters, scalars, values
+from flowdyn.plotting.runs import whole
+
 PATHS = 6  # single members drawn in a fan
 GROWN = 1e6  # growth of a member from which a linear axis would show it alone
 CLOUD = 2000  # members drawn as dots
+OBSERVED = 3  # observables with a panel
+Density = Callable[[np.ndarray], np.ndarray]
 
 
 def ensemble_panels(ds: xr.Dataset) -> list[Callable]:
-    """Fans of the one or two parameters that spread most, then the histogram or the plane at the end."""
-    columns = _scalars(ds)
-    if not columns:  # observables alone were kept
-        names = [str(n) for n, v in ds.data_vars.items() if v.dims == ("realization", "t")]
-        return [_fan(name, None) for name in names[:3]]
-    spread = [_spread(_member_rows(ds, *column)[:, -1]) for column in columns]
-    ranked = [columns[i] for i in np.argsort(spread)[::-1][:2]]
-    ranked.sort(key=columns.index)
-    panels = [_fan(*column) for column in ranked]
-    return [*panels, _plane(*ranked) if len(ranked) == 2 else _histogram(*ranked[0])]
+    """Fans of the one or two parameters that spread most, and of what was observed; the law at the end."""
+    ranked, seen = _most_spread(ds), _observed(ds)
+    if any(ds.sizes[dim] > 1 for dim in cell_dims(ds)):
+        return [_means(part) for part in (*ranked, *seen)]
+    if not ranked:  # observables alone were kept
+        names = [str(n) for n, v in ds.data_vars.items() if v.dims == (MEMBERS, "t")]
+        return [_fan(whole(ds, name)) for name in names[:OBSERVED]]
+    panels = [_fan(part) for part in (*ranked, *seen)]
+    return [*panels, _plane(*ranked) if len(ranked) == 2 else histogram(ranked[0])]
 
 
-def _spread(values: np.ndarray) -> float:
-    """Variance of the finite members, scaled so that a diverged one does not overflow it."""
-    good = values[np.isfinite(values)]
-    scale = np.abs(good).max(initial=1.0)
-    return float(np.var(good / scale) * min(scale, 1e100) ** 2) if good.size else 0.0
+def _most_spread(ds: xr.Dataset) -> list[Scalar]:
+    """The one or two parameters whose members differ most at the end, in their order."""
+    parts = _parts(ds)
+    spread = np.concatenate([_spread(_member_rows(ds, name)[..., -1, :]) for name in _names(ds)] or [np.empty(0)])
+    return [parts[i] for i in sorted(np.argsort(spread, kind="stable")[::-1][:2])]
 
 
-def panels_of_kind(kind: str, ds: xr.Dataset) -> list[Callable]:
+def _observed(ds: xr.Dataset) -> list[Scalar]:
+    """Numbers that `observe=` recorded of each member."""
+    names = [name for name in observed(ds) if MEMBERS in ds[name].dims and len(scalars(ds, name)) == 1]
+    return [whole(ds, name) for name in names[:OBSERVED]]
+
+
+def _spread(last: np.ndarray) -> np.ndarray:
+    """Variance (S,) of the finite members of (..., S), scaled so that a diverged one does not overflow it."""
+    flat = last.reshape(-1, last.shape[-1])
+    good = np.isfinite(flat)
+    scale = np.maximum(np.abs(np.where(good, flat, 0.0)).max(axis=0, initial=0.0), 1.0)
+    count = np.maximum(good.sum(axis=0), 1)
+    scaled = np.where(good, flat, 0.0) / scale
+    mean = scaled.sum(axis=0) / count
+    return (np.where(good, scaled - mean, 0.0) ** 2).sum(axis=0) / count * np.minimum(scale, 1e100) ** 2
+
+
+def panels_of_kind(kind: str, ds: xr.Dataset, density: Density | None = None) -> list[Callable]:
     """The panels that a user named: fan, histogram or ellipse."""
-    own = ensemble_panels(ds)
-    columns = _scalars(ds)
+    if any(ds.sizes[dim] > 1 for dim in cell_dims(ds)):
+        return ensemble_panels(ds) if kind == "fan" else []
+    own, parts = ensemble_panels(ds), _parts(ds)
     if kind == "histogram":
-        return [_histogram(*column) for column in columns[:3]]
+        return [histogram(part, density) for part in (parts[:3] or _observed(ds))]
     if kind == "ellipse":
-        return own[-1:] if len(columns) > 1 else []
-    return own[:-1] if columns else own
+        return own[-1:] if len(parts) > 1 else []
+    return own[:-1] if parts else own
 
 
-def _scalars(ds: xr.Dataset) -> list[tuple[str, int | None]]:
-    """Every scalar parameter of an ensemble, as (variable, flat index)."""
-    out: list[tuple[str, int | None]] = []
-    for name in str(ds.attrs.get("flowdyn_parameters", "")).split():
-        if name in ds and {"realization", "t"} <= set(ds[name].dims):
-            size = ds[name].size // (ds.sizes["realization"] * ds.sizes["t"])
-            out += [(name, i) for i in range(size)]
-    return out
+def _names(ds: xr.Dataset) -> list[str]:
+    """Parameters that each member has."""
+    return [name for name in parameters(ds) if MEMBERS in ds[name].dims]
 
 
-def _member_rows(ds: xr.Dataset, name: str, index: int | None) -> np.ndarray:
-    """Values (N, T) of one scalar."""
-    values = ds[name].transpose("realization", "t", ...).values
-    flat = values.reshape(*values.shape[:2], -1)
-    return flat[:, :, 0 if index is None else index]
+def _parts(ds: xr.Dataset) -> list[Scalar]:
+    """Every number of the parameters."""
+    return [part for name in _names(ds) for part in scalars(ds, name)]
 
 
-def _title(ds: xr.Dataset, name: str, index: int | None) -> str:
-    dims = [d for d in ds[name].dims if d not in ("realization", "t")]
-    if index is None or not dims:
-        return str(ds[name].attrs.get("long_name", name))
-    if ds[name].size == ds.sizes["realization"] * ds.sizes["t"]:
-        return name
-    if len(dims) == 1 and dims[0] in ds.coords:
-        return f"{name} [{ds[dims[0]].values[index]}]"
-    return f"{name}[{index}]"
+def _member_rows(ds: xr.Dataset, name: str) -> np.ndarray:
+    """Values (..., N, T, S) of a variable, over runs, members, t and its own numbers."""
+    return values(ds, name, *(dim for dim in cell_dims(ds) if dim in ds[name].dims), MEMBERS)
 
 
-def _exact(ds: xr.Dataset, name: str, index: int | None) -> tuple[np.ndarray, np.ndarray] | None:
+def _of(ds: xr.Dataset, part: Scalar) -> np.ndarray:
+    """Values (N, T) of one number in the members of one run."""
+    return _member_rows(ds, part.name)[..., part.place].reshape(ds.sizes[MEMBERS], -1)
+
+
+def _exact(ds: xr.Dataset, part: Scalar) -> tuple[np.ndarray, np.ndarray] | None:
     """Exact mean (T,) and standard deviation (T,), where the file has them."""
-    if index is None or f"{name}_mean_exact" not in ds:
+    if f"{part.name}_mean_exact" not in ds or f"{part.name}_cov_exact" not in ds:
         return None
-    if f"{name}_cov_exact" not in ds:
-        return None
-    variance = ds[f"{name}_cov_exact"].values[:, index, index]
-    return ds[f"{name}_mean_exact"].values[:, index], np.sqrt(np.clip(variance, 0, None))
+    variance = ds[f"{part.name}_cov_exact"].values[:, part.place, part.place]
+    return ds[f"{part.name}_mean_exact"].values[:, part.place], np.sqrt(np.clip(variance, 0, None))
 
 
-def _fan(name: str, index: int | None) -> Callable:
+def _fan(part: Scalar) -> Callable:
     def draw(ds: xr.Dataset, axis: Any) -> None:
-        rows = _member_rows(ds, name, index)
+        rows = _of(ds, part)
         alive = np.isfinite(rows).any(axis=0)  # of an ensemble that diverged, the part before
         t, rows = ds.t.values[alive], rows[:, alive]
-        if np.nanmax(np.abs(rows)) > GROWN * (1 + np.nanmax(np.abs(rows[:, 0]))):
-            axis.set_yscale("symlog", linthresh=1.0)
-        low, quarter, three, high = np.nanquantile(rows, [0.025, 0.25, 0.75, 0.975], axis=0)
+        low, quarter, three, high = _quantiles(rows, [0.025, 0.25, 0.75, 0.975])
         axis.fill_between(t, low, high, color=BLUE, alpha=0.18, linewidth=0, label="95 % of members")
         axis.fill_between(t, quarter, three, color=BLUE, alpha=0.30, linewidth=0, label="50 %")
         for row in rows[:PATHS]:
             axis.plot(t, row, color=GREY, linewidth=0.7, alpha=0.7)
         axis.plot(t, np.nanmean(rows, axis=0), color=BLUE, linewidth=2, label="mean")
-        law = _exact(ds, name, index)
+        law = _exact(ds, part)
         if law is not None:
             mean, deviation = (part[alive] for part in law)
             axis.plot(t, mean, "--", color=RED, linewidth=1.5, label="exact mean, 95 %")
             for sign in (-1.96, 1.96):
                 axis.plot(t, mean + sign * deviation, ":", color=RED, linewidth=1.3)
-        axis.set_xlabel("training time t")
-        axis.set_ylabel(_title(ds, name, index))
-        axis.grid(alpha=0.25, linewidth=0.6)
-        axis.legend(fontsize=8, frameon=False)
+        if np.nanmax(np.abs(rows)) > GROWN * (1 + np.nanmax(np.abs(rows[:, 0]))):
+            symlog(axis, "y", 1.0, float(np.nanmin(rows)), float(np.nanmax(rows)))
+        time_axis(axis, t)
+        axis.set_ylabel(part.label)
+        legend(axis)
 
     return draw
 
 
-def _histogram(name: str, index: int | None) -> Callable:
+def _quantiles(rows: np.ndarray, shares: list[float]) -> np.ndarray:
+    """Quantiles over members; without the search for missing values where there are none."""
+    return (np.quantile if np.isfinite(rows).all() else np.nanquantile)(rows, shares, axis=0)
+
+
+def _means(part: Scalar) -> Callable:
+    """Mean and 95 % of the members of several runs."""
+
     def draw(ds: xr.Dataset, axis: Any) -> None:
-        last = _member_rows(ds, name, index)[:, -1]
+        names, what = labels(ds)
+        rows = _member_rows(ds, part.name)[..., part.place]
+        rows = np.broadcast_to(rows, (*(ds.sizes[dim] for dim in cell_dims(ds)), *rows.shape[-2:]))
+        rows = rows.reshape(-1, *rows.shape[-2:])
+        kept = np.unique(np.linspace(0, len(rows) - 1, min(FEW, len(rows))).round().astype(int))
+        for i, colour in zip(kept, ramp(len(kept)), strict=True):
+            alive = np.isfinite(rows[i]).any(axis=0)
+            t, own = ds.t.values[alive], rows[i][:, alive]
+            low, high = _quantiles(own, [0.025, 0.975])
+            axis.fill_between(t, low, high, color=colour, alpha=0.15, linewidth=0)
+            axis.plot(t, np.nanmean(own, axis=0), color=colour, linewidth=1.6, label=names[i])
+        time_axis(axis, ds.t.values)
+        axis.set_ylabel(f"{part.label}, mean and 95 %")
+        legend(axis, what if len(kept) == len(rows) else f"{what} ({len(kept)} of {len(rows)})", beside=True)
+
+    return draw
+
+
+def histogram(part: Scalar, density: Density | None = None) -> Callable:
+    """The last values of one number, with the normal law of the exact moments and a density of the user's own."""
+
+    def draw(ds: xr.Dataset, axis: Any) -> None:
+        last = _of(ds, part)[:, -1]
         last = last[np.isfinite(last)]
         if not len(last):
             axis.set_title("no member is finite at the end", fontsize=9)
             return
         axis.hist(last, bins="auto", density=True, color=BLUE, alpha=0.45, label=f"{len(last):,} members")
-        law = _exact(ds, name, index)
+        law = _exact(ds, part)
+        span = np.array([last.min(), last.max()])
         if law is not None and law[1][-1] > 0:
             mean, deviation = law[0][-1], law[1][-1]
-            x = np.linspace(min(last.min(), mean - 4 * deviation), max(last.max(), mean + 4 * deviation), 400)
-            density = np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
-            axis.plot(x, density, color=RED, linewidth=1.8, label="normal law, exact moments")
-        axis.set_xlabel(f"{_title(ds, name, index)} at t = {float(ds.t[-1]):g}")
+            span = np.array([min(span[0], mean - 4 * deviation), max(span[1], mean + 4 * deviation)])
+            x = np.linspace(span[0], span[1], 400)
+            normal = np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
+            axis.plot(x, normal, color=RED, linewidth=1.8, label="normal law, exact moments")
+        if density is not None:
+            x = np.linspace(span[0], span[1], 400)
+            axis.plot(x, np.broadcast_to(density(x), x.shape), "--", color=GREEN, linewidth=1.8, label="given density")
+        axis.set_xlabel(f"{part.label} at t = {float(ds.t[-1]):g}")
         axis.set_ylabel("density")
         axis.set_ylim(0, 1.25 * axis.get_ylim()[1])  # room for the legend
         axis.legend(fontsize=8, frameon=False, loc="upper right")
@@ -130,9 +178,9 @@ def _histogram(name: str, index: int | None) -> Callable:
     return draw
 
 
-def _plane(first: tuple[str, int | None], second: tuple[str, int | None]) -> Callable:
+def _plane(first: Scalar, second: Scalar) -> Callable:
     def draw(ds: xr.Dataset, axis: Any) -> None:
-        points = np.stack([_member_rows(ds, *column)[:, -1] for column in (first, second)], axis=1)
+        points = np.stack([_of(ds, part)[:, -1] for part in (first, second)], axis=1)
         points = points[np.isfinite(points).all(axis=1)]
         if not len(points):
             axis.set_title("no member is finite at the end", fontsize=9)
@@ -140,89 +188,22 @@ def _plane(first: tuple[str, int | None], second: tuple[str, int | None]) -> Cal
         axis.plot(*points[:CLOUD].T, ".", color=GREY, markersize=2, alpha=0.5)
         if len(points) > 2:
             axis.plot(*_ellipse(points.mean(axis=0), np.cov(points.T)), color=BLUE, linewidth=2, label="95 %, members")
-        same = first[0] == second[0] and f"{first[0]}_cov_exact" in ds
-        if same:
-            pair = [first[1] or 0, second[1] or 0]
-            mean = ds[f"{first[0]}_mean_exact"].values[-1][pair]
-            cov = ds[f"{first[0]}_cov_exact"].values[-1][np.ix_(pair, pair)]
+        if first.name == second.name and f"{first.name}_cov_exact" in ds:
+            pair = [first.place, second.place]
+            mean = ds[f"{first.name}_mean_exact"].values[-1][pair]
+            cov = ds[f"{first.name}_cov_exact"].values[-1][np.ix_(pair, pair)]
             axis.plot(*_ellipse(mean, cov), "--", color=RED, linewidth=1.6, label="95 %, exact covariance")
-        axis.set_xlabel(f"{_title(ds, *first)} at t = {float(ds.t[-1]):g}")
-        axis.set_ylabel(_title(ds, *second))
-        axis.grid(alpha=0.25, linewidth=0.6)
-        axis.legend(fontsize=8, frameon=False)
+        axis.set_xlabel(f"{first.label} at t = {float(ds.t[-1]):g}")
+        axis.set_ylabel(second.label)
+        grid(axis)
+        legend(axis)
 
     return draw
 
 
 def _ellipse(mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
     """Curve (2, 200) that holds 95 % of a normal law in the plane: chi^2 quantile 5.991."""
-    values, vectors = np.linalg.eigh(cov)
+    variances, vectors = np.linalg.eigh(cov)
     angle = np.linspace(0, 2 * np.pi, 200)
     circle = np.stack([np.cos(angle), np.sin(angle)])
-    return mean[:, None] + vectors @ (np.sqrt(5.991 * np.clip(values, 0, None))[:, None] * circle)
-
-
-def random_ladder_panels(ds: xr.Dataset) -> list[Callable]:
-    """Gap against the step size with error bars, one panel for all observables."""
-    return [_gaps] + ([_rms_over_time] if "rms_error" in ds else [])
-
-
-def _gaps(ds: xr.Dataset, axis: Any) -> None:
-    h, strong = ds.h.values, "rms_error" in ds
-    for j, colour in zip(range(ds.sizes["observable"]), (BLUE, ORANGE, GREEN, RED), strict=False):
-        gap, noise = np.abs(ds.error.values[:, j]), ds.standard_error.values[:, j]
-        used = ds.used.values[:, j].astype(bool)
-        if not (gap > 0).any():  # nothing that a log axis could show
-            axis.plot([], [], "o", color=colour, label=f"{ds.observable.values[j]}: no gap on any rung")
-            continue
-        order, interval = float(ds.order[j]), ds.order_interval.values[j]
-        name = str(ds.observable.values[j])
-        half = np.ptp(interval) / 2
-        text = f"slope {order:.2f} ± {half:.1g}" if np.isfinite(order) else "not resolved"
-        # a bar that would reach below zero is cut: a log axis has no place for it
-        bars = np.stack([np.minimum(1.96 * noise, 0.999 * gap), 1.96 * noise])
-        axis.errorbar(h[used], gap[used], bars[:, used], fmt="o", color=colour, capsize=3, label=f"{name}: {text}")
-        axis.errorbar(h[~used], gap[~used], bars[:, ~used], fmt="o", mfc="none", color=colour, alpha=0.5, capsize=3)
-        if np.isfinite(order):
-            finest = np.argmin(np.where(used, h, np.inf))
-            span = np.array([h.min(), h.max()])
-            axis.plot(span, gap[finest] * (span / h[finest]) ** order, color=colour, linewidth=1.1)
-            expected = 0.5 * gap[finest] * (span / h[finest]) ** float(ds.order_expected)
-            last = "expected slope" if j == ds.sizes["observable"] - 1 else None
-            axis.plot(
-                span, expected, "--", color=GREY, linewidth=1.2, label=last and f"{last} {float(ds.order_expected):g}"
-            )
-    axis.set_xscale("log")
-    if (np.abs(ds.error.values) > 0).any():
-        axis.set_yscale("log")
-    axis.minorticks_off()
-    ticks, label, what = _step_axis(ds)
-    axis.set_xticks(h, ticks)
-    axis.set_xlabel(label)
-    if (ds.standard_error.values > 0).any():
-        what += ",  bars 95 %"
-    axis.set_ylabel("root-mean-square distance" if strong else what)
-    axis.grid(alpha=0.25, which="both", linewidth=0.5)
-    axis.legend(fontsize=8.5, frameon=False)
-
-
-def _step_axis(ds: xr.Dataset) -> tuple[list[str], str, str]:
-    """Ticks and label of what a ladder goes over, and the name of its gap."""
-    if "d" in ds.dims:
-        return [f"1/{d}" for d in ds.d.values], "1/d, d the dimension", r"$|E\,g(w_d) - E\,g(X_d)|$"
-    ticks, same = [f"{x:.3g}" for x in ds.h.values], np.allclose(ds.h.values, ds.eta.values)
-    label = r"step size $\eta$" if same else "time step h of the clock"
-    return ticks, label, r"$|E\,g(w_\eta) - E\,g(X)|$"
-
-
-def _rms_over_time(ds: xr.Dataset, axis: Any) -> None:
-    import matplotlib as mpl
-
-    colours = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, ds.sizes["eta"]))
-    for colour, i in zip(colours, np.argsort(-ds.eta.values), strict=True):
-        rms = ds.rms_error.values[i]
-        axis.semilogy(ds.t.values[rms > 0], rms[rms > 0], color=colour, linewidth=1.4, label=f"{ds.eta.values[i]:.3g}")
-    axis.set_xlabel("training time t")
-    axis.set_ylabel("root-mean-square distance")
-    axis.grid(alpha=0.25, linewidth=0.6)
-    axis.legend(title=r"$\eta$", fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return mean[:, None] + vectors @ (np.sqrt(5.991 * np.clip(variances, 0, None))[:, None] * circle)

@@ -16,6 +16,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import shown_call
 from flowdyn.problems.inputs import Labels
+from flowdyn.problems.named_pieces import flat_parameters, ravel_variables
 from flowdyn.theory.linear_moments import SampleGradients
 from flowdyn.theory.moments_work import GradientWork
 from flowdyn.theory.streaming import FreshNoise
@@ -218,34 +219,16 @@ class Problem(eqx.Module):
         """Why :meth:`exact_flow` does not hold from flat w0, in words that end a sentence; None where it does."""
         return None
 
-    def unravel(self, w: Vector) -> Any:
-        """Parameters as a user's own function sees them: flat here, a pytree for custom problems."""
-        return w
+    def unravel(self, w: Any) -> Any:
+        """Parameters as a user's own function sees them, from flat ones or from a Dataset at one time.
+
+        They are flat here, and a pytree for custom problems: ``problem.unravel(run.isel(t=-1))`` is the trained model.
+        """
+        return flat_parameters("w", w, self.variables, self.coords)
 
     def ravel(self, w: Any) -> np.ndarray:
-        """Flat float64 vector (P,) from a flat array or a mapping of variable names to arrays."""
-        return ravel_variables("w0", w, self.variables)
-
-
-def ravel_variables(argument: str, value: Any, variables: tuple[Variable, ...]) -> np.ndarray:
-    """Flatten `value` (flat array, or mapping from name to array) by the layout `variables`."""
-    size = sum(v.size for v in variables)
-    if isinstance(value, dict):
-        names = [v.name for v in variables]
-        if sorted(value) != sorted(names):
-            raise _check.fail(argument, f"must have exactly the keys {names}", sorted(map(str, value)))
-        parts = [_check.real_array(f"{argument}[{v.name!r}]", value[v.name], shape=v.shape) for v in variables]
-        return np.concatenate([part.ravel() for part in parts])
-    array = _check.real_array(argument, value)
-    if array.shape != (size,) and not (len(variables) == 1 and array.shape == variables[0].shape):
-        layout = ", ".join(f"{v.name}{list(v.shape)}" for v in variables)
-        raise _check.fail(
-            argument,
-            f"must have shape ({size},), the parameters {layout}",
-            _check.Words(f"shape {array.shape}"),
-            "give one start" if array.shape[1:] == (size,) else "make one by problem.init(...)",
-        )
-    return array.ravel()
+        """Flat float64 vector (P,) from a flat array, a mapping of variable names to arrays or a Dataset."""
+        return ravel_variables("w0", w, self.variables, self.coords)
 
 
 def predictor_variable(d: int) -> Variable:

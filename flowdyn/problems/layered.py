@@ -71,9 +71,9 @@ class LayeredProblem(Problem):
         """Loss, gradient norm and the product theta."""
         return super().observables(w) | {"theta": self.theta(w)}
 
-    def unravel(self, w: Vector) -> dict[str, jax.Array]:
+    def unravel(self, w: Any) -> dict[str, jax.Array]:
         """The matrices by their names, as a user's own function sees them."""
-        return {v.name: W for v, W in zip(self.variables, self.layers(w), strict=True)}
+        return {v.name: W for v, W in zip(self.variables, self.layers(super().unravel(w)), strict=True)}
 
     def ravel(self, w: Any) -> np.ndarray:
         """Flat vector from a flat array, a mapping of names, or a list of the matrices."""

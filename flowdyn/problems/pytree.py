@@ -10,6 +10,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree
 from flowdyn.problems.base import Problem, Variable, Vector
+from flowdyn.problems.named_pieces import is_dataset, shown_layout
 from flowdyn.problems.tree_layout import numbers_of, ravel_tree, tree_variables, unravel_tree
 
 
@@ -24,6 +25,9 @@ class PytreeProblem(Problem):
     data: Any
 
     def _set(self, w0_like: Any, data: Any) -> None:
+        if is_dataset(w0_like):
+            way_out = "a Dataset goes into problem.unravel(run.isel(t=-1)), which gives parameters like `w0_like`"
+            raise _check.fail("w0_like", "must be an example of the parameters", _check.Words("a Dataset"), way_out)
         self.w0_like = cast_tree("w0_like", w0_like)
         self.data = cast_tree("data", data)
         if not sum(leaf.size for leaf in jax.tree.leaves(numbers_of(self.w0_like))):
@@ -45,6 +49,14 @@ class PytreeProblem(Problem):
             raise _check.ArgumentError(
                 f"`{name}` must be written with jax.numpy so that JAX can differentiate it, got {reason}"
             ) from None
+        except _check.FlowdynError:
+            raise
+        except Exception as error:  # whatever it raises on parameters that are not those it was written for
+            first = (str(error).splitlines() or [""])[0]
+            found = _check.Words(f"{type(error).__name__}: {first}")
+            layout = shown_layout(self.variables)
+            rule = f"({layout}) must be parameters that {form} can be called with"
+            raise _check.fail("w0_like", rule, found, "the function's own traceback stands above") from error
         if getattr(out, "ndim", None) != ndim or not jnp.issubdtype(out.dtype, jnp.floating):
             kind = "a real scalar" if ndim == 0 else "a real vector (n,), one value a sample"
             raise _check.fail(name, f"must return {kind}", out)
@@ -53,12 +65,12 @@ class PytreeProblem(Problem):
         """The example `w0_like` as one flat vector (P,)."""
         return self.ravel(self.w0_like)
 
-    def unravel(self, w: Vector) -> Any:
-        """Pytree like `w0_like` with the parameters of flat w (P,)."""
-        return unravel_tree(self.w0_like, w)
+    def unravel(self, w: Any) -> Any:
+        """Pytree like `w0_like` with the parameters of flat w (P,), or of a Dataset at one time."""
+        return unravel_tree(self.w0_like, super().unravel(w))
 
     def ravel(self, w: Any) -> np.ndarray:
-        """Flat vector from a pytree like `w0_like`, a flat array, or a mapping of variable names to arrays."""
+        """Flat vector from a pytree like `w0_like`, a flat array, a mapping of variable names, or a Dataset."""
         return ravel_tree("w0", w, self.w0_like, self.variables)
 
     @property

@@ -122,9 +122,9 @@ class SymmetricFactorization(Problem):
         """Source of the model, for the references of a file."""
         return "symmetric matrix factorisation; Gunasekar et al. (2017)"
 
-    def unravel(self, w: Vector) -> jax.Array:
+    def unravel(self, w: Any) -> jax.Array:
         """The factor U, as a user's own function sees it."""
-        return self.factor(w)
+        return self.factor(super().unravel(w))
 
     def init(self, alpha: float, seed: int | None = None) -> np.ndarray:
         """Start (d r,) of size alpha > 0: alpha times the identity, or times a random orthonormal frame of a seed."""

@@ -5,6 +5,7 @@ The real arrays of an example `like` are what is flattened; its other leaves are
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn._tools.leaves import cast_tree
-from flowdyn.problems.base import Variable, Vector, ravel_variables
+from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.named_pieces import is_dataset, ravel_dataset, ravel_variables
 
 # names that a Dataset uses itself; a parameter of that name is written as w_<name>
 RESERVED = frozenset(
@@ -41,15 +43,21 @@ def unravel_tree(like: Any, flat: Vector) -> Any:
     return eqx.combine(params, eqx.filter(like, is_number, inverse=True))
 
 
+def tree_of_dataset(like: Any, ds: Mapping) -> Any:
+    """Pytree like `like` with the numbers that a Dataset at one time holds under the names of its pieces."""
+    tree = cast_tree("like", like)
+    return unravel_tree(tree, ravel_dataset("ds", ds, tree_variables(tree), {}))
+
+
 def ravel_tree(argument: str, value: Any, like: Any, variables: tuple[Variable, ...]) -> np.ndarray:
-    """Flat vector from a pytree like `like`, a flat array, or a mapping of the names of `variables` to arrays."""
-    if len(jax.tree.leaves(value)) == len(jax.tree.leaves(like)):
+    """Flat vector from a pytree like `like`, a flat array, a mapping of the names of `variables`, or a Dataset."""
+    if not is_dataset(value) and len(jax.tree.leaves(value)) == len(jax.tree.leaves(like)):
         given, params = eqx.filter(cast_tree(argument, value), eqx.is_inexact_array), numbers_of(like)
         leaves, wanted = jax.tree.leaves(given), jax.tree.leaves(params)
         structures: list[Any] = [jax.tree.structure(given), jax.tree.structure(params)]
         if structures[0] == structures[1] and all(a.shape == b.shape for a, b in zip(leaves, wanted, strict=True)):
             return np.concatenate([np.asarray(leaf).ravel() for leaf in leaves])
-    return ravel_variables(argument, value, variables)
+    return ravel_variables(argument, value, variables, {})
 
 
 def tree_variables(like: Any, what: str = "parameter") -> tuple[Variable, ...]:

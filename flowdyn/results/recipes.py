@@ -116,22 +116,47 @@ def read_json(text: Any, what: str) -> Any:
 def build_system(recipe: Mapping[str, Any], ds: Any, handed: Mapping[str, Any]) -> System:
     """The system that the recipe of a result describes; functions of a user's own are taken from `handed`."""
     spec = recipe.get("system")
+    _refuse_missing(recipe, handed)
     system = _build(spec, _Source(ds, recipe.get("target"), handed))
     if not isinstance(system, System):
         raise _check.FileError("its recipe must describe a method; the file is damaged")
-    asked = set(_asked(spec, "system"))
+    asked = custom_parts(recipe)
     for name, value in handed.items():
-        if value is not None and name not in asked:
+        if value is not None and name not in (*asked, "observe", "observable"):
             raise _check.fail(name, f"must be one of the functions that the run names, {sorted(asked)}", value)
     return system
 
 
-def _asked(spec: Any, name: str) -> Iterator[str]:
-    """Names of what a recipe cannot hold."""
+def _refuse_missing(recipe: Mapping[str, Any], handed: Mapping[str, Any]) -> None:
+    """Ask at once for all that a recipe only names and that is not handed in."""
+    parts = {name: (what, "...") for name, what in custom_parts(recipe).items() if handed.get(name) is None}
+    options = recipe.get("options")
+    for name in ("observe", "observable") if parts else ():  # asked for on their own where nothing else is missing
+        labels = options.get(name) if isinstance(options, dict) else None
+        if labels and isinstance(labels, list) and handed.get(name) is None:
+            parts[name] = (" ".join(map(str, labels)), f"{{{', '.join(f'{label!r}: ...' for label in labels)}}}")
+    if not parts:
+        return
+    *most, last = [f"`{name}`" for name in parts]
+    names, them = f"{', '.join(most)} and {last}" if most else last, "them" if most else "it"
+    whats = ", ".join(what for what, _ in parts.values())
+    call = ", ".join(f"{name}={form}" for name, (_, form) in parts.items())
+    raise _check.ArgumentError(
+        f"{names} must be handed in again, got a file that only names {them} ({whats}); call rebuild(ds, {call})"
+    )
+
+
+def custom_parts(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """What a recipe can only name: names of arguments, with what stood there."""
+    return dict(_asked(recipe.get("system"), "system"))
+
+
+def _asked(spec: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Names of what a recipe cannot hold, each with what it was called."""
     if not isinstance(spec, dict):
         return
     if "custom" in spec:
-        yield name
+        yield name, str(spec["custom"])
     for key, part in (spec.get("dict") or spec.get("args") or {}).items():
         yield from _asked(part, key)
     for kind in (list, tuple):
@@ -205,12 +230,7 @@ def class_of(name: Any) -> Any:
 
 
 def _handed(spec: Mapping[str, Any], handed: Mapping[str, Any], name: str) -> Any:
-    given = handed.get(name)
-    if given is None:
-        raise _check.ArgumentError(
-            f"`{name}` must be handed in again, got a file that only names it ({spec['custom']}); "
-            f"call rebuild(ds, {name}=...)"
-        )
+    given = handed[name]
     there = spec.get("print")
     if isinstance(there, str):
         differs = is_other(there, fingerprint(given))

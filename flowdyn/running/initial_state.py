@@ -14,7 +14,8 @@ from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import labels_of, same_labels
-from flowdyn.results.sealed_recipe import INITIAL
+from flowdyn.results.recipes import read_json
+from flowdyn.results.sealed_recipe import INITIAL, RECIPE
 
 
 class Start(NamedTuple):
@@ -38,6 +39,21 @@ def start_from(system: System, w0: Any) -> Start:
     if isinstance(w0, np.ndarray | list | tuple) and _is_batch(system, w0):
         return Start(np.stack([np.asarray(system.lift(system.ravel(row))) for row in w0]))
     return Start(np.array(system.lift(system.ravel(w0)), dtype=float))
+
+
+def fitted(system: System, w0: Any) -> System:
+    """The system with the names that a start has: a mapping, or a slice of a run that started from one."""
+    if not isinstance(w0, xr.Dataset):
+        return system.started_from(w0)
+    names = str(w0.attrs.get("flowdyn_parameters", "")).split()
+    recipe = read_json(str(w0[RECIPE].values.flat[0]), "its recipe") if RECIPE in w0.variables else {}
+    own = recipe.get("system") if isinstance(recipe, dict) else None
+    if not (isinstance(own, dict) and "dict" in (own.get("args", {}).get("names") or {})):
+        return system
+    lead = {dim: 0 for dim in ("realization", "t") if dim in w0.dims}
+    return system.started_from(
+        {name: w0[name].isel(lead, missing_dims="ignore").values for name in names if name in w0}
+    )
 
 
 def _is_batch(system: System, w0: Any) -> bool:

@@ -9,7 +9,7 @@ from flowdyn import _check
 from flowdyn._tools.compiled import float64_is_on
 from flowdyn._tools.progress import Report
 from flowdyn.methods.systems import System
-from flowdyn.running.initial_state import Start, start_from
+from flowdyn.running.initial_state import Start, fitted, start_from
 from flowdyn.running.observer import Observer
 from flowdyn.running.options import RunOptions
 from flowdyn.running.save_times import SaveTimes, resolve_save_times
@@ -79,6 +79,7 @@ def prepare(system: System, w0: Any, options: RunOptions, solver: Solver | None,
     """Check system, start and solver against each other, and resolve the times."""
     if not isinstance(system, System):
         raise _check.fail("system", "must be a flowdyn system", system, "e.g. fd.GradientFlow(problem) or fd.ODE(f)")
+    system = fitted(system, w0)
     start = start_from(system, w0)
     members = _members(system, options.realizations, start)
     many = start.states.ndim == 2

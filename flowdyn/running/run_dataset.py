@@ -93,7 +93,7 @@ def _attributes(run: PreparedRun, outcome: Outcome) -> dict[str, Any]:
     own = system.parameters(run.first.size)
     return dataset.provenance(
         "run",
-        f"{type(system).__name__}{f' of {type(on_problem).__name__}' if on_problem else ''}",
+        system.title,
         f"{system.summary or type(system).__name__}{f'; {cited}' if cited else ''}; solved by {type(solver).__name__}",
         system.references or cited or "none",
         flowdyn_stats=outcome.stats,

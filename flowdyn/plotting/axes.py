@@ -1,0 +1,140 @@
+"""What all pictures share: colours, time axes, ticks that are not printed over one another, lines of many runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+# Okabe and Ito's palette: told apart by all common kinds of colour vision
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
+COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#000000", "#8C6D00")
+FEW = 8  # lines with a colour and an entry of the legend each
+MANY = 200  # lines beyond which quantiles are drawn
+SHOWN = 5  # entries of a legend that stand for more lines
+LABEL = 0.5  # inches that a tick label takes
+COUNTED = {"start": "starts", "others": "others"}  # many of them, in words
+DECADES = 2000  # last time over first from which a linear axis would show the last moments only
+
+
+def grid(axis: Any) -> None:
+    """A faint grid."""
+    axis.grid(alpha=0.25, linewidth=0.6)
+
+
+def time_axis(axis: Any, t: np.ndarray) -> None:
+    """The clock below the lines, logarithmic from the first step on where an open-ended run spans decades."""
+    if len(t) > 2 and t[1] > 0 and t[-1] > DECADES * t[1]:
+        symlog(axis, "x", float(t[1]), 0.0, float(t[-1]))
+    axis.set_xlabel("training time t")
+    grid(axis)
+
+
+def symlog(axis: Any, which: str, threshold: float, lowest: float, highest: float) -> None:
+    """Linear below a threshold, logarithmic beyond, over all that is drawn; a few decades have ticks, none near 0."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    getattr(axis, f"set_{which}scale")("symlog", linthresh=threshold)
+    has_negative, has_positive = -lowest > threshold, highest > threshold
+    low, high = (2 * lowest if has_negative else -0.3 * threshold), (2 * highest if has_positive else 0.3 * threshold)
+    getattr(axis, f"set_{which}lim")(max(low, -1e308), min(high, 1e308))
+    largest = max(-lowest, highest)
+    first, last = np.log10(threshold), int(np.floor(np.log10(largest) + 1e-9))
+    length = (last - first + 1) * (has_negative + has_positive)  # the linear part is as long as a decade
+    step = max(1, int(np.ceil(length / 5)))
+    powers = [e for e in range(last, int(np.ceil(first)) - 1, -step) if e - first + 1 >= length / 6]
+    side = getattr(axis, f"{which}axis")
+    places = [10.0**e for e in powers]
+    negative, positive = ([-x for x in places] if has_negative else []), (places if has_positive else [])
+    side.set_major_locator(FixedLocator([*negative, 0.0, *positive]))
+    side.set_minor_locator(NullLocator())
+    side.set_major_formatter(FuncFormatter(_power))
+
+
+def _power(value: float, _: Any = None) -> str:
+    """A power of ten, with its sign."""
+    if value == 0:
+        return "0"
+    sign, e = "-" if value < 0 else "", round(np.log10(abs(value)))
+    return f"${sign}10^{{{e}}}$" if abs(e) > 2 else f"{value:g}"
+
+
+def log_axis(axis: Any, which: str = "y") -> None:
+    """Logarithmic; ticks between powers of ten are labelled only where there are no two powers."""
+    from matplotlib.ticker import NullFormatter
+
+    getattr(axis, f"set_{which}scale")("log")
+    low, high = getattr(axis, f"get_{which}lim")()
+    if low > 0 and np.floor(np.log10(high)) - np.ceil(np.log10(low)) >= 1:
+        getattr(axis, f"{which}axis").set_minor_formatter(NullFormatter())
+
+
+def rung_ticks(axis: Any, values: np.ndarray, labels: Sequence[str]) -> None:
+    """Ticks below a logarithmic axis at the values of a ladder: all of them, labelled as far as there is room."""
+    from matplotlib.ticker import NullFormatter
+
+    low, high = np.log10(axis.get_xlim())
+    room = LABEL * (high - low) / (axis.get_window_extent().width / axis.figure.dpi)
+    kept: list[int] = []
+    for i in np.argsort(-np.asarray(values)):
+        if not kept or np.log10(values[kept[-1]]) - np.log10(values[i]) >= room:
+            kept.append(int(i))
+    axis.set_xticks([values[i] for i in kept], [labels[i] for i in kept], fontsize=8)
+    axis.set_xticks([x for i, x in enumerate(values) if i not in kept], minor=True)
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def ramp(count: int) -> np.ndarray:
+    """Colours of ordered things."""
+    import matplotlib as mpl
+
+    return mpl.colormaps["viridis"](np.linspace(0.0, 0.85, count))
+
+
+def legend(axis: Any, title: str | None = None, *, beside: bool = False) -> None:
+    """A legend without a frame; beside the panel where lines would lie under it."""
+    if not axis.get_legend_handles_labels()[0]:
+        return
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if beside else {}
+    axis.legend(title=title, fontsize=8, title_fontsize=8, frameon=False, **place)
+
+
+def draw_lines(axis: Any, x: np.ndarray, rows: np.ndarray, labels: Sequence[str], what: str) -> None:
+    """Rows (C, T) over x, (T,) or (C, T): one line, a few with a name each, more in order, or the quantiles of many.
+
+    Times that a row does not have are left out of its line; `what` the rows are is the title of the legend.
+    """
+    count = len(rows)
+    if count > MANY:
+        draw_bands(axis, np.broadcast_to(x, rows.shape)[0], rows, what)
+        legend(axis)
+        return
+    named = range(count) if count <= FEW else np.unique(np.linspace(0, count - 1, SHOWN).round().astype(int))
+    colours = [BLUE] if count == 1 else ramp(count)
+    for i, (row, colour) in enumerate(zip(rows, colours, strict=True)):
+        there = np.isfinite(row)
+        own = (x if x.ndim == 1 else x[i])[there]
+        label = labels[i] if count > 1 and i in named else None
+        axis.plot(own, row[there], color=colour, linewidth=1.6 if count <= FEW else 0.9, label=label)
+    legend(axis, what if count <= FEW else f"{what} ({len(named)} of {count})", beside=count > 1)
+
+
+def draw_bands(axis: Any, x: np.ndarray, rows: np.ndarray, what: str, colour: str = BLUE) -> None:
+    """Median and quantiles of many rows (C, T), and their extremes."""
+    alive = np.isfinite(rows).any(axis=0)  # of runs that all diverged, the part before
+    x, rows = x[alive], rows[:, alive]
+    find = np.quantile if np.isfinite(rows).all() else np.nanquantile
+    low, first, quarter, middle, three, last, high = find(
+        np.where(np.isfinite(rows), rows, np.nan), [0.0, 0.025, 0.25, 0.5, 0.75, 0.975, 1.0], axis=0
+    )
+    axis.fill_between(
+        x,
+        low,
+        high,
+        color=colour,
+        alpha=0.10,
+        linewidth=0,
+        label=f"all {len(rows):,} {COUNTED.get(what, f'over {what}')}",
+    )
+    axis.fill_between(x, first, last, color=colour, alpha=0.18, linewidth=0, label="95 %")
+    axis.fill_between(x, quarter, three, color=colour, alpha=0.30, linewidth=0, label="50 %")
+    axis.plot(x, middle, color=colour, linewidth=1.6, label="median")
