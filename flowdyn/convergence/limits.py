@@ -61,10 +61,10 @@ def solved(limit: Any, w0: Any, times: Any, solver: Solver, budget: Budget, prog
         return budget.solve(limit, w0, times, solver=solver, progress=progress)
     except _check.BudgetError as spent:
         bound = "" if budget.max_steps is None else f" ({budget.max_steps:,} steps a run)"
+        helps = "max_seconds" if "`max_seconds`" in str(spent) else "max_steps"
         raise _check.BudgetError(
-            f"the limit could not be solved by {type(solver).__name__}{bound}: {spent}; where a loss has kinks (|w|, a "
-            "hinge) or a step takes signs, steps shrink without end: smooth it or use a shorter `t`; else a looser "
-            "`solver`, or raise `max_steps` or `max_seconds`"
+            f"the limit could not be solved by {type(solver).__name__}{bound}: {spent}; raise `{helps}`, or give a "
+            "shorter `t` or a looser `solver`"
         ) from None
 
 
