@@ -44,7 +44,7 @@ def test_a_prediction_across_a_kink_says_so():
 
 def test_a_tolerance_out_of_reach_of_an_implicit_method():
     """Beside w+ = 1 the equations of a step cannot be solved to 1e-300, the size of w-."""
-    options = {"t": 1000.0, "saves": 3, "solver": fd.solvers.Diffrax("Kvaerno5")}
+    options = {"t": 220.0, "saves": 2, "solver": fd.solvers.Diffrax("Kvaerno5")}
     with pytest.raises(fd.RunError, match=r"got stuck at t = .*a tolerance out of reach"):
         fd.solve(fd.GradientFlow(SINGLE), SINGLE.init(1e-150), **options)
 
