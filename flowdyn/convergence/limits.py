@@ -15,6 +15,7 @@ from flowdyn.methods.systems import ODESystem, System
 from flowdyn.results.dataset import flat_states
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.selection import accurate_solver, pick_solver
+from flowdyn.solvers.turning import turns
 
 NEGLIGIBLE = 0.005  # solver error over gap, below which the limit is solved well enough
 TIGHTEST = 1000 * float(np.finfo(float).eps)  # of a relative tolerance that a tenth of is still one
@@ -37,10 +38,16 @@ def limit_solvers(limit: System, w0: np.ndarray, end: float, solver: Solver | No
 
 
 def solver_alone(limit: System, w0: np.ndarray, end: float) -> Solver:
-    """For a limit without its recursion beside it: stiffness that the recursion would resolve must not be paid for."""
+    """For a limit without its recursion beside it: stiffness that the recursion would resolve must not be paid for.
+
+    A limit that turns for long has explicit steps: implicit ones would be twenty times as many.
+    """
     state0 = np.asarray(limit.lift(w0))
     rtol = max(ALONE, 10 * relative_rounding(limit, state0))
-    return accurate_solver(limit, state0, rtol, end=end, explicit=False)
+    stiff = accurate_solver(limit, state0, rtol, end=end, explicit=False)
+    if stiff.tighter() is None or not turns(limit, state0, end):
+        return stiff
+    return accurate_solver(limit, state0, rtol, end=end)
 
 
 def relative_rounding(limit: Any, state0: np.ndarray) -> float:
@@ -61,10 +68,10 @@ def solved(limit: Any, w0: Any, times: Any, solver: Solver, budget: Budget, prog
         return budget.solve(limit, w0, times, solver=solver, progress=progress)
     except _check.BudgetError as spent:
         bound = "" if budget.max_steps is None else f" ({budget.max_steps:,} steps a run)"
+        helps = "max_seconds" if "`max_seconds`" in str(spent) else "max_steps"
         raise _check.BudgetError(
-            f"the limit could not be solved by {type(solver).__name__}{bound}: {spent}; where a loss has kinks (|w|, a "
-            "hinge) or a step takes signs, steps shrink without end: smooth it or use a shorter `t`; else a looser "
-            "`solver`, or raise `max_steps` or `max_seconds`"
+            f"the limit could not be solved by {type(solver).__name__}{bound}: {spent}; raise `{helps}`, or give a "
+            "shorter `t` or a looser `solver`"
         ) from None
 
 

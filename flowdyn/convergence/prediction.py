@@ -43,7 +43,8 @@ def fast_forward(
     order : int
         Order p of the modified flow; 0 is the gradient flow.
     solver : Solver, optional
-        Exact where a closed form is known, else a stiff method near the tightest tolerance.
+        Exact where a closed form is known, else a method near the tightest tolerance: an explicit one of high order
+        where the flow turns for long, else a stiff one.
     max_steps, max_seconds : int, float, optional
         Budgets: steps of each solution of the flow (50,000 for the default solver), wall time of the whole in seconds.
 

@@ -175,6 +175,7 @@ def ending(result: Result, system: System, stop: Stop | None) -> Ending:
         "stopped": f"{stop.describe if stop else ''} at {where}",
         "diverged": f"the run diverged at {where}{last}",
         "nonfinite": f"the run stopped being finite at {where}{last}",
+        "stuck": f"the run got stuck at {where}{last}",
         "max_steps": f"the run used up `max_steps` at {where}{last}",
         "max_seconds": f"the run used up `max_seconds` at {where}{last}",
         "at_rest": f"`stop` is never met: {stop.describe if stop else ''} does not hold by {where}, "

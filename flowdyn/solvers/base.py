@@ -15,7 +15,7 @@ import numpy as np
 
 from flowdyn.methods.systems import NOISES, ODESystem, SDESystem, System
 
-Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds", "at_rest"]
+Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds", "at_rest", "stuck"]
 STATUSES: tuple[Status, ...] = (
     "reached_end",
     "stopped",
@@ -24,6 +24,7 @@ STATUSES: tuple[Status, ...] = (
     "max_steps",
     "max_seconds",
     "at_rest",
+    "stuck",
 )
 HUGE = 1e100  # a state beyond this has diverged: its square is still finite, so it is told before it turns into NaN
 

@@ -12,6 +12,7 @@ from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
 from flowdyn.solvers.right_hand_side import RightHandSide
+from flowdyn.solvers.stopping import OUT_OF_REACH
 from flowdyn.solvers.tolerances import RERUNS, Path, breakpoints
 from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
@@ -38,6 +39,7 @@ METHODS = {
     "Kvaerno5": _Method(5, explicit=False),
 }
 MOST_DIFFRAX_STEPS = 100_000  # a NaN drift burns them all, one rejected step after the other
+UNSOLVED = "the equations of an implicit step have no solution that was found; use a smaller `dt`"
 
 
 def _stopped_at_once(task: Task) -> Result:
@@ -252,4 +254,7 @@ class Diffrax(Solver):
         last = states[-1] if good else task.state0
         status: Status = "max_steps" if exhausted and not is_bad(y_end) else failure_status(y_end, last)
         at = float(t_end) if np.isfinite(t_end) else float(t[-1]) if good else task.t0
-        return Result(t=t, states=states, status=status, stats=stats, t_stop=at)
+        message = ""
+        if status == "nonfinite" and not is_bad(y_end) and RightHandSide(task).is_finite_ahead(at, y_end):
+            status, message = "stuck", OUT_OF_REACH if self.dt is None else UNSOLVED
+        return Result(t=t, states=states, status=status, message=message, stats=stats, t_stop=at)

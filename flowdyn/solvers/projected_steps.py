@@ -20,7 +20,7 @@ from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.projected import INSIDE, ROUNDS, Look, ProjectedSystem, begin
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
-from flowdyn.solvers.stopping import POINTS, bisect, first_bracket
+from flowdyn.solvers.stopping import OUT_OF_REACH, POINTS, bisect, first_bracket
 
 MOST_STAGES = 12
 DAMPING = 2 / 13
@@ -213,7 +213,9 @@ class _Run:
             self.stats["n_rejected"] += 1
             self.h = h * (SHRINK if bad or error <= 1 else max(SHRINK, SAFETY * error ** (-1 / 3)))
             if self.h < 1e-9 / self.rho:
-                return self.finish(failure_status(state, self.state) if bad else "nonfinite", self.t)
+                if bad:
+                    return self.finish(failure_status(state, self.state), self.t)
+                return dataclasses.replace(self.finish("stuck", self.t), message=OUT_OF_REACH)
             return self.out_of_budget()
         self.stats["n_steps"] += 1
         self.h = h * min(GROW, max(SHRINK, SAFETY * max(error, 1e-10) ** (-1 / 3)))

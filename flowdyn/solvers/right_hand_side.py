@@ -12,6 +12,7 @@ from flowdyn.solvers.base import Task
 from flowdyn.solvers.rounding_noise import noise, probes
 
 PATIENCE = 200  # non-finite evaluations, or steps at the resolution of t, in a row before a run is given up
+NEAR = 1e3  # spacings of t: what steps that vanish look at
 DIFFERENCE = 1e-3  # of a direction, over which a function that JAX cannot trace is differenced
 
 
@@ -39,6 +40,7 @@ class RightHandSide:
         # steppers hand in floats of Python and of numpy: JAX would compile a program for each
         self.when: Callable = np.float64 if self.traceable else lambda t: t
         self.nonfinite_calls = 0
+        self.nonfinite_at = np.nan  # time of the last value that was not finite
         self.stepping = False  # what others ask for, a first value or a dense output, must be finished
 
     def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
@@ -47,10 +49,21 @@ class RightHandSide:
             value = np.array(self.compiled(self.when(t), y), dtype=float)
         except Exception as error:
             raise RaisedError(error, t) from error
-        self.nonfinite_calls = 0 if np.isfinite(value).all() else self.nonfinite_calls + 1
+        finite = np.isfinite(value).all()
+        self.nonfinite_calls = 0 if finite else self.nonfinite_calls + 1
+        self.nonfinite_at = self.nonfinite_at if finite else t
         if self.stepping and (self.nonfinite_calls > PATIENCE or self.task.out_of_time()):
             raise GiveUpError
         return value
+
+    def was_finite_near(self, t: float) -> bool:
+        """Whether no value so close to t was asked for that was not finite."""
+        return not abs(self.nonfinite_at - t) <= NEAR * np.spacing(abs(t))
+
+    def is_finite_ahead(self, t: float, y: np.ndarray) -> bool:
+        """Whether values at a state, and where it goes next, are finite."""
+        rate, h = self(t, y), NEAR * np.spacing(abs(t))
+        return bool(np.isfinite(rate).all() and np.isfinite(self(t + h, y + h * rate)).all())
 
     def jacobian(self, t: float, y: np.ndarray) -> np.ndarray:
         """Exact derivative (S, S) in the state, by autodiff."""

@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 from flowdyn import _check
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
-from flowdyn.solvers.stepping import IMPLICIT, Drive, Options
-from flowdyn.solvers.tolerances import breakpoints
+from flowdyn.solvers.stepping import IMPLICIT, Drive
+from flowdyn.solvers.tolerances import Options, breakpoints
 
 ORDERS = {"LSODA": None, "RK45": 5, "DOP853": 8, "RK23": 3, "Radau": 5, "BDF": None}
 MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with a warning

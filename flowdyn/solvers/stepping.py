@@ -6,31 +6,21 @@ for on the dense output), step and time budgets, progress. The Jacobian is exact
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy  # its integrators load where one is made
 
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
-from flowdyn.solvers.stopping import first_crossing, why_stuck
-from flowdyn.solvers.tolerances import RERUNS, Path
+from flowdyn.solvers.stopping import first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.tolerances import RERUNS, Options, Path
 from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
 
 IMPLICIT = ("LSODA", "Radau", "BDF")
 MOST_SCIPY_STEPS = 200_000
 FOREVER = 1e300  # an open-ended run that comes so far has found its rest
 AT_REST = 1e15  # first steps, after which a bad end is no singularity: a system at rest moves by rounding alone
-
-
-class Options(NamedTuple):
-    """What a stepper of scipy is told."""
-
-    method: str
-    rtol: float
-    atol: float | None  # None: it follows the state
-    max_step: float | None
-    breakpoints: tuple[float, ...]
 
 
 class Drive:
@@ -128,7 +118,8 @@ class Drive:
                 return self.drive()
             if ended is None and stepper.status == "finished":
                 self.count(stepper)
-                stepper = self.stepper(np.nextafter(stepper.t, np.inf), stepper.y.copy())
+                # just after the jump: at it a function has its value from either side
+                stepper = self.stepper(np.nextafter(np.nextafter(stepper.t, np.inf), np.inf), stepper.y.copy())
             if ended is not None:
                 return ended
 
@@ -140,7 +131,7 @@ class Drive:
             stepper.step()
         except GiveUpError:
             if task.max_seconds is not None and task.out_of_time():
-                return self.finish(stepper, "max_seconds", t_old, y_old)
+                return self.finish(stepper, "max_seconds", t_old, y_old, self.where_it_went(stepper))
             return self.finish(stepper, "nonfinite", t_old, y_old, "drift is not finite")
         except ValueError as error:  # implicit steppers factorise a matrix that is not finite
             return self.finish(stepper, "nonfinite", t_old, y_old, str(error))
@@ -152,9 +143,7 @@ class Drive:
         if not np.abs(stepper.y).max() <= HUGE:
             return self.finish(stepper, failure_status(stepper.y, y_old), t_old, y_old)
         if stepper.status == "failed":
-            return self.finish(
-                stepper, why_stuck(y_old, task.state0), t_old, y_old, "the step size fell below the spacing of t"
-            )
+            return self.give_up(stepper, t_old, y_old)
         finer = awake(self.path, self.drift, stepper.t, stepper.y, self.options.rtol)
         if finer is not None:  # the step is taken once more
             self.path, self.again = finer, (t_old, y_old)
@@ -167,9 +156,7 @@ class Drive:
         # LSODA creeps towards a singularity for ever instead of failing
         self.stuck = self.stuck + 1 if stepper.t - t_old <= 8 * np.spacing(stepper.t) else 0
         if self.stuck > PATIENCE:
-            return self.finish(
-                stepper, why_stuck(y_old, task.state0), t_old, y_old, "the step size fell to the spacing of t"
-            )
+            return self.give_up(stepper, t_old, y_old)
         if task.stop is not None:
             dense = stepper.dense_output()
             root = first_crossing(task.stop.rules, dense, t_old, stepper.t)
@@ -187,8 +174,17 @@ class Drive:
         if stepper.status == "finished" and not self.bounds:
             return self.finish(stepper, "reached_end")
         if self.steps >= (task.max_steps or MOST_SCIPY_STEPS):
-            return self.finish(stepper, "max_steps", stepper.t, stepper.y)
+            return self.finish(stepper, "max_steps", stepper.t, stepper.y, self.where_it_went(stepper))
         return None
+
+    def give_up(self, stepper: "scipy.integrate.OdeSolver", t: float, state: np.ndarray) -> Result:
+        """End of a run whose steps vanish after (t, state)."""
+        status, message = why_stuck(state, self.task.state0, self.drift.was_finite_near(t))
+        return self.finish(stepper, status, t, state, message)
+
+    def where_it_went(self, stepper: "scipy.integrate.OdeSolver") -> str:
+        """What a spent budget went into, where it went into short steps."""
+        return how_steps_shrank(stepper.step_size, (stepper.t - self.task.t0) / max(self.steps, 1))
 
     def rests(self, t: float, y: np.ndarray, broke_off: bool = False) -> bool:
         """Whether nothing moves any more but rounding: looked at each time that an open-ended run has doubled."""
@@ -230,7 +226,11 @@ class Drive:
         message: str = "",
     ) -> Result:
         """Collect rows and counters; `state` at `t_stop` becomes the last row."""
-        if status in ("diverged", "nonfinite") and stepper and self.rests(stepper.t, stepper.y, broke_off=True):
+        if (
+            status in ("diverged", "nonfinite", "stuck")
+            and stepper
+            and self.rests(stepper.t, stepper.y, broke_off=True)
+        ):
             status, message = "at_rest", ""
         t, rows = np.array(self.rows_t), np.array(self.rows).reshape(len(self.rows), self.task.state0.size)
         if self.task.t is None:

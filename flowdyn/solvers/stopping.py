@@ -16,6 +16,14 @@ Bracket = tuple[float, float]  # no rule holds at the first time, one does at th
 
 POINTS = 8  # intervals that a step, or the surroundings of a peak, is cut into
 ROUNDS = 12
+SHRUNK = 1e-2  # of the mean step, below which a last one says where a budget went
+VANISHED = "the step size fell below the spacing of t"
+OUT_OF_REACH = (
+    "the step that the tolerance asks for is below the spacing of numbers there: a kink, a jump or a pole, or a "
+    "tolerance out of reach; smooth it, name jumps in the solver's `breakpoints`, or give a solver with a larger "
+    "`rtol` or another method"
+)
+KINKS = "as they do at kinks (|w|, a hinge), where signs change, and at poles: smooth them"
 
 
 def first_bracket(margins: Margins, t: np.ndarray, discrete: bool = False) -> Bracket | None:
@@ -83,6 +91,13 @@ def first_crossing(rules: Callable, dense: Callable, low: float, high: float) ->
     return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
 
 
-def why_stuck(state: np.ndarray, state0: np.ndarray) -> Status:
-    """Status of a run whose steps vanish: diverged where the state grew, else the right-hand side is to blame."""
-    return "diverged" if np.abs(state).max() > 1e6 * (1 + np.abs(state0).max()) else "nonfinite"
+def why_stuck(state: np.ndarray, state0: np.ndarray, finite: bool) -> tuple[Status, str]:
+    """Status and words for a run whose steps vanish, with a right-hand side that is `finite` there or not."""
+    if np.abs(state).max() > 1e6 * (1 + np.abs(state0).max()):
+        return "diverged", VANISHED
+    return ("stuck", OUT_OF_REACH) if finite else ("nonfinite", VANISHED)
+
+
+def how_steps_shrank(last: float | None, mean: float) -> str:
+    """Words for a budget that went into ever shorter steps; none where it did not."""
+    return f"its steps have shrunk to {last:.1g}, {KINKS}" if last is not None and last < SHRUNK * mean else ""

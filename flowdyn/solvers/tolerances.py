@@ -28,6 +28,16 @@ def breakpoints(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted({float(t) for t in _check.real_array("breakpoints", values, ndim=1)}))
 
 
+class Options(NamedTuple):
+    """What a stepper of scipy is told."""
+
+    method: str
+    rtol: float
+    atol: float | None  # None: it follows the state
+    max_step: float | None
+    breakpoints: tuple[float, ...]
+
+
 class Path(NamedTuple):
     """What is remembered of a run, coordinate by coordinate."""
 
