@@ -60,9 +60,9 @@ def solve(
         Number of save times where `t` is an end.
     stop : mapping, optional
         ``{"loss": ("<", 1e-12)}`` ends the run where the first rule holds: root-found in continuous time, at a step of
-        a recursion or where there is noise. A single run's last row is the state there, and `t_stop` its time. Of several
-        members or starts each ends by itself: its rows after its own `t_stop` are NaN while the others go on, so that a
-        mean over members is one over those that no rule has met yet.
+        a recursion or where there is noise. A single run's last row is the state there, and `t_stop` its time. Of
+        several members or starts each ends by itself: its rows after its own `t_stop` are NaN while the others go on,
+        so that a mean over members is one over those that no rule has met yet.
     solver : Solver, optional
         The first of :mod:`flowdyn.solvers` that supports the system, unless given.
     realizations : int, optional
