@@ -3,8 +3,11 @@
 A training method is a recursion with a step size eta; as eta -> 0 it becomes a continuous-time system. flowdyn writes
 both down, integrates the one, runs the other, keeps the results as labelled datasets and measures how they part.
 
-Public names load on first use, so that ``import flowdyn`` is quick. Computations are in float64: importing flowdyn
-turns it on in JAX, unless the environment says ``JAX_ENABLE_X64=0``.
+Public names load on first use, so that ``import flowdyn`` is quick.
+
+Computations are in float64: importing flowdyn turns it on in JAX, for all that the process then does with JAX, your own
+code too (``jax.numpy.zeros(3).dtype`` becomes float64; name float32 where you want it). ``JAX_ENABLE_X64=0`` in the
+environment leaves JAX alone; ``solve`` then warns, for the gap of a recursion and its limit drowns in rounding.
 """
 
 import os

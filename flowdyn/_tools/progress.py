@@ -1,9 +1,11 @@
-"""Progress on long work: a tqdm bar on a terminal, a user's own function, or nothing."""
+"""Progress on long work: a tqdm bar on a terminal or in a notebook, a user's own function, or nothing."""
 
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from flowdyn import _check
 
@@ -15,14 +17,14 @@ LONG = 10.0  # seconds from which work is spoken of off a terminal too
 def meter(progress: bool | Report | None, label: str, *, lines: bool = False) -> Iterator[Report]:
     """Yield ``report(fraction)``.
 
-    `progress` is None (a bar if stderr is a terminal, else sparse lines where asked for), True, False, or a function of
-    the fraction done.
+    `progress` is None (a bar on a terminal and in a notebook, else sparse lines where asked for), True, False, or a
+    function of the fraction done.
     """
-    if progress is None and lines and not sys.stderr.isatty():
+    if progress is None and lines and not is_watched():
         yield _sparse_lines(label)
         return
     if progress is None:
-        progress = sys.stderr.isatty()
+        progress = is_watched()
     if progress is False:
         yield lambda fraction: None
         return
@@ -31,10 +33,8 @@ def meter(progress: bool | Report | None, label: str, *, lines: bool = False) ->
         return
     if progress is not True:
         raise _check.fail("progress", "must be None, True, False or a function of the fraction done", progress)
-    from tqdm import tqdm
-
     # short runs leave no trace: the bar appears after half a second
-    with tqdm(
+    with _tqdm()(
         total=1.0, desc=label, bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}", delay=0.5
     ) as bar:
 
@@ -42,6 +42,22 @@ def meter(progress: bool | Report | None, label: str, *, lines: bool = False) ->
             bar.update(max(0.0, min(fraction, 1.0) - bar.n))
 
         yield report
+        report(1.0)  # a notebook shows what ends before as failed
+
+
+def is_watched() -> bool:
+    """Whether somebody looks on: at a terminal, or in a notebook (Jupyter's kernel is no terminal)."""
+    shell: Any = sys.modules.get("IPython")
+    running = shell.get_ipython() if shell else None
+    return sys.stderr.isatty() or (running is not None and "IPKernelApp" in running.config)
+
+
+def _tqdm() -> Any:
+    """The bar that suits the place; in a notebook without ipywidgets it is of text, and tqdm need not say so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    return tqdm
 
 
 def _sparse_lines(label: str) -> Report:
@@ -65,10 +81,8 @@ def is_spoken(progress: bool | Report | None) -> bool:
 
 def announce(progress: bool | Report | None, text: str, seconds: float) -> None:
     """Say what work will cost: on a terminal, and off it where it takes long."""
-    if is_spoken(progress) and (progress or sys.stderr.isatty() or seconds > LONG):
-        from tqdm import tqdm
-
-        tqdm.write(text, file=sys.stderr)  # above a bar, where there is one
+    if is_spoken(progress) and (progress or is_watched() or seconds > LONG):
+        _tqdm().write(text, file=sys.stderr)  # above a bar, where there is one
 
 
 def part(report: Report, start: float, stop: float) -> Report:

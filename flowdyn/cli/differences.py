@@ -33,17 +33,18 @@ def compare(a: Any, b: Any, rtol: float = 0.0) -> Difference:
     found = Difference({}, {}, 0)
     for place in [*nodes[0], *(place for place in nodes[1] if place not in nodes[0])]:
         lead = f"{place}/" if place else ""
-        pair = [part.get(place) for part in nodes]
-        if pair[0] is None or pair[1] is None:
-            found.numbers[lead] = {"missing_in": "B" if pair[1] is None else "A"}
+        first, second = (part.get(place) for part in nodes)
+        if first is None or second is None:
+            found.numbers[lead] = {"missing_in": "B" if second is None else "A"}
             continue
-        recipes = [_flat(_recipe(ds)) for ds in pair]
+        recipes = [_flat(_recipe(ds)) for ds in (first, second)]
         changed = [key for key in {**recipes[0], **recipes[1]} if recipes[0].get(key) != recipes[1].get(key)]
         found.recipe |= {lead + key: (recipes[0].get(key), recipes[1].get(key)) for key in changed}
-        names = [name for name in {**pair[0].variables, **pair[1].variables} if name not in OF_RECIPE]
+        names = [name for name in {**first.variables, **second.variables} if name not in OF_RECIPE]
         found.compared += len(names)
         for name in names:
-            if (difference := _of_variables(*(ds.variables.get(name) for ds in pair), rtol)) is not None:
+            difference = _of_variables(first.variables.get(name), second.variables.get(name), rtol)
+            if difference is not None:
                 found.numbers[f"{lead}{name}"] = difference
     return found
 

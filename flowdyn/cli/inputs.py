@@ -81,11 +81,12 @@ def method_class(options: argparse.Namespace) -> Any:
     from flowdyn import methods
 
     name = {_folded(known): known for known in methods.REGISTRY}.get(_folded(options.method), options.method)
-    if name in methods.REGISTRY and _is_run(cls := getattr(methods, name), options.command):
+    if name not in methods.REGISTRY:
+        _check.choice("--method", name, runnable_methods(options.command))
+    cls = getattr(methods, name)
+    if _is_run(cls, options.command):
         return cls
     names = list(runnable_methods(options.command))
-    if name not in methods.REGISTRY:
-        _check.choice("--method", name, names)
     if _is_run(cls, "solve"):
         raise _check.fail("--method", f"must be a recursion, one of {names}", name)
     raise _check.fail("--method", f"must be one of {names}", name, "use it from Python")
@@ -108,8 +109,8 @@ def method_of(options: argparse.Namespace, cls: Any, problem: Any, **given: Any)
     options.settable = [name for name in signature if name not in ("problem", "w0", *METHOD_OPTIONS.values())]
     arguments |= _set_arguments(options.set, options.settable, cls.__name__)
     flags = {argument: "--" + option.replace("_", "-") for option, argument in METHOD_OPTIONS.items()}
-    for name, argument in signature.items():
-        if argument.default is argument.empty and name != "problem" and name not in arguments:
+    for name, parameter in signature.items():
+        if parameter.default is parameter.empty and name != "problem" and name not in arguments:
             raise _check.ArgumentError(f"`{flags.get(name, f'--set {name}=...')}` must be given for {cls.__name__}")
     return cls(problem, **arguments)
 

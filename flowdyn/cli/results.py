@@ -39,7 +39,8 @@ def loaded_header(path: Any) -> Header:
             str(name): Field(tuple(map(str, v.dims)), str(v.attrs.get("long_name", "")), name in ds.coords)
             for name, v in ds.variables.items()
         }
-        return Header(dict(ds.attrs), {str(dim): size for dim, size in ds.sizes.items()}, fields, groups)
+        attrs = {str(name): value for name, value in ds.attrs.items()}
+        return Header(attrs, {str(dim): size for dim, size in ds.sizes.items()}, fields, groups)
 
 
 def plot(options: argparse.Namespace, output: Output) -> int:

@@ -162,8 +162,8 @@ def rerun(options: argparse.Namespace, output: Output) -> int:
     import flowdyn as fd
 
     check_outputs(options)
-    with fd.load(options.file) as held:
-        held = held.load()
+    with fd.load(options.file) as found:
+        held: Any = found.load()
     again = fd.rerun(held, observe=_observed(held))
     differs = tell(compare(held, again), output)
     write(again, options, output)

@@ -76,7 +76,7 @@ def dimension_limit(
     seed : int
         Seed of the members.
     progress : bool or callable, optional
-        A bar on a terminal unless False; or a function of the fraction done.
+        A bar on a terminal and in a notebook unless False; or a function of the fraction done.
 
     Returns
     -------

@@ -88,8 +88,9 @@ def eta_limit(
         gets as many steps as the finest rung, or 10,000, unless `max_steps` or `solver` is given; where it cannot be
         solved any better within a budget, its error counts in the fit. Sampling ends with the time.
     progress : bool or callable, optional
-        A bar on a terminal unless False; or a function of the fraction done. Before rungs are sampled it says what they
-        cost; off a terminal that, and a line now and then, is printed where it takes more than ten seconds.
+        A bar on a terminal and in a notebook unless False; or a function of the fraction done. Before rungs are
+        sampled it says what they cost; off both that, and a line now and then, is printed where it takes more than ten
+        seconds.
     covariance : {"plain", "matched"}, optional
         Of the stochastic equation of a random method (SGD, :class:`RandomRecursion`): "plain" unless given; "matched"
         makes covariances right to eta^2 at order 2, and order 3 needs it.

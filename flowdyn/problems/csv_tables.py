@@ -22,7 +22,7 @@ class Columns(NamedTuple):
     """Columns by name, and the labels of the rows where a column holds them."""
 
     columns: dict[str, np.ndarray]
-    index: np.ndarray | None = None
+    labels: np.ndarray | None = None
 
 
 def read_csv(path: Path, index: str | bool | None) -> Columns:

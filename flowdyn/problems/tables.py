@@ -137,4 +137,4 @@ def _table(found: Columns, target: str | None, path: Path) -> Table:
         raise _check.FileError(f"{error} (in {str(path)!r})") from None
     features = [name for name in columns if name != target]
     X = np.column_stack([checked[name] for name in features])
-    return Table(X, checked[target], features, target, found.index)
+    return Table(X, checked[target], features, target, found.labels)

@@ -93,7 +93,8 @@ def _node(group: Any, path: Path, whole: bool) -> Header | None:
         return None
     if whole and not all(_is_whole(variable, records[name]) for name, variable in variables.items()):
         return None
-    fields, sizes = {}, {}
+    fields: dict[str, Field] = {}
+    sizes: dict[str, int] = {}
     for name, variable in variables.items():
         dims = tuple(map(str, variable.dimensions))
         sizes |= dict(zip(dims, variable.shape, strict=True))

@@ -59,7 +59,10 @@ def solve(
     saves : int
         Number of save times where `t` is an end.
     stop : mapping, optional
-        ``{"loss": ("<", 1e-12)}`` ends the run where the first rule holds (root-found in continuous time).
+        ``{"loss": ("<", 1e-12)}`` ends the run where the first rule holds: root-found in continuous time, at a step of
+        a recursion or where there is noise. A single run's last row is the state there, and `t_stop` its time. Of
+        several members or starts each ends by itself: its rows after its own `t_stop` are NaN while the others go on,
+        so that a mean over members is one over those that no rule has met yet.
     solver : Solver, optional
         The first of :mod:`flowdyn.solvers` that supports the system, unless given.
     realizations : int, optional
@@ -74,14 +77,16 @@ def solve(
     on_divergence : {"raise", "keep"}
         What to do with a run that diverges or runs out of budget: raise, or keep the good part (NaN afterwards).
     progress : bool or callable, optional
-        A bar on a terminal unless False; or a function of the fraction done.
+        A bar on a terminal and in a notebook unless False; or a function of the fraction done.
     max_steps, max_seconds, max_bytes : int, float, int, optional
         Budgets: steps of the solver, wall time in seconds, bytes of the result.
 
     Returns
     -------
     xarray.Dataset
-        Parameters, observables and `status` over `t`, with the data and everything needed to run it again.
+        Parameters, observables and `status` over `t`, with the data and everything needed to run it again. `status`
+        says how the run ended, of each member or start where there are several, and `t_stop` when it was stopped or
+        broke off before `t`: NaN for those that reached the end, and no variable where all did.
 
     Raises
     ------
