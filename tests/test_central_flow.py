@@ -100,6 +100,8 @@ def test_what_has_no_edge_no_order_or_no_way_back_is_refused():
         fd.CentralFlow(fd.Nesterov(p, 0.1))
     with pytest.raises(fd.ArgumentError, match="`method` must be a recursion whose edge of stability is known"):
         fd.CentralFlow(fd.GradientDescent(p, fd.schedules.PowerDecay(0.1)))
+    with pytest.raises(fd.ArgumentError, match=r"for RMSProp use RMSPropCentralFlow\(problem, eta, beta2\)"):
+        fd.CentralFlow(fd.RMSProp(p, 0.1, beta=0.99, v0=1.0))
     with pytest.raises(fd.ArgumentError, match="a central flow is a model without an order in eta"):
         fd.eta_limit(flow, [1.0, 1.0], t=1.0)
     steep = fd.CentralFlow(fd.GradientDescent(fd.problems.Quadratic(30 * np.eye(2)), 0.1))

@@ -82,7 +82,8 @@ class CentralFlow(AtEdge):
     def __init__(self, method: RecursionSystem, modes: int = 3):
         edge = method.edge if isinstance(method, RecursionSystem) else None
         if edge is None:
-            way_out = "it is for GradientDescent and HeavyBall at a constant eta; RMSPropCentralFlow has its own"
+            way_out = "it is for GradientDescent and HeavyBall at a constant eta; "
+            way_out += "for RMSProp use RMSPropCentralFlow(problem, eta, beta2)"
             raise _check.fail("method", "must be a recursion whose edge of stability is known", method, way_out)
         if not is_traced(edge.momentum) and float(edge.momentum) >= HEAVIEST:
             raise _check.fail(
