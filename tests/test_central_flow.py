@@ -188,6 +188,8 @@ def test_a_network_along_the_edge():
     assert float(central.predicted_loss[140:].mean()) == pytest.approx(averaged, rel=0.2)
     assert float(flow.loss[-1]) == pytest.approx(5.1e-5, abs=1e-6)
     assert float(central.sharpness[-1]) * 0.7 == pytest.approx(2.0, abs=1e-5)
+    hessian = np.asarray(p.hessian(middle.w.values[-1]))
+    assert 0.7 * np.linalg.eigvalsh(hessian)[-1] == pytest.approx(2.003, abs=1.2e-3)
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from backward import means
+from scipy.integrate import cumulative_simpson, simpson
 
 import flowdyn as fd
 
@@ -140,6 +142,67 @@ def test_weak_orders_with_samples_that_multiply(order, expected):
     method = fd.RandomRecursion(lambda w, h, x: w - h * ((1 + x) * w - 0.3 * x), 0.2, samples=POINTS)
     ladder = fd.eta_limit(method, [0.8], t=2.0, order=order, observable={"square": lambda w: w[0] ** 2})
     assert abs(float(ladder.order.item()) - expected) < 0.03 and (ladder.members == 0).all()
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_extragradient_with_the_same_sample(order):
+    """Its mean step has a term h^2 of its own, without which the drift of order 2 would be of order 1."""
+
+    def step(w, h, x):
+        slope = lambda u: (1 + x) * u - 0.3 * x  # noqa: E731
+        return w - h * slope(w - h * slope(w))
+
+    method = fd.RandomRecursion(step, 0.2, samples=POINTS)
+    ladder = fd.eta_limit(method, [0.8], t=2.0, order=order, observable=OBSERVED)
+    assert np.abs(ladder.order - order).max() < 0.01 and (ladder.members == 0).all()
+
+
+def nonlinear(w, h, x):
+    """Descent on w^4/4 + w^2/4 with a two-point noise that grows with w, which has no third moments."""
+    return w - h * (w**3 + 0.5 * w - (0.5 + 0.2 * w) * x)
+
+
+@pytest.mark.parametrize("law", [(1,), (2,), (3, "matched")])
+def test_weak_orders_of_a_nonlinear_recursion_over_all_paths(law):
+    """E w over all 2^K paths, beside the backward equation on a grid: K = 5, 7, 10, 13."""
+    gaps, rungs = [], (5, 7, 10, 13)
+    for steps in rungs:
+        paths, w = np.arange(2**steps), np.full(2**steps, 0.8)
+        for k in range(steps):
+            w = nonlinear(w, 1 / steps, np.where((paths >> k) & 1, 1.0, -1.0))
+        equation = fd.RandomRecursion(nonlinear, 1 / steps, samples=np.array([[-1.0], [1.0]])).limit(*law)
+        gaps.append(abs(means(equation, 0.8, 1.0, [lambda x: x], -1.6, 2.2, 401)[0] - w.mean()))
+    slopes = -np.diff(np.log(gaps)) / np.diff(np.log(rungs))
+    assert abs(slopes[-1] - law[0]) < 0.12 and (np.diff(abs(slopes - law[0])) < 0).all(), slopes
+
+
+def stationary_mean(equation):
+    """Mean of the density exp(int 2b/s^2)/s^2 of a scalar equation, by quadrature."""
+    x = np.linspace(-1.5, 1.5, 3001)
+    b, G = jax.jit(jax.vmap(lambda z: (equation.drift(0.0, z)[0], equation.diffusion(0.0, z)[0, 0])))(x[:, None])
+    s = np.asarray(G) ** 2
+    exponent = cumulative_simpson(2 * np.asarray(b) / s, x=x, initial=0.0)
+    density = np.exp(exponent - exponent.max()) / s
+    return simpson(density * x, x=x) / simpson(density, x=x)
+
+
+def test_the_stationary_mean_of_a_nonlinear_recursion_is_not_mended():
+    """Relative errors on w^2/2 + w^3/6 + w^4/4: matching mends covariances; the plain equation has the mean to eta^2."""
+
+    def slope(w):
+        return w + w**2 / 2 + w**3
+
+    gaps, x = [], np.linspace(-1.5, 1.5, 601)
+    for eta in (0.2, 0.1, 0.05, 0.025):
+        after, spread = x - eta * slope(x), 0.5 * eta
+        kernel = np.exp(-((x - after[:, None]) ** 2) / (2 * spread**2))
+        system = (kernel / kernel.sum(axis=1, keepdims=True)).T - np.eye(len(x))
+        system[-1] = 1.0
+        mean = np.linalg.solve(system, np.eye(len(x))[-1]) @ x
+        method = fd.RandomRecursion(lambda w, h, y: w - h * (slope(w) - 0.5 * y), eta, normals=1)
+        gaps.append([abs(stationary_mean(method.limit(*law)) - mean) / eta for law in ((1,), (2,), (2, "matched"))])
+    slopes = np.log2(np.divide(gaps[:-1], gaps[1:]))
+    assert np.allclose(slopes[-1], [1.0, 2.0, 0.95], atol=0.04), slopes
 
 
 def test_descent_on_samples_is_our_own_sgd():

@@ -174,6 +174,14 @@ def test_the_same_on_a_network(name, order):
     assert abs(float(ladder.order) - order - 1) < 0.05, ladder.order
 
 
+def test_the_trace_of_gradients_has_one_order_less_than_the_parameters():
+    """It is of size 1/h: w has order 3 beside the flow of order 2, the trace itself order 2."""
+    ladder = fd.eta_limit(fd.Optax(P, trace, RUNGS[0]), START, t=1.0, etas=RUNGS, order=2, saves=2)
+    for name, order in (("w", 3), ("trace", 2)):
+        gaps = np.abs(ladder[name] - ladder[f"{name}_limit"]).isel(t=-1).values.max(axis=-1)
+        assert abs(np.log2(gaps[-2] / gaps[-1]) - order) < 0.05
+
+
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("make", [lambda: fd.HeavyBall(P, 0.04**2, 1.5), lambda: fd.Nesterov(P, 0.04**2)])
 def test_built_in_momentum_has_all_orders(make, order):

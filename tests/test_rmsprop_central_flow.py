@@ -63,6 +63,9 @@ def test_a_network_along_the_edge():
     assert float(central.predicted_loss.mean()) == pytest.approx(9.18e-4, rel=0.02)
     assert float(central.predicted_loss[-1]) == pytest.approx(losses.mean(), rel=0.2)
     assert float(stable.loss[-1]) < 3e-10
+    divisor = (np.sqrt(stable.square.values[-1]) + 1e-8) / 0.01
+    stiff = np.asarray(p.hessian(stable.w.values[-1])) / np.sqrt(np.outer(divisor, divisor))
+    assert np.linalg.eigvalsh(stiff)[-1] == pytest.approx(736, abs=0.5)  # what a solver of it has to bear
 
 
 @pytest.mark.parametrize(
