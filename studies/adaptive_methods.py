@@ -1,4 +1,16 @@
-"""Adaptive methods with noisy gradients: their two regimes, and which of the two limits a ladder sees."""
+r"""Adaptive methods with noisy gradients: their two regimes, and which of the two limits a ladder sees.
+
+.. math::
+
+    w_{k+1} = w_k - \eta \frac{g_k}{\sqrt{v_k} + \epsilon}, \qquad g_k = \nabla L(w_k) + \sigma \zeta_k; \qquad
+    \sigma \text{ fixed},\ t = \eta k \quad\text{or}\quad \sigma = \frac{s_0}{\eta},\ t = \eta^2 k
+
+Panels:
+
+1. RMSProp with noise as it is: error of the mean at t = 1 by the flow and by the equations of order 1 and 2.
+2. RMSProp and Adam where noise dominates: weak errors of two means by the equation of order 1.
+3. Variance at the end along three ladders of one method: its limit is that of the flow or that of the equation.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
