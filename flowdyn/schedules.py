@@ -3,7 +3,6 @@
 import abc
 from typing import Any, SupportsFloat
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +10,12 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf, shown_call
+from flowdyn._tools.plain_help import Module
 
 __all__ = ["Constant", "PiecewiseConstant", "PowerDecay", "Scaled", "Schedule"]
 
 
-class Schedule(eqx.Module):
+class Schedule(Module):
     r"""A step size for every step; subclasses define ``__call__``, and the clock is its sum.
 
     .. math:: t_k = \sum_{j<k} \eta_j

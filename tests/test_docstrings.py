@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import pydoc
 import re
 from pathlib import Path
 
@@ -114,6 +115,26 @@ def test_errors_named_are_errors_of_the_package(name):
     section = sections_of(NAMES[name]).get("Raises", "")
     heads = [line for line in section.splitlines() if line and not line.startswith(" ")]
     assert all(head in {error.rsplit(".", 1)[1] for error in ERRORS} for head in heads), heads
+
+
+CLASSES = [getattr(package, name) for package in (problems, methods, solvers) for name in package.REGISTRY]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_help_lists_what_a_user_calls(cls):
+    """No machinery of dataclasses, Equinox and abstract classes, no array types of numpy's own."""
+    text = pydoc.plain(pydoc.render_doc(cls))
+    head, _, listed = text.partition("Method resolution order:")
+    assert not re.search(r"^ \|  _", listed, re.MULTILINE) and "Data and other attributes" not in listed
+    assert "numpy._typing" not in head and "jax.jaxlib" not in head
+    assert len(listed.splitlines()) < 120
+
+
+def test_what_help_leaves_out_is_still_there():
+    assert "from_file" in dir(fd.problems.LinearRegression) and "with_eta" in dir(fd.GradientDescent)
+    method = fd.GradientDescent.example()[0]
+    assert {"slope", "step_at", "config", "eta", "problem"} <= set(dir(method))
+    assert "closed_form" in dir(methods.systems.System)
 
 
 @pytest.mark.parametrize("name", sorted(ERRORS))

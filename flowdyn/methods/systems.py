@@ -22,6 +22,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import shown_call
+from flowdyn._tools.plain_help import Module
 from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.theory.moments import ou_mean_cov
 
@@ -31,7 +32,7 @@ NOISES: tuple[Noise, ...] = get_args(Noise)
 ClosedForm = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (state, times or step numbers (T,)) -> states (T, S)
 
 
-class System(eqx.Module):
+class System(Module):
     """Anything that :func:`flowdyn.solve` can run."""
 
     kind: ClassVar[str]  # what it is called in messages
@@ -41,6 +42,8 @@ class System(eqx.Module):
     comes_to_rest: ClassVar[bool] = True  # where not, what looks like rounding of a large state is motion
     no_order: ClassVar[str] = ""  # why no ladder over eta has one, where there is a reason to tell
     one_at_a_time: ClassVar[bool] = False  # whether observables are too large, or too uneven, to batch over states
+    # what `help` lists of a base's own
+    shown: ClassVar[tuple[str, ...]] = ("clock", "diffusion", "drift", "expected_order", "limit", "step", "with_eta")
 
     @abc.abstractmethod
     def layout(self, size: int) -> tuple[Variable, ...]:

@@ -6,15 +6,15 @@ G(w) = [grad l_i - grad L]_i / sqrt(n)  in R^{P x n},   G G^T = Cov_i(grad l_i),
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import shown_call
+from flowdyn._tools.plain_help import Module
 from flowdyn.problems.inputs import Labels
 from flowdyn.problems.named_pieces import flat_parameters, ravel_variables
 from flowdyn.theory.linear_moments import SampleGradients
@@ -50,12 +50,17 @@ class Spectrum(NamedTuple):
     minimizer: np.ndarray  # (r,), coordinates of w_star in the columns
 
 
-class Problem(eqx.Module):
+class Problem(Module):
     """A loss with its data. Subclasses define ``loss`` and ``variables``; the rest is inherited.
 
     Every method takes the parameters as one flat vector `w` of shape (P,); :meth:`ravel` makes it from names or a
     pytree, and :meth:`unravel` gives back what a user's own function wants to see.
     """
+
+    shown: ClassVar[tuple[str, ...]] = (
+        *("init", "loss", "sample_losses", "grad", "hessian", "hvp", "sample_grads", "noise_cov", "ravel", "unravel"),
+        *("predict", "residuals", "jacobian", "tangent_kernel"),
+    )
 
     @abc.abstractmethod
     def loss(self, w: Vector) -> jax.Array:

@@ -9,10 +9,11 @@ import abc
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
+from flowdyn._tools.plain_help import PlainABCMeta
 from flowdyn.methods.systems import NOISES, ODESystem, SDESystem, System
 
 Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds", "at_rest", "stuck"]
@@ -108,8 +109,10 @@ class Demand(NamedTuple):
     max_seconds: bool = False
 
 
-class Solver(abc.ABC):
+class Solver(metaclass=PlainABCMeta):
     """Base of the back ends."""
+
+    shown: ClassVar[tuple[str, ...]] = ("order", "support")  # by `help`
 
     @property
     @abc.abstractmethod
