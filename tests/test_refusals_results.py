@@ -15,6 +15,11 @@ def run(t=1.0, **options):
     return fd.solve(fd.SGD(p, 0.1) if options else fd.GradientDescent(p, 0.1), [1.0], t=t, saves=3, **options)
 
 
+def ladder(t):
+    """Of descent."""
+    return fd.eta_limit(fd.GradientDescent(fd.problems.Quadratic(1.0), 0.1), [1.0], t=t, saves=3)
+
+
 def path(**options):
     """On Brownian motions in cells of 0.05."""
     options = {"solver": SHARED(0.1, 0.05), **options}
@@ -32,6 +37,10 @@ CASES = {
     "plot a density of a fan": (
         lambda: fd.plot(run(realizations=3), kind="fan", density=len),
         "`density` is drawn beside a histogram, got 'fan'",
+    ),
+    "plot two ladders": (
+        lambda: fd.plot(fd.concat([ladder(1.0), ladder(2.0)], "end")),
+        r"`ds` must hold one ladder to be drawn, got ladders over \['end'\]; select one, e.g. ds.isel\(end=0\)",
     ),
     "plot a number as density": (lambda: fd.plot(run(realizations=3), density=3), "`density` must be a function"),
     "plot what is not over t": (lambda: fd.plot(run()[["status", "recipe_id_t"]]), "must hold its loss, parameters or"),

@@ -55,7 +55,8 @@ class NamedState(System):
         if self.pieces or not isinstance(w0, Mapping) or is_dataset(w0):
             return self
         shapes = {name: np.shape(_check.real_array(f"w0[{name!r}]", value)) for name, value in w0.items()}
-        return type(self)(**self.config() | {"names": shapes})
+        made: Any = type(self)
+        return made(**self.config() | {"names": shapes})
 
     def layout(self, size: int) -> tuple[Variable, ...]:
         """The named pieces; else one vector ``w`` over `param`, as long as the start."""

@@ -110,9 +110,9 @@ class SDE(NamedState, SDESystem):
         return self.flat(self.f(t, self.as_user_sees(state), *self.args), state)
 
     def _g(self, t: Any, state: Any) -> Any:
-        value = self.g(t, self.as_user_sees(state), *self.args)
-        if isinstance(value, Mapping) and self.is_mapping:
-            value = self.stacked("g", value, columns=self._has_columns(value))
+        given = self.g(t, self.as_user_sees(state), *self.args)
+        named = self.is_mapping and isinstance(given, Mapping)
+        value: Any = self.stacked("g", given, columns=self._has_columns(given)) if named else given
         shape, size = np.shape(value), np.shape(state)[0]
         if self.noise == "diagonal" and shape != (size,):
             raise _check.fail("g", f"must return shape ({size},) for diagonal noise", _check.Words(f"shape {shape}"))

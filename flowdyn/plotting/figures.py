@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Kind = Literal["fan", "histogram", "ellipse", "phase", "map"]
-COLUMNS = 4  # panels in a row
+COLUMNS = 3  # panels in a row
 
 
 def plot(

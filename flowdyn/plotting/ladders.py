@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from flowdyn import _check
 from flowdyn.plotting.axes import BLUE, GREEN, GREY, ORANGE, RED, legend, log_axis, ramp, rung_ticks, time_axis
 
 
 def ladder_panels(ds: xr.Dataset) -> list[Callable]:
     """Panels of a ladder without noise."""
+    _refuse_several(ds)
     return [_error_against_eta, _error_over_time]
+
+
+def _refuse_several(ds: xr.Dataset) -> None:
+    """Refuse ladders that were joined: each has slopes and an interval of its own."""
+    more = [str(dim) for dim in ds["order"].dims if dim != "observable"]
+    if more:
+        one = ", ".join(f"{dim}=0" for dim in more)
+        found = _check.Words(f"ladders over {more}")
+        raise _check.fail("ds", "must hold one ladder to be drawn", found, f"select one, e.g. ds.isel({one})")
 
 
 def _error_against_eta(ds: xr.Dataset, axis: Any) -> None:
@@ -66,6 +77,7 @@ def _error_over_time(ds: xr.Dataset, axis: Any) -> None:
 
 def random_ladder_panels(ds: xr.Dataset) -> list[Callable]:
     """Gap against the step size with error bars, one panel for all observables."""
+    _refuse_several(ds)
     return [_gaps] + ([_rms_over_time] if "rms_error" in ds else [])
 
 
