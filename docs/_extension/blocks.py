@@ -39,6 +39,7 @@ def blocks(text: str) -> Iterator[Block]:
 def run(text: str, name: str, folder: Path) -> None:
     """Run a page in a folder; what it prints must be what it says."""
     space: dict[str, object] = {"__name__": "__main__"}
+    wrong = []
     with contextlib.chdir(folder):
         for block in blocks(text):
             printed = io.StringIO()
@@ -50,7 +51,9 @@ def run(text: str, name: str, folder: Path) -> None:
                     _run_lines(block, name)
             said = printed.getvalue().split()
             if block.printed is not None and said != block.printed.split():
-                raise AssertionError(f"{name}, line {block.line}: says {block.printed!r}, prints {printed.getvalue()!r}")
+                wrong.append(f"{name}, line {block.line}: says {block.printed!r}, prints {printed.getvalue()!r}")
+    if wrong:
+        raise AssertionError("\n".join(wrong))
 
 
 def _run_lines(block: Block, name: str) -> None:
