@@ -28,7 +28,7 @@ class Block(NamedTuple):
 def blocks(text: str) -> Iterator[Block]:
     """The blocks of a page that run, in their order."""
     found = list(FENCED.finditer(text))
-    for match, after in zip(found, [*found[1:], None], strict=True):
+    for match, after in zip(found, [*found[1:], None][: len(found)], strict=True):
         language, code = match.groups()
         if language in ("python", "bash"):
             follows = after is not None and after[1] == "text" and not text[match.end() : after.start()].strip()

@@ -58,8 +58,7 @@ def study(app, path: Path, name: str) -> str:
     if not figure.is_file():
         raise SphinxError(f"{STUDIES} names {folder!r}, which has no {name}.png; run python -m studies --out {folder}")
     return (
-        f":::{{figure}} {os.path.relpath(figure, path.parent)}\n:alt: {title} {words}\n\n"
-        f"Study `{name}`. {words}\n:::"
+        f":::{{figure}} {os.path.relpath(figure, path.parent)}\n:alt: {title} {words}\n\nStudy `{name}`. {words}\n:::"
     )
 
 

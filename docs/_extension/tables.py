@@ -44,7 +44,8 @@ STABLE = {
     "LinearClassifier": r"at $w = 0$: $\eta < 2/\lambda_{\max}(X^\top X)$ (exponential), "
     r"$8/\lambda_{\max}(X^\top X)$ (logistic); larger as the loss falls",
     "Quadratic": r"$\eta < 2/\lambda_{\max}(A)$",
-    "Streaming": r"$\eta < 2/\lambda_{\max}(H)$ for the mean; SGD on single samples about $\eta < 2/\operatorname{tr} H$",
+    "Streaming": r"$\eta < 2/\lambda_{\max}(H)$ for the mean; "
+    r"SGD on single samples: about $\eta < 2/\operatorname{tr} H$",
     "DeepLinear": r"two balanced layers: $\eta < 1/s_{\max}(S)$; see `fd.observables.sharpness`",
     "SymmetricFactorization": r"$\eta < 1/\lambda_{\max}(F)$",
 }
