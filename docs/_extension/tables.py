@@ -52,13 +52,24 @@ STABLE = {
 MEANINGS = {
     "reached_end": ("the last save time was reached", "all rows are there"),
     "stopped": ("a rule of `stop` held", "a run ends there; a member of an ensemble is NaN after its `t_stop`"),
-    "diverged": ("the state grew beyond $10^{100}$, or overflowed", "the run raises `RunError`, or with "
-                 "`on_divergence=\"keep\"` keeps its rows before that; `t_stop` says when"),
-    "nonfinite": ("the state turned NaN without having grown, or the loss is not a number there", "as above"),
-    "max_steps": ("the budget of steps was used up", "as above"),
+    "diverged": (
+        "the state overflowed, or grew beyond bounds until steps vanished",
+        'the run raises `RunError`; with `on_divergence="keep"` it has its rows before that, and `t_stop` says when',
+    ),
+    "nonfinite": (
+        "the right-hand side, the step or the loss gave NaN or infinity, out of a state that had not grown",
+        "as above",
+    ),
+    "max_steps": ("the budget of steps was used up; where steps had shrunk, the message says how far", "as above"),
     "max_seconds": ("the budget of wall time was used up", "as above"),
-    "at_rest": ("`t` is infinite and the system came to rest before a rule of `stop` held", "as above"),
-}  # fmt: skip
+    "at_rest": ("`stop` is never met: nothing moves any more but rounding", "as above"),
+    "stuck": (
+        "all is finite, but no step can be taken: the one that the tolerance asks for is below the spacing of numbers "
+        "(a kink, a jump that `breakpoints` do not name, a pole, a tolerance out of reach), or the equations of an "
+        "implicit step of fixed length have no solution that was found",
+        "as above",
+    ),
+}
 
 
 def clocks() -> str:
