@@ -167,6 +167,9 @@ def test_a_recursion_has_a_limit_of_the_order_that_it_expects(name):
     lowest = 1 if flow is None else 0
     assert isinstance(system.limit(1) if flow is None else flow, SDESystem if lowest else ODESystem)
     assert system.expected_order(lowest, "weak" if system.is_random else "sup") == 1.0
+    other = system.with_eta(0.25)  # as the rungs of a ladder are made
+    h = 0.25**system.step_power
+    assert np.isclose(other.clock(2) / system.clock(2), h / float(system.numbers["eta"]) ** system.step_power)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -66,8 +66,8 @@ def fast_forward(
     Warns
     -----
     FlowdynWarning
-        If eta times the largest curvature on the way (the largest |lambda| of dS/dz - 1, S the step) is 0.97 or more,
-        where the series does not converge or hardly does.
+        If eta times the largest curvature on the way (the largest ``|lambda|`` of dS/dz - 1, S the step) is 0.97 or
+        more, where the series does not converge or hardly does.
 
     Notes
     -----

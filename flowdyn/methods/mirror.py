@@ -85,7 +85,8 @@ class MirrorFlow(_InTheDual, ODESystem):
     problem : Problem
         What is minimised.
     potential : {"entropy", "simplex", "hypentropy", "norm"}
-        phi: sum w log w - w on w > 0; sum w log w on the simplex; the hypentropy, phi' = arcsinh(w/b); sum |w|^p / p.
+        phi: sum w log w - w on w > 0; sum w log w on the simplex; the hypentropy, phi' = arcsinh(w/b);
+        ``sum |w|^p / p``.
     parameter : float, optional
         b > 0 of the hypentropy, p > 1 of the norm.
 
@@ -143,7 +144,7 @@ class MirrorDescent(_InTheDual, DiscreteSystem):
         Step size, positive.
     potential : {"entropy", "simplex", "hypentropy", "norm"}
         phi: sum w log w - w on w > 0; sum w log w on the simplex (exponentiated gradient); the hypentropy, phi' =
-        arcsinh(w/b); sum |w|^p / p.
+        arcsinh(w/b); ``sum |w|^p / p``.
     parameter : float, optional
         b > 0 of the hypentropy, p > 1 of the norm.
 

@@ -71,8 +71,8 @@ class SGLD(OnProblem, RandomRecursionSystem):
     -----
     On a quadratic of curvature lam with gradients of variance s^2 the stationary variance is
     (2 T + eta s^2) / (lam (2 - eta lam)). Where the loss grows faster than a parabola members run away: from beyond
-    |x| ~ sqrt(2/eta) for x^4/4; sooner or later one gets there, and the recursion has no stationary law on the whole
-    line. Source: Welling and Teh (2011); Roberts and Tweedie (1996).
+    ``|x| ~ sqrt(2/eta)`` for x^4/4; sooner or later one gets there, and the recursion has no stationary law on the
+    whole line. Source: Welling and Teh (2011); Roberts and Tweedie (1996).
 
     Examples
     --------

@@ -94,6 +94,10 @@ class SignSGD(OnProblem, Scattered):
         """Two coordinates that are coupled by the loss alone."""
         return cls(Quadratic([[2.0, 0.5], [0.5, 1.0]], noise=np.diag([1.0, 0.5])), eta=0.01), np.array([0.4, 0.35])
 
+    def config(self) -> dict[str, Any]:
+        """Problem, step size and batch: what the noise is follows from the problem."""
+        return {"problem": self.problem, "eta": self.eta, "batch_size": self.batch_size}
+
     @property
     def outcomes(self) -> int | None:
         """None: the noise is Gaussian."""

@@ -46,7 +46,7 @@ def rip_constant(X: ArrayLike, r: int, *, samples: int = 20_000, seed: int = 0) 
 
     Notes
     -----
-    Lemma 9.11 holds in the form |<Mv, w> - <v, w>| <= delta_{2r} ||v|| ||w||; as printed it fails for r = 1.
+    Lemma 9.11 holds in the form ``|<Mv, w> - <v, w>| <= delta_{2r} ||v|| ||w||``; as printed it fails for r = 1.
     Source: section 9.2, equation (9.16); Candes and Tao (2005).
 
     Examples

@@ -243,7 +243,7 @@ def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: Literal["sg
     ------
     ArgumentError
         If a mode does not decay (lam = 0 diffuses, variance eta s^2 t), or for "sgd" if eta is not below
-        2 Re(lam)/|lam|^2 of every mode (2/lambda_max for a symmetric A).
+        ``2 Re(lam)/|lam|^2`` of every mode (2/lambda_max for a symmetric A).
 
     Notes
     -----

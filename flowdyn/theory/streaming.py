@@ -167,7 +167,7 @@ def streaming_moments(
 
     Notes
     -----
-    Fourth moments of Gaussian inputs: E x x^T M x x^T = 2 H M H + H tr(H M). Source: Wang, Hu and Lu (2017);
+    Fourth moments of Gaussian inputs: E x x^T M x x^T = 2 H M H + H tr(H M). Source: Wang, Mattingly and Lu (2017);
     Paquette, Lee, Pedregosa and Paquette (2021).
 
     Examples
