@@ -86,10 +86,10 @@ def test_provenance_holds_effective_settings():
     run = fd.solve(fd.GradientFlow(quartic()), [1.0, 0.5], t=1.0)
     solver = read_json(run.recipe.item(), "its recipe")["solver"]
     given = {"atol": None, "max_step": None, "breakpoints": []}
-    assert solver == {"class": "Scipy", "args": given | {"method": "LSODA", "rtol": 1e-8}}
+    assert solver == {"class": "Auto", "args": given | {"rtol": 1e-8}}
     assert run.attrs["jax_enable_x64"] == 1
     assert read_json(run.attrs["flowdyn_versions"], "v")["numpy"] == np.__version__
-    assert read_json(run.attrs["flowdyn_stats"], "s")["nfev"] > 10
+    assert read_json(run.attrs["flowdyn_stats"], "s")["n_steps"] > 5
     assert run.attrs["Conventions"] == "CF-1.11" and run.attrs["flowdyn_schema"] == "flowdyn/1"
 
 

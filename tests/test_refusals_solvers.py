@@ -35,7 +35,7 @@ CASES = {
     "Euler": (lambda: fd.solvers.Diffrax("Euler"), "`dt` must be given for Euler"),
     "diffrax inf": (
         lambda: solve(t=np.inf, stop={"loss": ("<", 0.1)}, solver=fd.solvers.Diffrax()),
-        "`solver` Diffrax cannot run GradientFlow: it needs a finite `t`; use Exact or Scipy",
+        "`solver` Diffrax cannot run GradientFlow: it needs a finite `t`; use Exact or Auto or Scipy",
     ),
     "Ito scheme for Stratonovich": (
         lambda: fd.solve(STRAT, [1.0], t=1.0, solver=E(0.1)),
@@ -77,5 +77,5 @@ def test_explicit_methods_are_refused_where_the_normalised_flow_is_stiff(solver,
     p = fd.problems.LinearClassifier([[2.0, 0.3], [0.2, 1.0]], [1, 1])
     assert_refused(
         lambda: fd.solve(fd.NormalizedFlow(p), p.init(), t=t, stop={"log_t": (">", 1e6)}, solver=solver),
-        r"`solver` \w+ cannot run NormalizedFlow: it (needs|takes explicit steps).*use Scipy",
+        r"`solver` \w+ cannot run NormalizedFlow: it (needs|takes explicit steps).*use Auto or Scipy",
     )

@@ -170,4 +170,4 @@ class Observer:
                 values = [[float(_observed(self.system, what, s)) for what, _ in spec] for s in states]  # type: ignore[arg-type]
                 return np.array([sign for _, sign in spec]) * (np.array(values) - limits)
 
-        return Stop(rules, _margin, tuple(spec), limits, " or ".join(words))
+        return Stop(rules, _margin, _rules, tuple(spec), limits, " or ".join(words))

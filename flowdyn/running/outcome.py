@@ -39,6 +39,7 @@ class Outcome:
     t_stop: np.ndarray  # (B,)
     stats: Mapping[str, Any]
     endings: list[Ending]
+    choice: str = ""  # of a solver that chooses on the way: what it took, and why
 
     @classmethod
     def from_results(
@@ -55,7 +56,8 @@ class Outcome:
         endings = {ending(result, task.system, task.stop) for result in results if result.status != "reached_end"}
         kept = first_and_last(states) if observe_only else states
         stats = sum_stats([result.stats for result in results])
-        return cls(t, k, kept, values, codes, t_stop, stats, sorted(endings, key=lambda end: end.text))
+        by_text = sorted(endings, key=lambda end: end.text)
+        return cls(t, k, kept, values, codes, t_stop, stats, by_text, choices([r.choice for r in results]))
 
     @classmethod
     def from_blocks(
@@ -144,6 +146,15 @@ def observables(observer: Observer, states: np.ndarray) -> dict[str, np.ndarray]
         full[good] = computed[variable.name]
         out[variable.name] = full.reshape(*states.shape[:2], *variable.shape)
     return out
+
+
+def choices(made: list[str]) -> str:
+    """What was chosen on the way; of many runs how many chose alike, told by the first of them."""
+    if len(made) == 1:
+        return made[0]
+    kinds = [text.partition(" from t = ")[0] for text in made]
+    told = {kind: made[kinds.index(kind)] for kind in sorted(set(kinds)) if kind}
+    return "; ".join(f"{kinds.count(kind)} of {len(made)}: {text}" for kind, text in told.items())
 
 
 def sum_stats(stats: list[Mapping[str, Any]]) -> dict[str, Any]:

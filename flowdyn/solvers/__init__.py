@@ -8,6 +8,7 @@ from flowdyn._tools.registry import lazy
 REGISTRY = {
     "Exact": "exact",
     "Iteration": "iteration",
+    "Auto": "auto",
     "Scipy": "scipy_ivp",
     "Projected": "projected_steps",
     "EulerMaruyama": "euler_maruyama",

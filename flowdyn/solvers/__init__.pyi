@@ -1,5 +1,6 @@
 # made by `python -m flowdyn._tools.stubs` from the registry of this package
 
+from flowdyn.solvers.auto import Auto as Auto
 from flowdyn.solvers.diffrax_sde import DiffraxSDE as DiffraxSDE
 from flowdyn.solvers.diffrax_solve import Diffrax as Diffrax
 from flowdyn.solvers.euler_maruyama import EulerMaruyama as EulerMaruyama
@@ -13,6 +14,7 @@ from flowdyn.solvers.sdeint_paths import Sdeint as Sdeint
 
 REGISTRY: dict[str, str]
 __all__ = [
+    "Auto",
     "Diffrax",
     "DiffraxSDE",
     "EulerMaruyama",

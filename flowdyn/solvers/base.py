@@ -35,7 +35,8 @@ class Stop:
     """Stop rules, each compiled into a margin: it is negative where the rule does not hold."""
 
     rules: Callable[[np.ndarray], np.ndarray]  # of states (R, S): margins (R, rules)
-    traced: Callable[..., Any]  # kernel(system, spec, state, thresholds) for compiled loops
+    traced: Callable[..., Any]  # kernel(system, spec, state, thresholds) for compiled loops: the largest margin
+    each: Callable[..., Any]  # the same: the margin of each rule
     spec: tuple
     thresholds: np.ndarray
     describe: str
@@ -85,6 +86,7 @@ class Result:
     message: str = ""
     stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     t_stop: float = np.nan  # where a stop rule held, or where the run broke off
+    choice: str = ""  # of a solver that chooses its method on the way: what it took, and why
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,16 +112,20 @@ class Drive:
                 stepper, self.again = self.stepper(*self.again), None
                 continue
             if self.path.back.any() and self.reruns < RERUNS:
-                self.relative |= self.path.back
-                self.reruns += 1
-                self.start()
-                return self.drive()
+                return self.begin_again()
             if ended is None and stepper.status == "finished":
                 self.count(stepper)
                 # just after the jump: at it a function has its value from either side
                 stepper = self.stepper(np.nextafter(np.nextafter(stepper.t, np.inf), np.inf), stepper.y.copy())
             if ended is not None:
                 return ended
+
+    def begin_again(self) -> Result:
+        """Run once more, with relative errors for the coordinates that came back."""
+        self.relative |= self.path.back
+        self.reruns += 1
+        self.start()
+        return self.drive()
 
     def step(self, stepper: "scipy.integrate.OdeSolver") -> Result | None:
         """Take one step; a Result when the run is over."""

@@ -1,0 +1,124 @@
+"""The default for ODEs: explicit steps in one compiled loop, handed over to an implicit method where they are dear."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowdyn import _check
+from flowdyn.methods.systems import ODESystem
+from flowdyn.solvers.base import Result, Solver, Support, Task
+from flowdyn.solvers.tolerances import breakpoints
+
+if TYPE_CHECKING:
+    from flowdyn.solvers.explicit_run import ExplicitRun
+
+LEAST_RTOL = 100 * np.finfo(float).eps
+
+
+@dataclasses.dataclass(frozen=True)
+class Auto(Solver):
+    r"""Explicit steps of order 5 that watch for stiffness, and hand over to an implicit method where that is cheaper.
+
+    .. math:: s' = f(t, s), \qquad |\text{error of a step}| \le \mathrm{atol} + \mathrm{rtol}\,|s|
+
+    Parameters
+    ----------
+    rtol : float
+        Relative tolerance per step, at least 2.3e-14.
+    atol : float, optional
+        Absolute tolerance of all coordinates. Unless given, each has its own: ``1e-4 * rtol`` times the largest size
+        that it has had, at most 1, so that a start of 1e-100 keeps its digits.
+    max_step : float, optional
+        Longest step, in the units of t.
+    breakpoints : sequence of float, optional
+        Times that are stepped onto, such as the jumps of a right-hand side.
+
+    Raises
+    ------
+    ArgumentError
+        If a tolerance is out of range, `max_step` is not positive, or `breakpoints` hold no finite numbers.
+    RunError
+        By :func:`flowdyn.solve`, if a state diverges or is not finite, or the budget ends.
+
+    Notes
+    -----
+    Twelve steps with h rho > 3, for an estimate rho of the largest rate, are called stiff. Then the explicit steps left
+    are weighed against Jacobians and their factors by counted operations; LSODA goes on if they cost more. Which
+    methods a run took, from when on and why stands in its recipe. Many starts are spread over the cores, each at a pace
+    of its own. Source: Tsitouras (2011) for the steps; Hairer and Wanner (1996), section IV.2, for the watch; Petzold
+    (1983) for LSODA.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> flow = fd.GradientFlow(fd.problems.CustomProblem(lambda w: w**4 / 4, 1.0))
+    >>> run = fd.solve(flow, 1.0, t=1.5, solver=fd.solvers.Auto(rtol=1e-10))
+    >>> round(float(run.w.isel(t=-1).item()), 8)  # 1 / sqrt(1 + 2 t)
+    0.5
+    """
+
+    rtol: float = 1e-8
+    atol: float | None = None
+    max_step: float | None = None
+    breakpoints: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        if _check.real("rtol", self.rtol, positive=True) < LEAST_RTOL:
+            raise _check.fail("rtol", f"must be at least {LEAST_RTOL:.2g} in float64", self.rtol)
+        if self.atol is not None:
+            _check.real("atol", self.atol, nonnegative=True)
+        if self.max_step is not None:
+            _check.real("max_step", self.max_step, positive=True)
+        object.__setattr__(self, "breakpoints", breakpoints(self.breakpoints))
+
+    def tighter(self) -> "Auto":
+        """A tenth of the tolerances, down to what float64 allows."""
+        if self.rtol < 2 * LEAST_RTOL:
+            raise _check.fail(
+                "rtol", f"must be at least {2 * LEAST_RTOL:.2g} where solver error is measured", self.rtol
+            )
+        rtol = max(self.rtol / 10, float(LEAST_RTOL))
+        return dataclasses.replace(self, rtol=rtol, atol=None if self.atol is None else self.atol * rtol / self.rtol)
+
+    @property
+    def support(self) -> Support:
+        """Ordinary differential equations written with jax.numpy, open ends included."""
+        return Support((ODESystem,), "integrates ODEs", open_end=True)
+
+    @property
+    def order(self) -> float:
+        """Order of the explicit steps."""
+        return 5
+
+    @classmethod
+    def example(cls) -> "Auto":
+        """At a tight tolerance, so that errors are those of the test."""
+        return cls(rtol=1e-10)
+
+    def with_step(self, h: float) -> "Auto":
+        """Tolerances so loose that `max_step` alone limits the steps."""
+        return Auto(rtol=0.9, atol=10.0, max_step=h)
+
+    def run(self, task: Task) -> Result:
+        """Run one start."""
+        from flowdyn.solvers.explicit_batch import run_alone
+
+        run = self._begin(task)
+        run_alone(run)
+        assert run.result is not None
+        return run.result
+
+    def run_batch(self, task: Task, states0: np.ndarray) -> list[Result]:
+        """Run all rows of `states0`, spread over the cores."""
+        from flowdyn.solvers.explicit_batch import run_together
+
+        runs = [self._begin(dataclasses.replace(task, state0=state)) for state in states0]
+        run_together(runs)
+        return [run.result for run in runs if run.result is not None]
+
+    def _begin(self, task: Task) -> "ExplicitRun":
+        from flowdyn.solvers.explicit_run import ExplicitOptions, ExplicitRun
+
+        return ExplicitRun(task, ExplicitOptions(self.rtol, self.atol, self.max_step, tuple(self.breakpoints)))

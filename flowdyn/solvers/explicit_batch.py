@@ -1,0 +1,80 @@
+"""Many explicit runs, each at its own pace:  threads over blocks of runs, one compiled loop over the runs of a block
+
+Members in lock-step would all wait for the slowest. A jitted call releases the interpreter's lock, so threads take
+blocks from one queue, and a block's size follows from bytes alone. What comes out is the same for any number of blocks.
+"""
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from flowdyn._tools.compiled import bind
+from flowdyn.solvers.explicit_program import advance, advance_many
+from flowdyn.solvers.explicit_run import ExplicitRun
+from flowdyn.solvers.explicit_state import Carry
+from flowdyn.solvers.handover import value_cost
+from flowdyn.solvers.tolerances import Path
+
+FIRST_TRIES, FIRST_COST = 256, 1e5  # steps of the first call of a run at the most, and microseconds they may cost
+SHORT, LONG = 0.03, 0.1  # seconds of a call, between which the number of its steps is kept
+BLOCK, BLOCK_BYTES = 16, 1 << 26  # runs of a block, and its memory
+
+
+def first_tries(run: ExplicitRun) -> int:
+    """Steps of a first call: so few where each is dear that a budget of seconds is looked at."""
+    return max(min(FIRST_TRIES, int(FIRST_COST / (6 * value_cost(run.task)))), 1)
+
+
+def cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def run_alone(run: ExplicitRun) -> None:
+    """Go on until there is a result; calls are short, so that budgets and progress are kept to."""
+    call, tries = bind(advance, run.task.system, run.program), first_tries(run)
+    while run.result is None:
+        began = time.monotonic()
+        run.absorb(*call(run.carry, run.numbers(tries)))
+        took = time.monotonic() - began
+        tries = 2 * tries if took < SHORT else max(tries // 2, 1) if took > LONG else tries
+
+
+def block_size(run: ExplicitRun) -> int:
+    """Runs of a block, a power of two."""
+    one = 8 * run.task.state0.size * (run.program.rows + 32)
+    return min(BLOCK, 1 << (max(BLOCK_BYTES // one, 1).bit_length() - 1))
+
+
+def run_together(runs: list[ExplicitRun]) -> None:
+    """Go on with all of them until each has a result."""
+    size, tries = block_size(runs[0]), first_tries(runs[0])
+    call = bind(advance_many, runs[0].task.system, runs[0].program)
+    with ThreadPoolExecutor(cores()) as threads:
+        while left := [run for run in runs if run.result is None]:
+            blocks = [left[i : i + size] for i in range(0, len(left), size)]
+            began = time.monotonic()
+            advanced = threads.map(functools.partial(_advance, call, size, tries), blocks)
+            for block, (carries, *saved) in zip(blocks, advanced, strict=True):
+                for i, run in enumerate(block):
+                    run.absorb(Carry(*(_row(part, i) for part in carries)), *(part[i] for part in saved))
+            tries = 2 * tries if time.monotonic() - began < 10 * LONG else tries
+
+
+def _row(part: Any, i: int) -> Any:
+    return Path(*(leaf[i] for leaf in part)) if isinstance(part, Path) else part[i]
+
+
+def _advance(call: Callable, size: int, tries: int, block: list[ExplicitRun]) -> tuple:
+    """One call for a block; runs that fill it up take no step."""
+    full = [*block, *[block[-1]] * (size - len(block))]
+    given = [(run.carry, run.numbers(tries if i < len(block) else 0)) for i, run in enumerate(full)]
+    stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *given)
+    return jax.tree.map(np.asarray, call(*stacked))

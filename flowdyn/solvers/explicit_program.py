@@ -1,0 +1,203 @@
+"""The compiled loop of explicit steps: Tsitouras' pair, its dense output, tolerances that follow the state.
+
+    |error of a step|_rms <= 1,   h+ = 0.9 h e^(-0.17) e_old^0.04,   stiff where  h |k7 - k6| / |y7 - y6| > 3
+
+A call goes on until something needs a look from outside (`WHY`), or for as many steps as it may take. Nothing that a
+run returns depends on how many calls it took. Source: Hairer and Wanner (1996), section IV.2, for the step sizes
+and the watch, as in their DOPRI5.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn.methods.systems import ODESystem
+from flowdyn.solvers import tsitouras
+from flowdyn.solvers.base import HUGE
+from flowdyn.solvers.explicit_state import Carry, Explicit, Numbers, Why
+from flowdyn.solvers.stopping import POINTS
+
+STIFF = 3.0  # of h times the estimate of the largest rate; the stable interval of the pair ends at 3.5
+CALM = 6  # steps in a row that are not stiff, after which the count begins again
+SAFETY, SLOWEST, FASTEST = 0.9, 0.2, 10.0
+NOW, BEFORE = 0.17, 0.04  # exponents of this step's error and of the last one's
+
+
+def _rms(x: jax.Array) -> jax.Array:
+    size = jnp.sqrt(jnp.mean(x * x))
+    return jnp.where(jnp.isfinite(size), size, jnp.inf)
+
+
+def _atol(carry: Carry, program: Explicit, numbers: Numbers) -> Any:
+    return carry.path.atol(numbers.rtol, carry.relative, jnp) if program.follows else numbers.atol
+
+
+def _first_step(program: Explicit, numbers: Numbers, carry: Carry, k: jax.Array) -> jax.Array:
+    """A first step that moves the state by a hundredth, as in Hairer, Norsett and Wanner (1993), section II.4."""
+    scale = _atol(carry, program, numbers) + numbers.rtol * jnp.abs(carry.y)
+    size, speed = _rms(carry.y / scale), _rms(k / scale)
+    return jnp.where((size < 1e-5) | (speed < 1e-5) | jnp.isinf(speed), 1e-6, 0.01 * size / speed)
+
+
+def _weighted(weights: Any, stages: list) -> jax.Array:
+    terms = [weight * k for weight, k in zip(weights, stages, strict=True) if not isinstance(weight, float) or weight]
+    return sum(terms[1:], terms[0])
+
+
+def inside(share: jax.Array) -> list:
+    """Weights of the seven stages at a share of a step."""
+    return [share * (a + share * (b + share * (c + share * d))) for a, b, c, d in tsitouras.INSIDE.tolist()]
+
+
+def _may_hold(margins: jax.Array) -> jax.Array:
+    """Whether a rule holds at one of the samples (R, rules) of a step, or may between them, as in stopping.py."""
+    padded = jnp.pad(margins, ((2, 2), (0, 0)), constant_values=jnp.nan)
+    near = jnp.stack([padded[i : i + len(margins)] for i in range(5)])
+    finite = jnp.isfinite(near)
+    low, high = jnp.where(finite, near, jnp.inf).min(axis=0), jnp.where(finite, near, -jnp.inf).max(axis=0)
+    tops = jnp.where(jnp.isnan(near[1:4]), -jnp.inf, near[1:4]).max(axis=0) <= margins
+    return ((margins >= 0) | (tops & (margins + (high - low) >= 0))).any()
+
+
+def _stages(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) -> tuple[list, jax.Array, jax.Array]:
+    """The seven stages, and the points of the last two."""
+    stages, points = [carry.k], [carry.y]
+    for c, row in zip(tsitouras.C[1:], tsitouras.A[1:], strict=True):
+        points.append(carry.y + h * _weighted(row, stages))
+        stages.append(system.drift(t_new if c == 1 else carry.t + c * h, points[-1]))
+    return stages, points[-2], points[-1]
+
+
+def _next_step(carry: Carry, h: jax.Array, error: jax.Array, accept: jax.Array) -> jax.Array:
+    least = jnp.maximum(error, 1e-10)
+    grown = jnp.clip(SAFETY * least**-NOW * carry.error**BEFORE, SLOWEST, jnp.where(carry.refused, 1.0, FASTEST))
+    return h * jnp.where(accept, grown, jnp.clip(SAFETY * least ** (-1 / tsitouras.ORDER), SLOWEST, 0.9))
+
+
+def _after(
+    carry: Carry, program: Explicit, numbers: Numbers, stages: list, points: tuple, step: tuple
+) -> Carry:  # fmt: skip
+    """The run after a step that was accepted, without a look at what needs one."""
+    (before_last, y), (t, h, following, error) = points, step
+    path = carry.path.after(y, numbers.rtol, carry.relative, jnp) if program.follows else carry.path
+    moved = _rms(y - before_last)
+    stiff = h * _rms(stages[6] - stages[5]) > STIFF * moved
+    calm = jnp.where(stiff, 0, carry.calm + 1)
+    count = jnp.where(calm >= CALM, 0, carry.stiff + stiff)
+    dense = carry.dense
+    if program.stop is not None:
+        times = jnp.full((2, len(y)), jnp.stack([carry.t, h])[:, None])
+        dense = jnp.concatenate([times, carry.y[None], jnp.stack(stages)])
+    return carry._replace(
+        t=t, y=y, k=stages[6], h=following, error=jnp.maximum(error, 1e-4), path=path, accepted=carry.accepted + 1,
+        refused=jnp.zeros((), bool), stiff=count, calm=calm, dense=dense,
+    )  # fmt: skip
+
+
+def _not_taken(
+    program: Explicit, numbers: Numbers, carry: Carry, k: jax.Array, following: jax.Array, flags: tuple
+) -> Carry:
+    """The run after a try that was no step: rejected, without room for its saves, or a look at the start."""
+    accept, huge = flags
+    fresh, first = carry.fresh, _first_step(program, numbers, carry, k)
+    stuck = following <= 4 * np.finfo(float).eps * jnp.abs(carry.t) + 1e-300
+    failed = jnp.where(huge, int(Why.HUGE), jnp.where(stuck, int(Why.STUCK), 0))
+    why = jnp.where(accept, int(Why.FULL), jnp.where(fresh, 0, failed)).astype(jnp.int64)
+    rejects = ~accept & ~fresh
+    return carry._replace(
+        k=jnp.where(fresh, k, carry.k),
+        h=jnp.where(fresh, first, jnp.where(accept, carry.h, following)),
+        fresh=jnp.zeros((), bool),
+        rejected=carry.rejected + rejects,
+        refused=carry.refused | rejects,
+        why=why,
+    )
+
+
+def _reasons(
+    system: ODESystem, program: Explicit, numbers: Numbers, before: Carry, carry: Carry, last: Any
+) -> jax.Array:
+    """What needs a look after an accepted step."""
+    held = {
+        Why.END: carry.t >= numbers.bound,
+        Why.BACK: carry.path.back.any(),
+        Why.STIFF: carry.stiff >= numbers.patience,
+        Why.LOOK: carry.t >= numbers.look,
+        Why.SPENT: carry.accepted >= numbers.most_steps,
+        Why.STUCK: carry.t <= before.t,
+    }
+    if program.follows:
+        held[Why.WOKE] = (before.path.asleep & ~carry.path.asleep).any()
+    if program.each_step:
+        held[Why.FULL] = last >= program.rows
+    if program.stop is not None:
+        kernel, spec = program.stop
+        stages = list(carry.dense[3:])
+        shares = jnp.linspace(0, 1, POINTS + 1)
+        states = jax.vmap(lambda share: before.y + (carry.dense[1, 0] * _weighted(inside(share), stages)))(shares)
+        held[Why.ALARM] = _may_hold(jax.vmap(lambda s: kernel(system, spec, s, numbers.limits))(states))
+    return sum((jnp.where(holds, int(why), 0) for why, holds in held.items()), jnp.zeros((), jnp.int64))
+
+
+def _save(
+    program: Explicit, numbers: Numbers, carry: Carry, record: tuple, step: tuple, stages: list
+) -> tuple[tuple, Any]:
+    """Write the saves that lie in the step; with the record comes whether they all found room."""
+    (row, rows, times), (t_new, y_new, h, accept) = record, step
+    if program.each_step:
+        at = jnp.where(accept, row, program.rows)  # beyond the end nothing is written
+        rows, times = rows.at[at].set(y_new, mode="drop"), times.at[at].set(t_new, mode="drop")
+        return (row + accept, rows, times), jnp.ones((), bool)
+    until = jnp.where(t_new >= numbers.bound, numbers.covered, t_new)
+    due = jnp.where(accept, until, -jnp.inf)
+
+    def lies_here(saved: tuple) -> jax.Array:
+        return (saved[0] < program.rows) & (numbers.ts[jnp.minimum(saved[0], program.rows - 1)] <= due)
+
+    def write(saved: tuple) -> tuple:
+        i, rows = saved
+        weights = inside((numbers.ts[i] - carry.t) / h)
+        return i + 1, rows.at[i].set(carry.y + h * _weighted(weights, stages))
+
+    last, rows = jax.lax.while_loop(lies_here, write, (row, rows))
+    return (last, rows, times), ~(accept & (numbers.next_save <= until))
+
+
+def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers) -> tuple:
+    """Go on with a run; (carry, number of saves, saves (rows, S), their times)."""
+
+    def attempt(loop: tuple) -> tuple:
+        tries, carry, record = loop
+        h = jnp.minimum(carry.h, numbers.max_step)
+        room = numbers.bound - carry.t
+        is_last = (h * 1.01 >= room) & ~carry.fresh
+        h = jnp.where(carry.fresh, 0.0, jnp.where(is_last, room, h))
+        t_new = jnp.where(is_last, numbers.bound, carry.t + h)
+        stages, before_last, y = _stages(system, carry, h, t_new)
+        scale = _atol(carry, program, numbers) + numbers.rtol * jnp.maximum(jnp.abs(carry.y), jnp.abs(y))
+        error = _rms(h * _weighted(tsitouras.ERROR, stages) / scale)
+        huge = (error <= 1) & ~(jnp.abs(y).max() <= HUGE)
+        accept = (error <= 1) & ~huge & ~carry.fresh
+        record, has_room = _save(program, numbers, carry, record, (t_new, y, h, accept), stages)
+        following = _next_step(carry, h, error, accept)
+        done = _after(carry, program, numbers, stages, (before_last, y), (t_new, h, following, error))
+        done = done._replace(why=_reasons(system, program, numbers, carry, done, record[0]))
+        carry = jax.tree.map(
+            lambda taken, left: jnp.where(accept & has_room, taken, left),
+            done,
+            _not_taken(program, numbers, carry, stages[6], following, (accept, huge)),
+        )
+        return tries + 1, carry, record
+
+    carry = carry._replace(why=jnp.zeros((), jnp.int64))
+    record = jnp.zeros((), jnp.int64), jnp.zeros((program.rows, len(carry.y))), jnp.zeros(program.rows)
+    more = lambda loop: (loop[1].why == 0) & (loop[0] < numbers.most_tries)  # noqa: E731
+    _, carry, record = jax.lax.while_loop(more, attempt, (jnp.zeros((), jnp.int64), carry, record))
+    return carry, *record
+
+
+def advance_many(system: ODESystem, program: Explicit, carries: Carry, numbers: Numbers) -> tuple:
+    """The same for each of many runs, one after the other."""
+    return jax.lax.map(lambda one: advance(system, program, *one), (carries, numbers))

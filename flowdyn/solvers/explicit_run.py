@@ -1,0 +1,258 @@
+"""One run of the explicit loop as seen from outside: what is saved, where it stops, when it is handed over.
+
+carry  ->  compiled steps  ->  carry, saves, why it came back  ->  next carry, or a result
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from flowdyn.solvers.base import Result, Status, Task, ThinnedRecord
+from flowdyn.solvers.explicit_program import inside
+from flowdyn.solvers.explicit_state import Carry, Explicit, Numbers, Why
+from flowdyn.solvers.handover import Decision, decide, go_on
+from flowdyn.solvers.right_hand_side import RightHandSide
+from flowdyn.solvers.stopping import first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.tolerances import RERUNS, Path
+from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
+
+MOST_STEPS = 1_000_000
+PATIENCE = 12  # stiff steps before it is asked what is cheaper, for the first time
+FEWEST_ROWS, MOST_BYTES = 16, 1 << 24  # of the saves of one call
+FOREVER = 1e300  # an open-ended run that comes so far has found its rest
+AT_REST = 1e15  # first steps, after which a bad end is no singularity: a system at rest moves by rounding alone
+
+
+class ExplicitOptions(NamedTuple):
+    """What the steps are told."""
+
+    rtol: float
+    atol: float | None  # None: it follows the state
+    max_step: float | None
+    breakpoints: tuple[float, ...]
+
+
+def program_for(task: Task, options: ExplicitOptions) -> Explicit:
+    """What is compiled for a task; the same for all starts and numbers of a system."""
+    wanted = 64 if task.t is None else len(task.t)
+    room = max(MOST_BYTES // (8 * task.state0.size), FEWEST_ROWS)
+    rows = min(max(1 << (wanted - 1).bit_length(), FEWEST_ROWS), 1 << (room.bit_length() - 1))
+    stop = None if task.stop is None else (task.stop.each, task.stop.spec)
+    return Explicit(rows, task.t is None, options.atol is None, stop)
+
+
+class ExplicitRun:
+    """A run that is over once `result` is there."""
+
+    def __init__(self, task: Task, options: ExplicitOptions):
+        self.task, self.options = task, options
+        self.program = program_for(task, options)
+        self.end = np.inf if task.t is None else float(task.t[-1])
+        self.relative = np.zeros(task.state0.shape, bool)
+        self.scale, self.asleep = self._first_scales()
+        self.reruns = 0
+        self.choice = "Tsit5"
+        self.result: Result | None = None
+        self.start()
+
+    @functools.cached_property
+    def drift(self) -> RightHandSide:
+        """The right-hand side outside the compiled loop."""
+        return RightHandSide(self.task)
+
+    def _first_scales(self) -> FirstScales:
+        task, rtol = self.task, self.options.rtol
+        if self.options.atol is not None or task.state0.all():  # nothing is asked of the right-hand side then
+            sizes = unscaled(task.state0)
+            return sizes._replace(scale=np.minimum(np.abs(task.state0), 1.0)) if self.program.follows else sizes
+        return first_scales(self.drift, task.t0, task.state0, rtol)
+
+    def start(self) -> None:
+        """Begin at the start, for the first time or once more."""
+        task = self.task
+        jumps = [t for t in self.options.breakpoints if task.t0 < t < self.end]
+        # a function that jumps at t has its value from the left until there: steps end just before
+        self.bounds = [*np.nextafter(jumps, -np.inf), self.end]
+        self.rows_t: list[np.ndarray] = []
+        self.rows: list[np.ndarray] = []
+        self.record = ThinnedRecord(task.saves)
+        self.saved = self.seen = 0
+        self.patience, self.looked_at = PATIENCE, 0.0
+        self.first_step = np.nan
+        self.carry = self._carry(task.t0, task.state0, Path.at(task.state0, self.scale, self.asleep))
+        if task.stop is not None and task.stop.holds(task.state0):
+            self.finish("stopped", task.t0, task.state0)
+            return
+        self.record.add(0, task.t0, task.state0)
+        if task.t is not None and task.t[0] == task.t0:
+            self.keep(task.t[:1], task.state0[None])
+        if task.t is not None and task.t[-1] == task.t0:
+            self.finish("reached_end")
+
+    def _carry(self, t: float, state: np.ndarray, path: Path) -> Carry:
+        return Carry.at(t, state, path, self.relative, self.program.stop is not None)
+
+    def numbers(self, most_tries: int) -> Numbers:
+        """What the next call is given."""
+        task, options, rows = self.task, self.options, self.program.rows
+        # floats of Python throughout: JAX would compile one program more for those of numpy
+        bound, times, following = float(self.bounds[0]), np.full(rows, np.inf), np.inf
+        if task.t is not None:
+            ahead = task.t[self.saved : self.saved + rows]
+            times[: len(ahead)] = ahead
+            following = float(task.t[self.saved + rows]) if self.saved + rows < len(task.t) else np.inf
+        covered = float(np.nextafter(bound, np.inf)) if len(self.bounds) > 1 else bound
+        look = task.t0 + 2 * self.looked_at if self.may_rest else np.inf
+        return Numbers(
+            times,
+            following,
+            bound,
+            covered,
+            look,
+            task.max_steps or MOST_STEPS,
+            self.patience,
+            most_tries,
+            float(options.rtol),
+            float(options.atol or 0.0),
+            np.inf if options.max_step is None else float(options.max_step),
+            np.zeros(0) if task.stop is None else task.stop.thresholds,
+        )
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether it is looked if anything moves but rounding."""
+        return self.task.t is None and self.task.stop is not None and self.task.system.comes_to_rest
+
+    def keep(self, t: np.ndarray, rows: np.ndarray) -> None:
+        """Append saves to the record."""
+        self.rows_t.append(t)
+        self.rows.append(rows)
+        self.saved += len(t)
+
+    def absorb(self, carry: Carry, count: Any, rows: Any, times: Any) -> None:
+        """Take what a call has done, and settle what it came back for."""
+        self.carry = carry
+        why, count = Why(int(carry.why)), int(count)
+        if np.isnan(self.first_step) and int(carry.accepted):
+            self.first_step = float(carry.t) - self.task.t0
+        if why & Why.BACK and self.reruns < RERUNS:
+            self.relative = self.relative | np.asarray(carry.path.back)
+            self.reruns += 1
+            self.start()
+            return
+        if why & Why.WOKE and self._woke(float(carry.t), np.asarray(carry.y), np.asarray(carry.path.asleep)):
+            self.start()
+            return
+        if self.task.t is None:
+            for t, row in zip(np.asarray(times)[:count], np.asarray(rows)[:count], strict=True):
+                self.seen += 1
+                self.record.add(self.seen, float(t), np.array(row))
+        elif count:
+            self.keep(self.task.t[self.saved : self.saved + count], np.array(np.asarray(rows)[:count]))
+        self._settle(why, float(carry.t), np.asarray(carry.y))
+
+    def _woke(self, t: float, y: np.ndarray, asleep: np.ndarray) -> bool:
+        """Whether what has left zero asks for a finer scale: then the run is made again."""
+        woken = self.asleep & ~asleep
+        own = woken_scale(self.drift, t, y, self.options.rtol)
+        finer = np.where(woken, np.minimum(own, self.scale), self.scale)
+        if self.reruns >= RERUNS or (finer == self.scale).all():
+            return False
+        self.scale, self.asleep = finer, self.asleep & ~woken
+        self.reruns += 1
+        return True
+
+    def _settle(self, why: Why, t: float, y: np.ndarray) -> None:
+        task = self.task
+        if why & (Why.HUGE | Why.STUCK):
+            status: Status = "diverged"
+            message = ""
+            if why & Why.STUCK:
+                status, message = why_stuck(y, task.state0, self.drift.is_finite_ahead(t, y))
+            if self.may_rest and t - task.t0 > AT_REST * self.first_step:
+                status, message = "at_rest", ""
+            self.finish(status, t, y, message)
+            return
+        if why & Why.ALARM and self._stops():
+            return
+        if task.t is not None:
+            task.progress((t - task.t0) / (self.end - task.t0))
+        if why & Why.LOOK and self._rests(t, y):
+            self.finish("at_rest", t, y)
+        elif why & Why.END and len(self.bounds) == 1:
+            self.finish("reached_end")
+        elif why & Why.SPENT:
+            self.finish("max_steps", t, y, self._where_it_went(t))
+        elif task.out_of_time():
+            self.finish("max_seconds", t, y, self._where_it_went(t))
+        elif why & Why.END:
+            self.bounds.pop(0)
+            old, path = self.carry, jax.tree.map(np.asarray, self.carry.path)
+            # just after the jump: at it a function has its value from either side
+            fresh = self._carry(float(np.nextafter(np.nextafter(t, np.inf), np.inf)), y, path)
+            self.carry = fresh._replace(accepted=old.accepted, rejected=old.rejected)
+        elif why & Why.STIFF:
+            self._consider(decide(task, self.carry, self.end, self.options.rtol), t)
+
+    def _consider(self, decision: Decision, t: float) -> None:
+        """Hand over to an implicit method where that is cheaper, else ask again after twice as many stiff steps."""
+        if not decision.method:
+            self.patience *= 2
+            return
+        self.choice = f"Tsit5, from t = {t:.17g} on {decision.method}: {decision.reason}"
+        result, back = go_on(self, decision.method)
+        if back is None:
+            self.result = result
+            return
+        self.relative = self.relative | back
+        self.reruns += 1
+        self.choice = "Tsit5"
+        self.start()
+
+    def _where_it_went(self, t: float) -> str:
+        return how_steps_shrank(float(self.carry.h), (t - self.task.t0) / max(int(self.carry.accepted), 1))
+
+    def _rests(self, t: float, y: np.ndarray) -> bool:
+        self.looked_at = t - self.task.t0
+        return self.looked_at > FOREVER or self.drift.is_rounding(t, y, int(self.carry.accepted))
+
+    def _stops(self) -> bool:
+        """Whether a stop rule holds in the last step; then the run is over."""
+        stop, dense = self.task.stop, np.asarray(self.carry.dense)
+        assert stop is not None
+        low, h, y, stages = float(dense[0, 0]), float(dense[1, 0]), dense[2], dense[3:]
+
+        def states(t: Any) -> np.ndarray:
+            """Columns (S, T) at times, or one (S,)."""
+            return (y + h * (np.stack(inside((t - low) / h), axis=-1) @ stages)).T
+
+        root = first_crossing(stop.rules, states, low, float(self.carry.t))
+        if root is None:
+            return False
+        self.finish("stopped", root, states(root))
+        return True
+
+    def finish(
+        self, status: Status, t_stop: float = np.nan, state: np.ndarray | None = None, message: str = ""
+    ) -> None:
+        """Collect rows and counters; `state` at `t_stop` becomes the last row of a run that stopped."""
+        size = self.task.state0.size
+        t = np.concatenate([np.zeros(0), *self.rows_t])
+        rows = self.rows[0] if len(self.rows) == 1 else np.concatenate([np.zeros((0, size)), *self.rows])
+        if self.task.t is None:
+            t, rows = self.record.close(t_stop, self.task.state0 if state is None else np.array(state))
+        elif status == "stopped" and state is not None:
+            kept = int(np.searchsorted(t, t_stop, side="right"))
+            t, rows = t[:kept], rows[:kept]
+            if not kept or t[-1] < t_stop:
+                t, rows = np.append(t, t_stop), np.vstack([rows, state])
+        self.result = Result(
+            t=t, states=rows, status=status, message=message, stats=self.stats(), t_stop=t_stop, choice=self.choice
+        )
+
+    def stats(self) -> dict[str, int]:
+        """Counts of what the steps took."""
+        steps = {"n_steps": int(self.carry.accepted), "n_rejected": int(self.carry.rejected)}
+        return steps | ({"reruns": self.reruns} if self.reruns else {})

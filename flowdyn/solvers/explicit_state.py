@@ -1,0 +1,79 @@
+"""A run of explicit steps on its way: what is compiled, what a call is given, what it carries, why it returns."""
+
+import enum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flowdyn.solvers.tolerances import Path
+
+
+class Why(enum.IntFlag):
+    """What needs a look from outside."""
+
+    END = enum.auto()  # a bound was reached
+    FULL = enum.auto()  # no place is left for saves: the step was not taken
+    BACK = enum.auto()  # a coordinate came back from below its tolerance
+    STIFF = enum.auto()
+    ALARM = enum.auto()  # a stop rule may hold inside the last step
+    HUGE = enum.auto()  # the step led beyond what is a number, and was not taken
+    STUCK = enum.auto()  # the step fell below the spacing of t
+    LOOK = enum.auto()  # the time has come to look whether anything moves
+    SPENT = enum.auto()  # of steps
+    WOKE = enum.auto()  # a coordinate has left zero that nothing drove before
+
+
+class Explicit(NamedTuple):
+    """What the compiled program depends on."""
+
+    rows: int  # saves that a call has room for
+    each_step: bool  # whether every step is saved, in place of given times
+    follows: bool  # whether the absolute tolerances follow the state
+    stop: tuple | None  # (kernel of the margins, spec)
+
+
+class Numbers(NamedTuple):
+    """What a call is given."""
+
+    ts: Any  # (rows,) save times, inf where there are fewer
+    next_save: Any  # the one after them
+    bound: Any  # time that must not be stepped over
+    covered: Any  # time up to which the step that ends there is good
+    look: Any
+    most_steps: Any  # accepted ones
+    patience: Any  # stiff steps
+    most_tries: Any  # steps of this call
+    rtol: Any
+    atol: Any
+    max_step: Any
+    limits: Any  # of stop rules
+
+
+class Carry(NamedTuple):
+    """A run on its way."""
+
+    t: Any
+    y: Any  # (S,)
+    k: Any  # (S,) right-hand side there
+    h: Any  # step to try
+    error: Any  # of the last step
+    fresh: Any  # whether k and h are still to be found
+    path: Path
+    relative: Any  # (S,) coordinates whose errors have no absolute part
+    accepted: Any
+    rejected: Any
+    refused: Any  # whether the last try was rejected
+    stiff: Any  # steps counted as stiff
+    calm: Any  # steps since then
+    dense: Any  # (10, S) t, h, y and the stages of the last step, where stop rules are looked for
+    why: Any
+
+    @classmethod
+    def at(cls, t: float, y: np.ndarray, path: Path, relative: np.ndarray, with_dense: bool) -> "Carry":
+        """At the start of a stretch."""
+        dense = np.zeros((10, len(y)) if with_dense else (0,))
+        zero, no = np.int64(0), np.bool_(False)
+        return cls(
+            np.float64(t), y, np.zeros_like(y), np.float64(0.0), np.float64(1e-4), np.bool_(True), path, relative,
+            zero, zero, no, zero, zero, dense, zero,
+        )  # fmt: skip

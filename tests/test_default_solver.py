@@ -1,0 +1,147 @@
+"""The default solver of ODEs: its tableau, its steps from call to call, its hand-over, many starts at once."""
+
+import json
+import subprocess
+import sys
+
+import diffrax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import flowdyn as fd
+from flowdyn.solvers import explicit_batch, explicit_run, tsitouras
+
+STEEP = 2e5
+
+
+def pulled(t, y):
+    """y' = -STEEP (y - cos t): y is close to cos t + sin t / STEEP after a moment."""
+    return -STEEP * (y - jnp.cos(t))
+
+
+def pulled_truth(t):
+    """Closed form from y(0) = 1 where the transient is over."""
+    return (STEEP**2 * np.cos(t) + STEEP * np.sin(t)) / (STEEP**2 + 1)
+
+
+def test_the_tableau_is_that_of_diffrax():
+    theirs = diffrax.Tsit5.tableau
+    for ours, row in zip(tsitouras.A[1:], theirs.a_lower, strict=True):
+        assert np.array_equal(ours, row)
+    assert np.array_equal(tsitouras.B, theirs.b_sol) and np.array_equal(tsitouras.C[1:], theirs.c)
+    assert np.abs(np.array(tsitouras.ERROR) - theirs.b_error).max() < 1e-16
+    for share in np.linspace(0, 1, 7):
+        inner = [
+            float(diffrax.Tsit5.interpolation_cls(t0=0.0, t1=1.0, y0=jnp.zeros(()), y1=None, k=row).evaluate(share))
+            for row in jnp.eye(7)
+        ]
+        assert np.abs(tsitouras.INSIDE @ share ** np.arange(1, 5) - inner).max() < 1e-13
+
+
+def test_the_conditions_of_order_five_hold():
+    b, c = np.array(tsitouras.B), np.array(tsitouras.C)
+    a = np.array([[*row, *[0.0] * (7 - len(row))] for row in tsitouras.A])
+    assert np.abs(a.sum(axis=1) - c).max() < 1e-14
+    fourth = b - np.array(tsitouras.ERROR)
+    for weights, order in ((b, 5), (fourth, 4)):
+        for power in range(order):
+            assert weights @ c**power == pytest.approx(1 / (power + 1), abs=1e-14)
+    # trees with branches: b.c(ac), b.a(c^2), b.a(a c), b.(a c)^2, ...
+    ac, ac2, aac = a @ c, a @ c**2, a @ (a @ c)
+    conditions = {1 / 6: b @ ac, 1 / 8: b @ (c * ac), 1 / 12: b @ ac2, 1 / 24: b @ aac}
+    conditions |= {1 / 10: b @ (c**2 * ac), 1 / 15: b @ (c * ac2), 1 / 30: b @ (c * aac)}
+    for truth, found in conditions.items():
+        assert found == pytest.approx(truth, abs=1e-14)
+    for found, truth in ((b @ ac**2, 1 / 20), (b @ (a @ c**3), 1 / 20), (b @ (a @ (c * ac)), 1 / 40)):
+        assert found == pytest.approx(truth, abs=1e-14)
+    assert b @ (a @ ac2) == pytest.approx(1 / 60, abs=1e-14) and b @ (a @ aac) == pytest.approx(1 / 120, abs=1e-14)
+
+
+def test_it_needs_no_other_library():
+    code = (
+        "import sys, numpy as np, flowdyn as fd\n"
+        "p = fd.problems.DiagonalNetwork([[1.0, 0.5]], [1.0])\n"
+        "run = fd.solve(fd.GradientFlow(p), p.init(0.1), t=1.0)\n"
+        "assert 'by Auto' in run.attrs['summary'], run.attrs\n"
+        "assert not {'diffrax', 'scipy.integrate'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def turning(t, y):
+    return (1 + jnp.sin(t) / 2) * jnp.stack([-y[1], y[0]])
+
+
+def test_what_a_run_returns_does_not_depend_on_its_calls(monkeypatch):
+    times = np.linspace(0, 9, 400)
+    stops = {"observe": {"y": lambda w: w[0]}, "stop": {"y": ("<", -0.999)}}
+    whole = [fd.solve(fd.ODE(turning), [1.0, 0.0], t=times, **more) for more in ({}, stops)]
+    angle = times + (1 - np.cos(times)) / 2
+    assert np.abs(whole[0].w.values - np.stack([np.cos(angle), np.sin(angle)], axis=1)).max() < 1e-6
+    monkeypatch.setattr(explicit_batch, "FIRST_TRIES", 3)
+    monkeypatch.setattr(explicit_batch, "SHORT", 0.0)
+    monkeypatch.setattr(explicit_run, "MOST_BYTES", 1)  # room for 16 saves a call
+    cut = [fd.solve(fd.ODE(turning), [1.0, 0.0], t=times, **more) for more in ({}, stops)]
+    for one, other in zip(whole, cut, strict=True):
+        assert np.array_equal(one.w.values, other.w.values) and np.array_equal(one.t.values, other.t.values)
+
+
+@pytest.mark.parametrize("level", [1e-4, 1e-6])
+def test_stop_rules_are_looked_for_inside_steps(level):
+    swing = fd.HeavyBallFlow(fd.problems.Quadratic(1.0), 0.0)  # w = cos t
+    run = fd.solve(swing, [1.0], t=20.0, stop={"loss": ("<", level)}, solver=fd.solvers.Auto())
+    assert run.t[-1].item() == pytest.approx(np.arccos(np.sqrt(2 * level)), abs=1e-7)
+    narrow = {"grad_norm": (">", 1.1), "loss": ("<", level)}
+    run = fd.solve(swing, [1.0], t=20.0, stop=narrow, solver=fd.solvers.Auto())
+    assert run.t[-1].item() == pytest.approx(np.arccos(np.sqrt(2 * level)), abs=1e-7)
+
+
+def test_a_stiff_run_is_handed_over_and_made_again_to_the_same_bits():
+    run = fd.solve(fd.ODE(pulled), [1.0], t=20.0, saves=21)
+    assert np.abs(run.w.values[1:, 0] - pulled_truth(run.t.values[1:])).max() < 1e-6
+    choice = run.attrs["flowdyn_choice"]
+    assert choice.startswith("Tsit5, from t = ") and "LSODA: stiff" in choice
+    assert json.loads(run.recipe.item())["choice"] == choice
+    system, w0, options = fd.rebuild(run, f=pulled)
+    again = fd.solve(system, w0, **options)
+    assert np.array_equal(again.w.values, run.w.values) and again.attrs["flowdyn_choice"] == choice
+
+
+def test_few_stiff_steps_are_taken_as_they_are():
+    run = fd.solve(fd.ODE(pulled), [1.0], t=0.01, saves=3)
+    assert run.attrs["flowdyn_choice"] == "Tsit5"
+    assert np.abs(run.w.values[1:, 0] - pulled_truth(run.t.values[1:])).max() < 1e-6
+
+
+def test_no_dense_jacobian_of_a_large_system(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a Jacobian was asked for")
+
+    monkeypatch.setattr("flowdyn.solvers.kernels.jacobian", refuse)
+    run = fd.solve(fd.ODE(lambda t, y: -1e3 * (y - jnp.cos(t))), np.ones(3000), t=10.0, saves=2)
+    truth = (1e6 * np.cos(10) + 1e3 * np.sin(10)) / (1e6 + 1)
+    assert np.abs(run.w.values[-1] - truth).max() < 1e-6 and run.attrs["flowdyn_choice"] == "Tsit5"
+
+
+def test_many_starts_are_the_same_in_any_company(monkeypatch):
+    flow = fd.GradientFlow(fd.problems.CustomProblem(lambda w: jnp.sum(w**4) / 4, np.ones(2)))
+    starts = np.linspace(0.1, 3.0, 74).reshape(37, 2)
+    whole = fd.solve(flow, starts, t=9.0, saves=5)
+    truth = starts[:, None] / np.sqrt(1 + 2 * starts[:, None] ** 2 * whole.t.values[:, None])
+    assert np.abs(whole.w.values / truth - 1).max() < 1e-6
+    part = fd.solve(flow, starts[5:8], t=9.0, saves=5)
+    monkeypatch.setattr(explicit_batch, "BLOCK", 4)
+    monkeypatch.setattr(explicit_batch, "FIRST_TRIES", 3)
+    other = fd.solve(flow, starts, t=9.0, saves=5)
+    assert np.array_equal(part.w.values, whole.w.values[5:8]) and np.array_equal(other.w.values, whole.w.values)
+
+
+def test_starts_of_one_batch_may_end_apart():
+    flow = fd.ODE(lambda t, y: y**2)
+    starts = [[0.5], [-1.0], [2.0]]
+    run = fd.solve(flow, starts, t=1.0, saves=11, on_divergence="keep")
+    assert run.status.values.tolist() == [0, 0, 2] and run.t_stop.values[2] == pytest.approx(0.5, rel=1e-6)
+    assert run.w.values[1, -1, 0] == pytest.approx(-0.5, rel=1e-7) and run.w.values[2, 4, 0] == pytest.approx(10.0)
+    stiff = fd.solve(fd.ODE(pulled), [[1.0], [1.0 + 1e-9]], t=20.0, saves=3)
+    assert stiff.attrs["flowdyn_choice"].startswith("2 of 2: Tsit5, from t = ")
