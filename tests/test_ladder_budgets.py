@@ -24,7 +24,13 @@ def test_a_kinked_loss_ends_within_its_budget_and_says_why():
         lambda: fd.eta_limit(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_seconds=2.0),
         lambda: fd.fast_forward(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_seconds=2.0),
     ):
-        with pytest.raises(fd.RunError, match=r"limit could not be solved .*kinks .*shorter `t`"):
+        with pytest.raises(fd.RunError, match=r"limit could not be solved .*raise `max_.*shorter `t`"):
+            call()
+    for call in (
+        lambda: fd.eta_limit(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_steps=3000),
+        lambda: fd.fast_forward(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_steps=3000),
+    ):
+        with pytest.raises(fd.RunError, match=r"limit could not be solved .*shrunk to .*kinks .*shorter `t`"):
             call()
     for call in (
         lambda: fd.eta_limit(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_steps=1300),
