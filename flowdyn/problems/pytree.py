@@ -45,6 +45,16 @@ class PytreeProblem(Problem):
             raise _check.ArgumentError(
                 f"`{name}` must be written with jax.numpy so that JAX can differentiate it, got {reason}"
             ) from None
+        except TypeError as error:
+            given = self.w0_like
+            if not (isinstance(given, list | tuple) and all(getattr(part, "ndim", None) == 0 for part in given)):
+                raise
+            raise _check.fail(
+                "w0_like",
+                f"must be an array where {form} computes with it as one ({error})",
+                _check.Words(f"a {type(given).__name__} of {len(given)}"),
+                "np.array([...]); a list stays the list of parameters that it is",
+            ) from None
         if getattr(out, "ndim", None) != ndim or not jnp.issubdtype(out.dtype, jnp.floating):
             kind = "a real scalar" if ndim == 0 else "a real vector (n,), one value a sample"
             raise _check.fail(name, f"must return {kind}", out)
