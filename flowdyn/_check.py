@@ -31,6 +31,10 @@ class BudgetError(RunError):
     """Raised when a run ends because its budget of steps or seconds is spent. A RunError."""
 
 
+class DivergenceError(RunError):
+    """Raised when a run ends because its state diverged or is not finite. A RunError."""
+
+
 class FileError(FlowdynError, OSError):
     """Raised when a file cannot be read, written or trusted; the message says why. An OSError too."""
 

@@ -3,14 +3,16 @@
 import json
 import re
 import time
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import flowdyn as fd
+from flowdyn._check import RunError
 from flowdyn._tools import progress
-from flowdyn.convergence import deterministic, sampled_gap
+from flowdyn.convergence import budget, deterministic, sampled_gap
 
 KINKED = fd.problems.CustomProblem(lambda w: jnp.sum(jnp.abs(w) ** 1.5), np.zeros(2))
 SMOOTH = fd.problems.CustomProblem(lambda w: jnp.sum(w**4) / 4 + jnp.sum(w**2) / 2, np.zeros(2))
@@ -24,7 +26,13 @@ def test_a_kinked_loss_ends_within_its_budget_and_says_why():
         lambda: fd.eta_limit(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_seconds=2.0),
         lambda: fd.fast_forward(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_seconds=2.0),
     ):
-        with pytest.raises(fd.RunError, match=r"limit could not be solved .*kinks .*shorter `t`"):
+        with pytest.raises(fd.RunError, match=r"limit could not be solved .*raise `max_.*shorter `t`"):
+            call()
+    for call in (
+        lambda: fd.eta_limit(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_steps=3000),
+        lambda: fd.fast_forward(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_steps=3000),
+    ):
+        with pytest.raises(fd.RunError, match=r"limit could not be solved .*shrunk to .*kinks .*shorter `t`"):
             call()
     for call in (
         lambda: fd.eta_limit(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_steps=1300),
@@ -106,3 +114,38 @@ def test_the_cost_that_is_said_is_the_cost(monkeypatch):
     about = float(said[0].split("about ")[1].split(" ")[0])
     spent = float((ladder.members * ladder.k).sum())
     assert 0.1 < about / spent < 10
+
+
+@pytest.mark.parametrize(
+    "bound", [{"realizations": 100}, {"realizations": 2**30, "max_seconds": 4.0}], ids=["few", "short"]
+)
+def test_the_cost_that_is_said_does_not_exceed_its_bounds(monkeypatch, bound):
+    """A hopeless rung ends with its first members, 100 here; before, 2,048 were counted, and seconds without end."""
+    said = []
+    monkeypatch.setattr(sampled_gap, "announce", lambda progress, text, seconds: said.append(text))
+    asked = {"order": 0, "observable": SINE, "relative_error": 1e-7, "etas": [0.1, 0.05, 0.025]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fd.FlowdynWarning)
+        fd.eta_limit(NOISY, [1.0], 1.0, **asked, **bound)
+    numbers = re.search(r"about (\S+) steps of members, (\d+) s \(at most (\S+), (\d+) s\)", said[0]).groups()
+    about, about_seconds, most, most_seconds = map(float, numbers)
+    assert about <= most and about_seconds <= most_seconds <= bound.get("max_seconds", np.inf)
+
+
+def test_a_rung_that_fails_for_another_reason_does_not_blame_etas(monkeypatch):
+    def fail(*args, **options):
+        raise RunError("this process was forked")
+
+    monkeypatch.setattr(budget, "solve", fail)
+    with pytest.raises(fd.RunError, match=r"^the rung eta = 0\.1 could not be run: this process was forked$"):
+        fd.eta_limit(fd.GradientDescent(SMOOTH, 0.1), W0, t=2.0)
+
+
+def test_a_rung_that_diverges_blames_etas():
+    steep = fd.problems.CustomProblem(lambda w: jnp.sum(w**4) * 1e3, np.zeros(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fd.FlowdynWarning)
+        with pytest.raises(
+            fd.RunError, match=r"^`etas` must be small enough for every rung, got eta = 0\.1: .*diverged"
+        ):
+            fd.eta_limit(fd.GradientDescent(steep, 0.1), W0, t=2.0, etas=[0.1, 0.05, 0.025])

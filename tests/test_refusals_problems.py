@@ -66,6 +66,10 @@ CASES = {
         r"`loss` must be a function loss\(w, data\), got <Signature \(w\)>",
     ),
     "X beyond squares": (lambda: fd.problems.LinearRegression(X * 1e200, Y), r"`X` must be at most 1e\+75 in size"),
+    "a list for an array": (
+        lambda: fd.problems.CustomProblem(lambda w: jnp.sum(w**2), [1.0]),
+        r"`w0_like` must be an array where loss\(w\) computes with it as one \(.*list.*\), got a list of 1; np\.array",
+    ),
     "X masked": (
         lambda: fd.problems.LinearRegression(np.ma.masked_greater([[1.0, 100.0]], 50), [1.0]),
         "`X` must have no masked",

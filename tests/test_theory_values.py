@@ -187,11 +187,11 @@ def test_basis_pursuit_where_every_column_or_none_is_in_the_support():
     one = theory.basis_pursuit([[2.0]], [-4.0])
     assert (one.theta[0], one.dual[0], one.margin, one.gap, one.is_unique) == (-2.0, -0.5, 0.0, 0.0, True)
     one = theory.basis_pursuit([[2.0]], [4.0], nonnegative=True)
-    assert (one.theta[0], one.dual[0], one.margin, one.is_unique) == (2.0, 0.5, -np.inf, True)
+    assert (one.theta[0], one.dual[0], one.margin, one.is_unique) == (2.0, 0.5, 0.0, True)
     none = theory.basis_pursuit([[1.0, 2.0]], [0.0])
     assert (none.theta == 0).all() and none.value == none.gap == none.margin == 0.0 and none.is_unique
     none = theory.basis_pursuit([[1.0, 2.0]], [0.0], nonnegative=True)
-    assert (none.theta == 0).all() and none.margin == -np.inf and none.is_unique and (none.dual <= 0).all()
+    assert (none.theta == 0).all() and none.margin == 0 and none.is_unique and (none.dual <= 0).all()
     assert theory.recovery_exponent([[1.0, 0.0], [0.0, 1.0]], [0]) == -np.inf
     assert theory.recovery_exponent([[1.0, -0.7]], [0]) == pytest.approx(-0.7)
     for support, words in (
@@ -297,3 +297,19 @@ def test_scales_that_are_refused():
         lambda: theory.entropy_minimizer([[1.0, 1.0]], [1.0], [[1.0, 1.0]]), "must be one number or have shape"
     )
     assert_refused(lambda: theory.entropy_minimizer([[1.0, 1.0]], [1.0], [1.0, 0.0]), "`alpha` must not be zero")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_margin_of_a_nonnegative_interpolant_is_that_of_its_certificate(seed):
+    """Also where certificates have margins as negative as one likes: one of them is given."""
+    g = np.random.default_rng(seed)
+    X = g.standard_normal((3, 6)) if seed % 2 else np.abs(g.standard_normal((1, 4)))
+    truth = np.zeros(X.shape[1])
+    truth[: 1 + seed % 2] = 1.0
+    found = theory.basis_pursuit(X, X @ truth, nonnegative=True)
+    support = found.theta > 0
+    np.testing.assert_allclose(X[:, support].T @ found.dual, 1.0, atol=1e-9)
+    assert found.margin == pytest.approx((X[:, ~support].T @ found.dual).max(), abs=1e-9)
+    # v = (1, t) is a certificate of the first column for all t < 1
+    free = theory.basis_pursuit([[1.0, 0.0], [0.0, 1.0]], [1.0, 0.0], nonnegative=True)
+    assert np.isfinite(free.margin) and free.margin == free.dual[1] and free.is_unique

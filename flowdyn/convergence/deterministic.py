@@ -79,7 +79,9 @@ def _run_of_rung(ladder: Ladder, index: int, report: Report) -> xr.Dataset:
             raise _check.BudgetError(
                 f"the rung eta = {eta:g} is beyond the budget: {error}; use larger `etas`, a shorter `t`, or raise it"
             ) from None
-        raise _check.RunError(f"`etas` must be small enough for every rung, got eta = {eta:g}: {error}") from None
+        if isinstance(error, _check.DivergenceError):
+            raise type(error)(f"`etas` must be small enough for every rung, got eta = {eta:g}: {error}") from None
+        raise _check.RunError(f"the rung eta = {eta:g} could not be run: {error}") from None
 
 
 class _Limits(NamedTuple):

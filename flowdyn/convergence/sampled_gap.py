@@ -129,13 +129,15 @@ class GapSampler:
         h, steps = self.ladder.time_steps[index:], self.steps[index:]
         power = 2 * self.ladder.method.expected_order(self.ladder.order, "weak")
         members = np.maximum(float(self.needed(gaps).max()) * (h[0] / h) ** power, gaps.count)
-        members[members > self.members] = FIRST_CHUNK  # hopeless: they end with their first members
+        members[members > self.members] = min(FIRST_CHUNK, self.members)  # hopeless: they end with their first members
         work = (1 if known is not None else 1 + sum(ROMBERG_WEIGHTS)) * steps
         pace = seconds / (gaps.count * work[0])
-        about, most = float(np.sum(members * work)), float(self.members * work.sum())
+        left = self.ladder.budget.max_seconds or np.inf
+        about, most = (min(count, left / pace) for count in (float(np.sum(members * work)), self.members * work.sum()))
+        rungs = "1 rung" if len(h) == 1 else f"{len(h)} rungs"
         announce(
             self.progress,
-            f"eta_limit samples {len(h)} rungs: about {about:.1e} steps of members, {about * pace:.0f} s (at most "
+            f"eta_limit samples {rungs}: about {about:.1e} steps of members, {about * pace:.0f} s (at most "
             f"{most:.1e}, {most * pace:.0f} s); `realizations`, `relative_error` or `max_seconds` bound it",
             about * pace,
         )

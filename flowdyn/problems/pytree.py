@@ -52,14 +52,23 @@ class PytreeProblem(Problem):
         except _check.FlowdynError:
             raise
         except Exception as error:  # whatever it raises on parameters that are not those it was written for
-            first = (str(error).splitlines() or [""])[0]
-            found = _check.Words(f"{type(error).__name__}: {first}")
-            layout = shown_layout(self.variables)
-            rule = f"({layout}) must be parameters that {form} can be called with"
-            raise _check.fail("w0_like", rule, found, "the function's own traceback stands above") from error
+            raise self._misfit(form, error) from error
         if getattr(out, "ndim", None) != ndim or not jnp.issubdtype(out.dtype, jnp.floating):
             kind = "a real scalar" if ndim == 0 else "a real vector (n,), one value a sample"
             raise _check.fail(name, f"must return {kind}", out)
+
+    def _misfit(self, form: str, error: Exception) -> _check.ArgumentError:
+        """The error for parameters that a function cannot be called with."""
+        given, first = self.w0_like, (str(error).splitlines() or [""])[0]
+        numbers = isinstance(given, list | tuple) and all(getattr(part, "ndim", None) == 0 for part in given)
+        if numbers and isinstance(error, TypeError):
+            rule = f"must be an array where {form} computes with it as one ({first})"
+            found = _check.Words(f"a {type(given).__name__} of {len(given)}")
+            way_out = "np.array([...]); a list stays the list of parameters that it is"
+            return _check.fail("w0_like", rule, found, way_out)
+        rule = f"({shown_layout(self.variables)}) must be parameters that {form} can be called with"
+        found = _check.Words(f"{type(error).__name__}: {first}")
+        return _check.fail("w0_like", rule, found, "the function's own traceback stands above")
 
     def init(self) -> np.ndarray:
         """The example `w0_like` as one flat vector (P,)."""

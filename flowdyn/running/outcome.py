@@ -17,6 +17,7 @@ from flowdyn.solvers.ensembles import MemberBlock
 LOSS = "loss"
 GOOD: tuple[Status, ...] = ("reached_end", "stopped")
 SPENT: tuple[Status, ...] = ("max_steps", "max_seconds")
+LOST: tuple[Status, ...] = ("diverged", "nonfinite")
 KEEP = "; `on_divergence='keep'` keeps the part before it"
 
 
@@ -101,6 +102,7 @@ class Outcome:
         bad = [end for end in self.endings if end.status not in GOOD]
         if bad and on_divergence != "keep":
             kind = _check.BudgetError if all(end.status in SPENT for end in bad) else _check.RunError
+            kind = _check.DivergenceError if all(end.status in LOST for end in bad) else kind
             raise kind("; ".join(end.text for end in bad) + KEEP)
 
 

@@ -26,7 +26,9 @@ class MinimumNorm(NamedTuple):
 class BasisPursuit(NamedTuple):
     """Solution (d,), its value, dual certificate v (n,), duality gap, and whether the solution is proved unique.
 
-    `margin` is the largest |X_j . v| off the support for the best certificate: below 1 the solution is unique.
+    `margin` is the largest |X_j . v| off the support (X_j . v, where theta is nonnegative) for the best certificate:
+    below 1 the solution is unique. It is 0 where nothing is off the support, and that of `dual` where certificates have
+    margins as negative as one likes.
     """
 
     theta: np.ndarray
@@ -150,6 +152,8 @@ def basis_pursuit(X: ArrayLike, y: ArrayLike, *, nonnegative: bool = False) -> B
     if np.linalg.norm(X @ theta - y) > 1e-9 * np.linalg.norm(y):
         raise _check.RunError("the linear programme of basis pursuit lost digits; give the columns of `X` like sizes")
     dual, margin = _certificate(X, np.sign(theta), support, nonnegative)
+    if margin == -np.inf:
+        margin = 0.0 if support.all() else float((X[:, ~support].T @ dual).max())
     injective = not support.any() or np.linalg.matrix_rank(X[:, support]) == support.sum()
     if not margin <= 1 + 1e-9:  # should not happen for a solution; the programme's own dual is a certificate anyhow
         dual = np.asarray(solved.eqlin.marginals)
