@@ -187,7 +187,7 @@ def stationary_mean(equation):
 
 
 def test_the_stationary_mean_of_a_nonlinear_recursion_is_not_mended():
-    """Relative errors on w^2/2 + w^3/6 + w^4/4: matching mends covariances; the plain equation has the mean to eta^2."""
+    """Relative errors: matching mends covariances; the plain equation of order 2 has the mean to eta^2."""
 
     def slope(w):
         return w + w**2 / 2 + w**3

@@ -66,8 +66,8 @@ class NoisyMoments(WithMoments, NoisyGradients):
         else:
             nodes, found = np.polynomial.hermite_e.hermegauss(NODES)
             rows, weights = self.problem.grad(w) + jnp.asarray(nodes)[:, None] * self._spread, found / found.sum()
-        moved = jax.vmap(lambda g: jnp.asarray(self.moved(h, state, g)))(rows)
-        return moved, jnp.asarray(weights), jnp.asarray(nodes)
+        ends = jnp.asarray(jax.vmap(lambda g: self.moved(h, state, g))(rows))
+        return ends, jnp.asarray(weights), jnp.asarray(nodes)
 
     @property
     def _spread(self) -> jax.Array:
