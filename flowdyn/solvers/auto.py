@@ -119,6 +119,7 @@ class Auto(Solver):
         return [run.result for run in runs if run.result is not None]
 
     def _begin(self, task: Task) -> "ExplicitRun":
-        from flowdyn.solvers.explicit_run import ExplicitOptions, ExplicitRun
+        from flowdyn.solvers.explicit_run import ExplicitRun
+        from flowdyn.solvers.explicit_state import ExplicitOptions
 
         return ExplicitRun(task, ExplicitOptions(self.rtol, self.atol, self.max_step, tuple(self.breakpoints)))

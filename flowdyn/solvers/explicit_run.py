@@ -4,43 +4,22 @@ carry  ->  compiled steps  ->  carry, saves, why it came back  ->  next carry, o
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from flowdyn.solvers.base import Result, Status, Task, ThinnedRecord
 from flowdyn.solvers.explicit_program import inside
-from flowdyn.solvers.explicit_state import Carry, Explicit, Numbers, Why
+from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Numbers, Why, program_for
 from flowdyn.solvers.handover import Decision, decide, go_on
 from flowdyn.solvers.right_hand_side import RightHandSide
-from flowdyn.solvers.stopping import first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.stopping import AT_REST, FOREVER, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Path
 from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
 MOST_STEPS = 1_000_000
 PATIENCE = 12  # stiff steps before it is asked what is cheaper, for the first time
-FEWEST_ROWS, MOST_BYTES = 16, 1 << 24  # of the saves of one call
-FOREVER = 1e300  # an open-ended run that comes so far has found its rest
-AT_REST = 1e15  # first steps, after which a bad end is no singularity: a system at rest moves by rounding alone
-
-
-class ExplicitOptions(NamedTuple):
-    """What the steps are told."""
-
-    rtol: float
-    atol: float | None  # None: it follows the state
-    max_step: float | None
-    breakpoints: tuple[float, ...]
-
-
-def program_for(task: Task, options: ExplicitOptions) -> Explicit:
-    """What is compiled for a task; the same for all starts and numbers of a system."""
-    wanted = 64 if task.t is None else len(task.t)
-    room = max(MOST_BYTES // (8 * task.state0.size), FEWEST_ROWS)
-    rows = min(max(1 << (wanted - 1).bit_length(), FEWEST_ROWS), 1 << (room.bit_length() - 1))
-    stop = None if task.stop is None else (task.stop.each, task.stop.spec)
-    return Explicit(rows, task.t is None, options.atol is None, stop)
 
 
 class ExplicitRun:

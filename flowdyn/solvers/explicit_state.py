@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flowdyn.solvers.base import Task
 from flowdyn.solvers.tolerances import Path
+
+FEWEST_ROWS, MOST_BYTES = 16, 1 << 24  # of the saves of one call
 
 
 class Why(enum.IntFlag):
@@ -30,6 +33,24 @@ class Explicit(NamedTuple):
     each_step: bool  # whether every step is saved, in place of given times
     follows: bool  # whether the absolute tolerances follow the state
     stop: tuple | None  # (kernel of the margins, spec)
+
+
+class ExplicitOptions(NamedTuple):
+    """What the steps are told."""
+
+    rtol: float
+    atol: float | None  # None: it follows the state
+    max_step: float | None
+    breakpoints: tuple[float, ...]
+
+
+def program_for(task: Task, options: ExplicitOptions) -> Explicit:
+    """What is compiled for a task; the same for all starts and numbers of a system."""
+    wanted = 64 if task.t is None else len(task.t)
+    room = max(MOST_BYTES // (8 * task.state0.size), FEWEST_ROWS)
+    rows = min(max(1 << (wanted - 1).bit_length(), FEWEST_ROWS), 1 << (room.bit_length() - 1))
+    stop = None if task.stop is None else (task.stop.each, task.stop.spec)
+    return Explicit(rows, task.t is None, options.atol is None, stop)
 
 
 class Numbers(NamedTuple):

@@ -13,14 +13,12 @@ import scipy  # its integrators load where one is made
 
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
-from flowdyn.solvers.stopping import first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.stopping import AT_REST, BROKEN_OFF, FOREVER, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
 from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
 
 IMPLICIT = ("LSODA", "Radau", "BDF")
 MOST_SCIPY_STEPS = 200_000
-FOREVER = 1e300  # an open-ended run that comes so far has found its rest
-AT_REST = 1e15  # first steps, after which a bad end is no singularity: a system at rest moves by rounding alone
 
 
 class Drive:
@@ -230,11 +228,7 @@ class Drive:
         message: str = "",
     ) -> Result:
         """Collect rows and counters; `state` at `t_stop` becomes the last row."""
-        if (
-            status in ("diverged", "nonfinite", "stuck")
-            and stepper
-            and self.rests(stepper.t, stepper.y, broke_off=True)
-        ):
+        if stepper and status in BROKEN_OFF and self.rests(stepper.t, stepper.y, broke_off=True):
             status, message = "at_rest", ""
         t, rows = np.array(self.rows_t), np.array(self.rows).reshape(len(self.rows), self.task.state0.size)
         if self.task.t is None:

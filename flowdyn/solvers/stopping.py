@@ -16,6 +16,9 @@ Bracket = tuple[float, float]  # no rule holds at the first time, one does at th
 
 POINTS = 8  # intervals that a step, or the surroundings of a peak, is cut into
 ROUNDS = 12
+FOREVER = 1e300  # an open-ended run that comes so far has found its rest
+AT_REST = 1e15  # first steps, after which a bad end is no singularity: a system at rest moves by rounding alone
+BROKEN_OFF = ("diverged", "nonfinite", "stuck")  # endings that may be rest after all
 SHRUNK = 1e-2  # of the mean step, below which a last one says where a budget went
 VANISHED = "the step size fell below the spacing of t"
 OUT_OF_REACH = (
