@@ -78,6 +78,7 @@ def rung_ticks(axis: Any, values: np.ndarray, labels: Sequence[str]) -> None:
     for i in np.argsort(-np.asarray(values)):
         if not kept or np.log10(values[kept[-1]]) - np.log10(values[i]) >= room:
             kept.append(int(i))
+    kept.reverse()
     axis.set_xticks([values[i] for i in kept], [labels[i] for i in kept], fontsize=8)
     axis.set_xticks([x for i, x in enumerate(values) if i not in kept], minor=True)
     axis.xaxis.set_minor_formatter(NullFormatter())
