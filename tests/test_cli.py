@@ -308,8 +308,9 @@ def test_an_index_is_taken_as_labels_and_an_intercept_put_in(capsys):
 @pytest.mark.parametrize("command", ["solve", "eta-limit"])
 def test_every_method_that_is_listed_can_be_made(command):
     """From options and --set alone, on some problem of a table."""
-    more = {"RMSProp": ["rate=1"], "Adam": ["rates=1,2"], "AdamW": ["rates=1,2"], "AdamFlow": ["rates=1,2", "t0=1"]}
-    more |= {name: ["potential=norm", "parameter=3"] for name in ("MirrorDescent", "MirrorFlow")}
+    values = {"rates": "1,2", "potential": "norm"}
+    more = {"RMSProp": ["rate=1"], "Adam": ["rates=1,2"], "AdamW": ["rates=1,2"], "AdamFlow": ["t0=1"]}
+    more |= {name: ["parameter=3"] for name in ("MirrorDescent", "MirrorFlow")}
     p = [cls(*small_table()) for name, cls in table_problems().items() if name != "LinearClassifier"]
     p.append(fd.problems.LinearClassifier(np.eye(2), [1.0, -1.0]))
     listed = runnable_methods(command)
@@ -321,8 +322,8 @@ def test_every_method_that_is_listed_can_be_made(command):
         for argument, parameter in inspect.signature(cls).parameters.items():
             if parameter.default is parameter.empty and argument in METHOD_OPTIONS.values():
                 setattr(options, argument, 0.1)
-            elif parameter.default is parameter.empty and argument not in ("problem", "w0", "rates", "potential"):
-                options.set.append(f"{argument}=0.1")
+            elif parameter.default is parameter.empty and argument not in ("problem", "w0"):
+                options.set.append(f"{argument}={values.get(argument, 0.1)}")
         given = {"eta": 0.1} if command == "eta-limit" else {}
         made = []
         for problem in p:

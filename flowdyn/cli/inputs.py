@@ -80,7 +80,7 @@ def method_class(options: argparse.Namespace) -> Any:
     """The class that --method names, in any case and with hyphens or without."""
     from flowdyn import methods
 
-    name = {_folded(known): known for known in methods.REGISTRY}.get(_folded(options.method), options.method)
+    name = {_folded(known): known for known in methods.REGISTRY}.get(_folded(options.method), str(options.method))
     if name not in methods.REGISTRY:
         _check.choice("--method", name, runnable_methods(options.command))
     cls = getattr(methods, name)
