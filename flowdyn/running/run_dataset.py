@@ -1,5 +1,6 @@
 """The Dataset of one run or of many: parameters, observables, how each ended, and how it was made."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,10 @@ import xarray as xr
 from flowdyn._tools.compiled import float64_is_on
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
-from flowdyn.results.recipes import describe, describe_solver
+from flowdyn.results.recipes import describe_solver
 from flowdyn.results.sealed_recipe import sealed
 from flowdyn.running.exact_law import law_beside
-from flowdyn.running.outcome import Outcome
+from flowdyn.running.outcome import Ending, Outcome
 from flowdyn.running.preparation import PreparedRun
 
 
@@ -33,17 +34,24 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     if dim:
         extra = {"standard_name": "realization"} if dim == "realization" else {}
         coords.append(dataset.axis(dim, np.arange(len(outcome.codes)), **extra))
-    spec, inputs = describe(system)
+    spec, inputs = run.described
     made_from = dataset.input_arrays(inputs)
     made_from += dataset.initial_arrays(variables, start.states, lead if run.has_many_starts else ())
     requested = run.times.requested
     if requested is not None and len(requested) != len(outcome.t):
         made_from.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-    recipe, *seals = sealed(_recipe(run, outcome, spec), made_from, len(outcome.t), dim, len(outcome.codes))
+    recipe, *seals = sealed(
+        recipe_of_run(run, outcome.t, outcome.k is not None, spec, outcome.choice),
+        made_from,
+        len(outcome.t),
+        dim,
+        len(outcome.codes),
+    )
     arrays += seals
     coords += [recipe, *made_from]
     coords += dataset.number_coords(system, (*arrays, *coords), {"seed": run.options.seed} if system.is_random else {})
-    attrs = _attributes(run, outcome) | ({"flowdyn_law": left_out} if left_out else {})
+    said = {"flowdyn_law": left_out, "flowdyn_choice": outcome.choice}
+    attrs = attributes(run, outcome.stats, outcome.endings) | {name: text for name, text in said.items() if text}
     ds = dataset.build(arrays, coords, system.coords, attrs)
     return ds.set_coords("log_t") if "log_t" in ds else ds
 
@@ -68,16 +76,18 @@ def _states(variables: Any, outcome: Outcome, dim: str, observe_only: bool) -> l
     return arrays
 
 
-def _recipe(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[str, Any]:
-    """What is needed to run it again, and the times that it has."""
-    system, start, t = run.system, run.start, outcome.t
+def recipe_of_run(
+    run: PreparedRun, t: np.ndarray, has_k: bool, spec: dict[str, Any], choice: str = ""
+) -> dict[str, Any]:
+    """What is needed to run it again, the times that it has, and what a solver chose on the way."""
+    system, start = run.system, run.start
     target = system.on_problem.target_name if system.on_problem else None
-    clock = {"t_initial": start.t0} | ({"k_initial": start.k0} if outcome.k is not None else {})
+    clock = {"t_initial": start.t0} | ({"k_initial": start.k0} if has_k else {})
     return {
         "kind": "run",
         "system": spec,
         "solver": describe_solver(run.solver),
-        "choice": outcome.choice or None,
+        "choice": choice or None,
         "options": run.options.encode(),
         "noise": run.solver.brownian_id(run.task(lambda share: None)) if system.is_random else None,
         "target": target or None,
@@ -86,7 +96,7 @@ def _recipe(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[st
     }
 
 
-def _attributes(run: PreparedRun, outcome: Outcome) -> dict[str, Any]:
+def attributes(run: PreparedRun, stats: Mapping[str, Any], endings: Sequence[Ending]) -> dict[str, Any]:
     """What the run is called, and what it took."""
     system, solver = run.system, run.solver
     on_problem = system.on_problem
@@ -97,9 +107,8 @@ def _attributes(run: PreparedRun, outcome: Outcome) -> dict[str, Any]:
         system.title,
         f"{system.summary or type(system).__name__}{f'; {cited}' if cited else ''}; solved by {type(solver).__name__}",
         system.references or cited or "none",
-        flowdyn_stats=outcome.stats,
-        flowdyn_choice=outcome.choice or None,
+        flowdyn_stats=stats,
         flowdyn_parameters=" ".join(v.name for v in own),
         jax_enable_x64=int(float64_is_on()),
-        stopped_by="; ".join(end.text for end in outcome.endings) or None,
+        stopped_by="; ".join(end.text for end in endings) or None,
     )

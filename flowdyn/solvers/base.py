@@ -8,25 +8,17 @@ of this folder.
 import abc
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
+from flowdyn import _check
 from flowdyn._tools.plain_help import PlainABCMeta
 from flowdyn.methods.systems import NOISES, ODESystem, SDESystem, System
 
 Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds", "at_rest", "stuck"]
-STATUSES: tuple[Status, ...] = (
-    "reached_end",
-    "stopped",
-    "diverged",
-    "nonfinite",
-    "max_steps",
-    "max_seconds",
-    "at_rest",
-    "stuck",
-)
+STATUSES: tuple[Status, ...] = get_args(Status)
 HUGE = 1e100  # a state beyond this has diverged: its square is still finite, so it is told before it turns into NaN
 
 
@@ -176,6 +168,18 @@ class Solver(metaclass=PlainABCMeta):
         """Run from each row of `states0`, one after the other unless a back end knows better."""
         return [self.run(dataclasses.replace(task, state0=state)) for state in states0]
 
+    def fuses(self, task: Task) -> bool:
+        """Whether many such tasks cost `run_many` little more than one: a sweep puts them into large blocks."""
+        return False
+
+    def run_many(self, tasks: Sequence[Task]) -> "list[Result | _check.FlowdynError]":
+        """Run deterministic systems that differ in their numbers alone, each with its own start and times.
+
+        One after the other unless a back end knows better; they share what is compiled. What one of them raises is
+        its own result: the others go on.
+        """
+        return [_tried(self.run, task) for task in tasks]
+
     def ensemble(self, task: Task) -> Iterator[Any]:
         """Run the members of a random system; yields blocks of them in order."""
         raise NotImplementedError(f"{type(self).__name__} runs no random systems")
@@ -228,6 +232,13 @@ class Solver(metaclass=PlainABCMeta):
     def config(self) -> dict[str, Any]:
         """Effective options, all defaults filled in."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+
+def _tried(run: Callable[[Task], Result], task: Task) -> "Result | _check.FlowdynError":
+    try:
+        return run(task)
+    except _check.FlowdynError as error:
+        return error
 
 
 def is_bad(states: np.ndarray) -> np.ndarray:
