@@ -194,7 +194,7 @@ def test_no_intermediate_is_much_larger_than_data_and_run(n, d, steps):
 
 
 def test_scales_of_a_start_cost_where_it_has_zeros_alone(ledger):
-    """A value, its change, two steps of Euler; a link of a chain is one more; 25 for rounding where drives are small."""
+    """A value, its change, two steps of Euler; a link of a chain is one more; 25 for rounding at small drives."""
     chain, (book, patch) = fd.ODE(lambda t, y: jnp.stack([1 - y[0], y[0] - y[1], y[1] - y[2]])), ledger
     counts = []
     for start in ([0.5, 0.5, 0.5], [0.5, 0.0, 0.5], [0.0, 0.0, 0.0], [1e-9, 0.0, 0.5]):

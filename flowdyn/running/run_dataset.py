@@ -40,13 +40,8 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     requested = run.times.requested
     if requested is not None and len(requested) != len(outcome.t):
         made_from.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-    recipe, *seals = sealed(
-        recipe_of_run(run, outcome.t, outcome.k is not None, spec, outcome.choice),
-        made_from,
-        len(outcome.t),
-        dim,
-        len(outcome.codes),
-    )
+    described = recipe_of_run(run, outcome.t, outcome.k is not None, spec, outcome.choice)
+    recipe, *seals = sealed(described, made_from, len(outcome.t), dim, len(outcome.codes))
     arrays += seals
     coords += [recipe, *made_from]
     coords += dataset.number_coords(system, (*arrays, *coords), {"seed": run.options.seed} if system.is_random else {})
