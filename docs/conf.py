@@ -48,10 +48,13 @@ html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 8,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
+    "navbar_align": "left",
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "tutorial": [], "theory": [], "choosing": [], "papers": []}
+# pages that have no pages below them
+ALONE = ("index", "tutorial", "theory", "gallery", "tables", "choosing", "papers", "architecture", "cost", "results")
+html_sidebars: dict[str, list[str]] = {page: [] for page in ALONE}

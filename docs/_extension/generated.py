@@ -17,6 +17,7 @@ from _extension import blocks, reference, tables
 MARKS = re.compile(r"^<!-- (\w+): (.*?) -->$", re.MULTILINE)
 STUDIES = "FLOWDYN_STUDIES"
 REPOSITORY = Path(__file__).parents[2]
+STUDIES_IN_ORDER = re.compile(r"^<!-- study: (\w+) -->$", re.MULTILINE)
 CAPTIONS = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
 
 
@@ -27,8 +28,9 @@ def fill_in(app, docname: str, source: list[str]) -> None:
     makers = {
         "table": lambda name: tables.TABLES[name](),
         "reference": reference.reference,
-        "study": lambda name: study(app, path, name),
+        "study": lambda name: study(path, name),
         "picture": lambda what: picture(app, path, text, what),
+        "gallery": lambda where: gallery(path, where),
     }
     source[0] = MARKS.sub(lambda mark: makers[mark[1]](mark[2]), text)
 
@@ -45,21 +47,47 @@ def picture(app, path: Path, text: str, what: str) -> str:
     return f":::{{figure}} {os.path.relpath(folder / name, path.parent)}\n:alt: {alt}\n:::"
 
 
-def study(app, path: Path, name: str) -> str:
-    """Where a study is, its panels, and its figure where ``python -m studies --out`` left one."""
+def about(name: str) -> tuple[str, list[tuple[str, str]]]:
+    """The first line of a study's docstring, and the captions of its panels."""
     docstring = ast.get_docstring(ast.parse((REPOSITORY / "studies" / f"{name}.py").read_text())) or ""
-    captions = CAPTIONS.findall(docstring)
+    return docstring.partition("\n")[0], CAPTIONS.findall(docstring)
+
+
+def figure_of(name: str) -> Path | None:
+    """The figure that ``python -m studies --out`` left, None where no folder is named."""
     folder = os.environ.get(STUDIES)
-    figure = Path(folder).resolve() / f"{name}.png" if folder else None
-    title = docstring.partition("\n")[0]
-    words = " ".join(f"({number}) {caption}" for number, caption in captions)
-    if figure is None:
-        return f"*Study* `{name}`: {title} Its panels: {words}"
+    if not folder:
+        return None
+    figure = Path(folder).resolve() / f"{name}.png"
     if not figure.is_file():
         raise SphinxError(f"{STUDIES} names {folder!r}, which has no {name}.png; run python -m studies --out {folder}")
+    return figure
+
+
+def study(path: Path, name: str) -> str:
+    """Where a study is, its panels, and its figure."""
+    title, captions = about(name)
+    figure = figure_of(name)
+    words = " ".join(f"({number}) {caption}" for number, caption in captions)
+    if figure is None:
+        return f"(study-{name})=\n*Study* `{name}`: {title} Its panels: {words}"
     return (
-        f":::{{figure}} {os.path.relpath(figure, path.parent)}\n:alt: {title} {words}\n\nStudy `{name}`. {words}\n:::"
+        f":::{{figure}} {os.path.relpath(figure, path.parent)}\n:name: study-{name}\n:alt: {title} {words}\n\n"
+        f"Study `{name}`. {words}\n:::"
     )
+
+
+def gallery(path: Path, where: str) -> str:
+    """A card a study, with its figure, that leads to its place on the page `where`."""
+    cards = []
+    for name in STUDIES_IN_ORDER.findall((path.parent / f"{where}.md").read_text()):
+        figure, title = figure_of(name), about(name)[0]
+        shown = f":img-top: {os.path.relpath(figure, path.parent)}\n:img-alt: {title}\n" if figure else ""
+        cards.append(
+            f":::{{grid-item-card}} {name.replace('_', ' ')}\n:link: study-{name}\n:link-type: ref\n{shown}\n"
+            f"{title}\n:::"
+        )
+    return "::::{grid} 1 2 2 3\n:gutter: 3\n\n" + "\n\n".join(cards) + "\n::::"
 
 
 def add_studies(app, exception) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 import flowdyn as fd
 from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.wrapping import Around
 from flowdyn.solvers.base import STATUSES
 
 MATH = re.compile(r"\.\. math::[ ]*(.*?)(?=\n\s*\n|\Z)", re.DOTALL)
@@ -33,7 +34,6 @@ OWN_CLOCKS = {
     "HomogenizedSGD": r"$\eta k$ of one-pass SGD, $\eta = \gamma/d$",
     "GradientPenaltyFlow": r"$\eta k$ of gradient descent or `SAM`",
     "ModifiedFlow": r"$\eta k$ of `GradientDescent`",
-    "MeanRecursion": "that of the recursion inside",
 }
 # below which gradient descent is stable at the minimiser, 2 over the largest curvature there
 STABLE = {
@@ -76,16 +76,16 @@ def clocks() -> str:
     """Recursions with their clocks and limits, then the systems in continuous time."""
     systems = {name: getattr(fd, name).example()[0] for name in fd.methods.REGISTRY}
     recursions = {name: s for name, s in systems.items() if isinstance(s, RecursionSystem)}
-    lines = ["| recursion | time of step $k$ | its limit | orders of the gap, in $h = t_1$ |", "|---|---|---|---|"]
+    lines = ["| recursion | time of step $k$ | `limit(p)` | order of the gap at $p$ |", "|---|---|---|---|"]
     followed: dict[str, list[str]] = {}
     for name, system in recursions.items():
         limits = _limits(system)
         for limit in dict.fromkeys(limits.values()):
             followed.setdefault(limit, []).append(name)
         error = "weak" if system.is_random else "sup"
-        orders = [f"{system.expected_order(order, error):g} (order {order})" for order in limits]
+        orders = [f"{system.expected_order(order, error):g}" for order in limits]
         named = ", ".join(f"`{limit}`" for limit in dict.fromkeys(limits.values()))
-        lines.append(f"| {_link(name)} | {clock(system)} | {named} | {error}: {', '.join(orders)} |")
+        lines.append(f"| {_link(name)} | {clock(system)} | {named} | {', '.join(orders)} at {_run_of(limits)} |")
     lines += ["", "| in continuous time | its `t` |", "|---|---|"]
     for name in systems.keys() - recursions.keys():
         of = ", ".join(f"`{recursion}`" for recursion in followed.get(name, []))
@@ -97,6 +97,10 @@ def clocks() -> str:
 
 def clock(system: RecursionSystem) -> str:
     """Formula of the training time of step k."""
+    if isinstance(system, Around | fd.MeanRecursion):
+        return "that of the recursion inside"
+    if isinstance(system, fd.Recursion):
+        return r"$t = \eta^q k$, $q$ = `clock_power`"
     times, eta = system.clock(SPREAD), float(system.eta.eta)
     for formula, step in CLOCKS.items():
         try:
@@ -112,6 +116,12 @@ def _follows(system: RecursionSystem, step) -> bool:
     """Whether the formula holds at another step size too."""
     other = system.with_eta(jnp.asarray(system.eta.eta / 3))
     return bool(np.allclose(other.clock(SPREAD), SPREAD * float(step(other, other.eta.eta)), rtol=1e-12))
+
+
+def _run_of(orders) -> str:
+    """The orders of limits in words: they have no gaps."""
+    first, *rest = orders
+    return f"$p = {first}$" + (f" to ${rest[-1]}$" if rest else "")
 
 
 def _limits(system: RecursionSystem) -> dict[int, str]:
@@ -150,16 +160,16 @@ def schema() -> str:
     gd, sgd = fd.GradientDescent(p, 0.1), fd.SGD(noisy, 0.1)
     first = {"first": lambda w: w[0]}
     made = {
-        "A run: `fd.solve(fd.GradientDescent(p, 0.1), w0, t=1.0)`": fd.solve(gd, p.init(), t=1.0),
-        "An ensemble: `fd.solve(fd.SGD(p, 0.1), w0, t=1.0, realizations=5)`": fd.solve(
+        ("A run", "fd.solve(fd.GradientDescent(p, 0.1), w0, t=1.0)"): fd.solve(gd, p.init(), t=1.0),
+        ("An ensemble", "fd.solve(fd.SGD(p, 0.1), w0, t=1.0, realizations=5)"): fd.solve(
             sgd, [1.0, 1.0], t=1.0, realizations=5
         ),
-        "A ladder: `fd.eta_limit(fd.GradientDescent(p, 0.1), w0, t=1.0)`": fd.eta_limit(gd, p.init(), t=1.0),
-        "A weak ladder: `fd.eta_limit(fd.SGD(p, 0.1), w0, t=1.0, observable=...)`": fd.eta_limit(
+        ("A ladder", "fd.eta_limit(fd.GradientDescent(p, 0.1), w0, t=1.0)"): fd.eta_limit(gd, p.init(), t=1.0),
+        ("A weak ladder", "fd.eta_limit(fd.SGD(p, 0.1), w0, t=1.0, observable=...)"): fd.eta_limit(
             sgd, [1.0, 1.0], t=1.0, observable=first
         ),
     }
-    return "\n\n".join(f"### {title}\n\n{_contents(ds)}" for title, ds in made.items())
+    return "\n\n".join(f"### {title}\n\n`{call}`\n\n{_contents(ds)}" for (title, call), ds in made.items())
 
 
 def _contents(ds) -> str:
