@@ -183,7 +183,7 @@ def _contents(ds) -> str:
 
 def solvers() -> str:
     """What each solver takes, as it declares it."""
-    lines = ["| solver | it | plain numpy | open end `t = inf` | order |", "|---|---|---|---|---|"]
+    lines = ["| solver | it | plain numpy | open end `t = inf` | order without noise |", "|---|---|---|---|---|"]
     for name in fd.solvers.REGISTRY:
         solver = getattr(fd.solvers, name)()
         takes = solver.support
