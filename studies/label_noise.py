@@ -2,7 +2,7 @@ r"""Section 9.5, item 3: noise on the labels finds the sparse solution that grad
 
 .. math::
 
-    w_{k+1} = w_k - \eta \nabla \ell(w_k; y + \epsilon_k), \qquad \frac{dY}{d\tau} = -\frac{\sigma^2}{2B} P_T \nabla \operatorname{tr} H(Y), \qquad \tau = \eta^2 k
+    w_{k+1} = w_k - \eta \nabla \ell(w_k; y + \epsilon_k), \qquad \frac{dY}{d\tau} = -\frac{\sigma^2}{8B} P_T \nabla \operatorname{tr} H(Y), \qquad \tau = \eta^2 k
 
 Panels:
 
