@@ -26,7 +26,7 @@ def turns(system: System, state0: np.ndarray, end: float) -> bool:
     """Whether explicit steps to the time `end` cost less, as far as the eigenvalues at the start tell."""
     slope = bind(kernels.slope, system)
     found = ritz_values(lambda v: np.asarray(slope(np.float64(end / 2), state0, v)), state0.size)
-    radians = np.abs(found.imag) * np.minimum(end, ROOM / np.maximum(np.abs(found.real), 1e-300))
+    radians = np.abs(np.imag(found)) * np.minimum(end, ROOM / np.maximum(np.abs(np.real(found)), 1e-300))
     most = float(radians.max(initial=0.0))
     return most >= 1 and float(np.abs(found).max()) * end <= COST * most
 
