@@ -8,11 +8,12 @@ of this folder.
 import abc
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
+from flowdyn import _check
 from flowdyn._tools.plain_help import PlainABCMeta
 from flowdyn.methods.systems import NOISES, ODESystem, SDESystem, System
 
@@ -176,6 +177,18 @@ class Solver(metaclass=PlainABCMeta):
         """Run from each row of `states0`, one after the other unless a back end knows better."""
         return [self.run(dataclasses.replace(task, state0=state)) for state in states0]
 
+    def fuses(self, task: Task) -> bool:
+        """Whether `run_many` runs many such tasks as one program: their number costs little then."""
+        return False
+
+    def run_many(self, tasks: Sequence[Task]) -> "list[Result | _check.FlowdynError]":
+        """Run deterministic systems that differ in their numbers alone, each with its own start and times.
+
+        One after the other unless a back end knows better; they share what is compiled. What one of them raises is
+        its own result: the others go on.
+        """
+        return [_tried(self.run, task) for task in tasks]
+
     def ensemble(self, task: Task) -> Iterator[Any]:
         """Run the members of a random system; yields blocks of them in order."""
         raise NotImplementedError(f"{type(self).__name__} runs no random systems")
@@ -228,6 +241,13 @@ class Solver(metaclass=PlainABCMeta):
     def config(self) -> dict[str, Any]:
         """Effective options, all defaults filled in."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+
+def _tried(run: Callable[[Task], Result], task: Task) -> "Result | _check.FlowdynError":
+    try:
+        return run(task)
+    except _check.FlowdynError as error:
+        return error
 
 
 def is_bad(states: np.ndarray) -> np.ndarray:

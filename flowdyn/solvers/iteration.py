@@ -6,11 +6,9 @@ share it. The loop is handed out in pieces of about half a second, for progress,
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
@@ -18,8 +16,10 @@ from flowdyn._tools.compiled import bind
 from flowdyn.methods.base import DiscreteSystem, RecursionSystem
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import System
-from flowdyn.solvers.base import HUGE, Result, Solver, Support, Task, ThinnedRecord, failure_status, is_bad
+from flowdyn.solvers.base import Result, Solver, Support, Task, ThinnedRecord, failure_status, is_bad
 from flowdyn.solvers.ensembles import MemberBlock, run_ensemble
+from flowdyn.solvers.recursion_batches import can_join, run_together
+from flowdyn.solvers.recursion_loops import advance, advance_until, first_bad
 from flowdyn.solvers.resting import RestWatch
 from flowdyn.solvers.segments import Segments
 from flowdyn.solvers.step_program import StepProgram, recursion_step
@@ -27,52 +27,6 @@ from flowdyn.solvers.step_program import StepProgram, recursion_step
 MOST_RECURSION_STEPS = 10**9
 PIECE_SECONDS = 0.5
 FIRST_PIECE = 4096  # steps of the first piece, whose time is mostly compilation
-
-
-def _advance(system: DiscreteSystem, k: jax.Array, state: jax.Array, targets: jax.Array) -> tuple:
-    def save(carry: tuple, target: jax.Array) -> tuple:
-        start, state = carry
-        state = jax.lax.fori_loop(start, target, lambda k, s: system.step(k, s), state)
-        return (target, state), state
-
-    out: Any = jax.lax.scan(save, (k, state), targets)
-    (k, state), rows = out
-    return k, state, rows, False
-
-
-def _advance_until(
-    system: DiscreteSystem, traced, spec: tuple, k: jax.Array, state: jax.Array, targets: jax.Array, limits: jax.Array
-) -> tuple:
-    """As `_advance`, but stays where it is from the first step at which a stop rule holds."""
-
-    def save(carry: tuple, target: jax.Array) -> tuple:
-        def going(inner: tuple) -> jax.Array:
-            return (inner[0] < target) & ~inner[2]
-
-        def step(inner: tuple) -> tuple:
-            k, state, _ = inner
-            state = system.step(k, state)
-            return k + 1, state, traced(system, spec, state, limits) >= 0
-
-        carry = jax.lax.while_loop(going, step, carry)
-        return carry, carry[1]
-
-    carry = (k, state, traced(system, spec, state, limits) >= 0)
-    out: Any = jax.lax.scan(save, carry, targets)
-    (k, state, hit), rows = out
-    return k, state, rows, hit
-
-
-def _first_bad(system: DiscreteSystem, k: jax.Array, state: jax.Array, end: jax.Array) -> tuple:
-    """First step after which the state is not finite or beyond HUGE, with that state and the one before."""
-
-    def going(carry: tuple) -> jax.Array:
-        return (carry[0] < end) & (jnp.max(jnp.abs(carry[1])) <= HUGE)
-
-    def step(carry: tuple) -> tuple:
-        return carry[0] + 1, system.step(carry[0], carry[1]), carry[1]
-
-    return jax.lax.while_loop(going, step, (k, state, state))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +111,14 @@ class Iteration(Solver):
             )
         return _Run(task).result()
 
+    def fuses(self, task: Task) -> bool:
+        """Runs to a fixed end without a budget."""
+        return can_join(task) and int(task.k[-1]) - task.k0 <= MOST_RECURSION_STEPS  # type: ignore[index]
+
+    def run_many(self, tasks: Sequence[Task]) -> "list[Result | _check.FlowdynError]":
+        """All in one compiled loop, where they have a fixed end."""
+        return run_together(tasks) if all(map(self.fuses, tasks)) else super().run_many(tasks)
+
 
 class _Run:
     """State of one run between pieces."""
@@ -170,9 +132,9 @@ class _Run:
         self.end = task.k0 + (task.max_steps or MOST_RECURSION_STEPS)
         stop = task.stop
         if stop is None:
-            self.call = bind(_advance, self.system)
+            self.call = bind(advance, self.system)
         else:
-            inner = bind(_advance_until, self.system, stop.traced, stop.spec)
+            inner = bind(advance_until, self.system, stop.traced, stop.spec)
             self.call = lambda k, state, targets: inner(k, state, targets, stop.thresholds)
 
     def advance(self, targets: np.ndarray) -> np.ndarray:
@@ -252,7 +214,7 @@ class _Run:
 
     def broken(self, ks: list[int], rows: list[np.ndarray], last_good: tuple[int, np.ndarray]) -> Result:
         """Run once more from the last good save, one step at a time, to find the step that went wrong."""
-        k, bad, before = bind(_first_bad, self.system)(*last_good, np.iinfo(np.int64).max)
+        k, bad, before = bind(first_bad, self.system)(*last_good, np.iinfo(np.int64).max)
         return self.finish(ks, rows, failure_status(np.asarray(bad), np.asarray(before)), int(k))
 
     def finish(self, ks: list[int], rows: list[np.ndarray], status, k_stop: int | None = None) -> Result:
