@@ -138,12 +138,17 @@ def _the_one(ds: Any, name: str, along: str = "") -> Any:
 
 
 def own_times(ds: Any) -> np.ndarray:
-    """Times of a run, without those that a join with a run of other times gave it: they have no seal."""
+    """Times of a run, without those that a join with a run of other times gave it: they have no seal.
+
+    The rows of a run in a sweep may be filled up to the longest run's: there the time itself is NaN.
+    """
     t = np.asarray(ds["t"].values, dtype=float).ravel()
-    if SEAL_OF_TIMES not in ds.variables or "t" not in ds[SEAL_OF_TIMES].dims:
-        return t
-    seals = np.asarray(ds[SEAL_OF_TIMES].transpose("t", ...).values, dtype=float).reshape(len(t), -1)
-    return t[~np.isnan(seals).all(axis=1)]
+    dim = ds["t"].dims[0] if ds["t"].dims else "t"
+    kept = ~np.isnan(t)
+    if SEAL_OF_TIMES in ds.variables and dim in ds[SEAL_OF_TIMES].dims:
+        seals = np.asarray(ds[SEAL_OF_TIMES].transpose(dim, ...).values, dtype=float).reshape(len(t), -1)
+        kept &= ~np.isnan(seals).all(axis=1)
+    return t[kept]
 
 
 def _check_span(ds: Any, span: Any) -> None:

@@ -120,14 +120,14 @@ def solve(
     for doubt in run.doubts():
         warnings.warn(doubt, FlowdynWarning, stacklevel=2)
     with meter(progress, type(system).__name__) as report:
-        run, outcome = _execute(run, report)
+        run, outcome = execute(run, report)
     outcome.refuse_bad_ends(on_divergence)
     ds = label(run, outcome)
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
 
 
-def _execute(run: PreparedRun, report: Report) -> tuple[PreparedRun, Outcome]:
+def execute(run: PreparedRun, report: Report) -> tuple[PreparedRun, Outcome]:
     """Run it; the save times come back with the numbers of the solver's steps where its noise counts them."""
     task, observe_only = run.task(report), bool(run.options.observe_only)
     if run.system.is_random:

@@ -3,7 +3,7 @@
 margin(state) = max over rules of  threshold - value  ("<")  or  value - threshold  (">"):   >= 0 means stop
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import ByIdentity, bind, map_blocks, map_in_turn, map_rows, padded
+from flowdyn._tools.stacked import bind_stack, padded_batch, stack
 from flowdyn.methods.systems import OnProblem, System
 from flowdyn.observables import Observable
 from flowdyn.problems.base import Variable, Vector
@@ -57,6 +58,30 @@ def _all_rules(system: System, spec: tuple, states: jax.Array, thresholds: jax.A
 
 def _viewed(function: Callable, system: System, state: jax.Array) -> jax.Array:
     return jnp.asarray(_observed(system, function, state))
+
+
+def rows_of_many(observers: "Sequence[Observer]", states: np.ndarray) -> dict[str, np.ndarray]:
+    """Observables (B, T, ...) of states (B, T, S), of systems of one form whose observers :attr:`Observer.joins`."""
+    first, filled = observers[0], padded_batch(range(len(observers)))
+    kernels: list[tuple[list, tuple]] = []
+    if first.system.observable_variables:
+        kernels.append(([_seen(observers[b].system) for b in filled], (_own_rows,)))
+    if first.functions:
+        functions = tuple((name, ByIdentity(f, kernel=_viewed)) for name, f in first.functions.items())
+        kernels.append(([observers[b].system for b in filled], (_user_rows, functions)))
+    found: dict[str, np.ndarray] = {}
+    for modules, (kernel, *statics) in kernels:
+        rows = bind_stack(kernel, stack(modules), (0,), *statics)(states[filled])
+        found |= {name: np.array(values, dtype=np.float64)[: len(observers)] for name, values in rows.items()}
+    return found
+
+
+def _own_rows(seen: Any, states: jax.Array) -> dict[str, Vector]:
+    return jax.vmap(seen.observables)(states)
+
+
+def _user_rows(system: System, functions: tuple, states: jax.Array) -> dict[str, Any]:
+    return {name: jax.vmap(lambda state, f=function: f(system, state))(states) for name, function in functions}
 
 
 class Observer:
@@ -146,6 +171,12 @@ class Observer:
                 found[id(shared)] = shared.along(path, remembers=not self.system.is_random)
             own[name] = np.asarray(function.part(found[id(shared)]), dtype=np.float64)
         return own
+
+    @property
+    def joins(self) -> bool:
+        """Whether it can be computed for many systems in one program."""
+        shares = any(isinstance(f, Observable) and f.shared is not None for f in self.functions.values())
+        return self.traceable and not shares and not self.system.one_at_a_time
 
     def stop_rules(self, asked: Mapping[str, tuple[str, float]] | None) -> Stop | None:
         """Margins of the rules of `stop`, whose form has been checked."""

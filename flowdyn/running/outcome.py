@@ -116,7 +116,8 @@ def mark_outside_domain(
 ) -> list[tuple[int, int]]:
     """End members where their loss is not a number, in place: a gradient may be finite outside of the loss's domain.
 
-    Returns the members that end so, each with its first save outside (log w and its gradient 1/w, at w < 0).
+    Returns the members that end so, each with its first save outside (log w and its gradient 1/w, at w < 0). The times
+    are those of all, (T,), or of each, (B, T).
     """
     if LOSS not in {v.name for v in observer.variables} - set(observer.functions):
         return []
@@ -125,7 +126,7 @@ def mark_outside_domain(
     ended = [(int(i), int(np.argmax(outside[i]))) for i in np.flatnonzero(outside.any(axis=1))]
     for i, first in ended:
         codes[i] = STATUSES.index(failure_status(np.full(1, np.nan), states[i, max(first - 1, 0)]))
-        t_stop[i] = t[first]
+        t_stop[i] = t[first] if t.ndim == 1 else t[i, first]
         states[i, first:] = np.nan
         for part in values.values():
             part[i, first:] = np.nan

@@ -1,5 +1,6 @@
 """The Dataset of one run or of many: parameters, observables, how each ended, and how it was made."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from flowdyn.results.dataset import LabelledArray
 from flowdyn.results.recipes import describe, describe_solver
 from flowdyn.results.sealed_recipe import sealed
 from flowdyn.running.exact_law import law_beside
-from flowdyn.running.outcome import Outcome
+from flowdyn.running.outcome import Ending, Outcome
 from flowdyn.running.preparation import PreparedRun
 
 
@@ -39,11 +40,11 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     requested = run.times.requested
     if requested is not None and len(requested) != len(outcome.t):
         made_from.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-    recipe, *seals = sealed(_recipe(run, outcome, spec), made_from, len(outcome.t), dim, len(outcome.codes))
+    recipe, *seals = sealed(recipe_of_run(run, outcome.t, outcome.k is not None, spec), made_from, len(outcome.t), dim, len(outcome.codes))
     arrays += seals
     coords += [recipe, *made_from]
     coords += dataset.number_coords(system, (*arrays, *coords), {"seed": run.options.seed} if system.is_random else {})
-    attrs = _attributes(run, outcome) | ({"flowdyn_law": left_out} if left_out else {})
+    attrs = attributes(run, outcome.stats, outcome.endings, outcome.choice) | ({"flowdyn_law": left_out} if left_out else {})
     ds = dataset.build(arrays, coords, system.coords, attrs)
     return ds.set_coords("log_t") if "log_t" in ds else ds
 
@@ -68,11 +69,11 @@ def _states(variables: Any, outcome: Outcome, dim: str, observe_only: bool) -> l
     return arrays
 
 
-def _recipe(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[str, Any]:
+def recipe_of_run(run: PreparedRun, t: np.ndarray, has_k: bool, spec: dict[str, Any]) -> dict[str, Any]:
     """What is needed to run it again, and the times that it has."""
-    system, start, t = run.system, run.start, outcome.t
+    system, start = run.system, run.start
     target = system.on_problem.target_name if system.on_problem else None
-    clock = {"t_initial": start.t0} | ({"k_initial": start.k0} if outcome.k is not None else {})
+    clock = {"t_initial": start.t0} | ({"k_initial": start.k0} if has_k else {})
     return {
         "kind": "run",
         "system": spec,
@@ -86,7 +87,7 @@ def _recipe(run: PreparedRun, outcome: Outcome, spec: dict[str, Any]) -> dict[st
     }
 
 
-def _attributes(run: PreparedRun, outcome: Outcome) -> dict[str, Any]:
+def attributes(run: PreparedRun, stats: Mapping[str, Any], endings: Sequence[Ending], choice: str) -> dict[str, Any]:
     """What the run is called, and what it took."""
     system, solver = run.system, run.solver
     on_problem = system.on_problem
@@ -97,9 +98,9 @@ def _attributes(run: PreparedRun, outcome: Outcome) -> dict[str, Any]:
         system.title,
         f"{system.summary or type(system).__name__}{f'; {cited}' if cited else ''}; solved by {type(solver).__name__}",
         system.references or cited or "none",
-        flowdyn_stats=outcome.stats,
-        flowdyn_choice=outcome.choice or None,
+        flowdyn_stats=stats,
+        flowdyn_choice=choice or None,
         flowdyn_parameters=" ".join(v.name for v in own),
         jax_enable_x64=int(float64_is_on()),
-        stopped_by="; ".join(end.text for end in outcome.endings) or None,
+        stopped_by="; ".join(end.text for end in endings) or None,
     )

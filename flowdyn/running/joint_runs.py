@@ -1,0 +1,228 @@
+"""Many runs at once, with the dimension `cell` over them: what they have in common is prepared and labelled once.
+
+    run b = solve(system_b, w0_b, **options_b),    b = 0 .. B - 1
+
+Deterministic runs to a fixed end whose systems have one form (they differ in the numbers of their arrays) are handed to
+their solver together; every other run is a Dataset of its own.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from flowdyn import _check
+from flowdyn._tools.stacked import form
+from flowdyn.methods.systems import System
+from flowdyn.results import dataset
+from flowdyn.results.dataset import LabelledArray
+from flowdyn.results.recipes import describe
+from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, sealed
+from flowdyn.running.integration import MAX_BYTES, execute, solve
+from flowdyn.running.observer import rows_of_many
+from flowdyn.running.options import RunOptions
+from flowdyn.running.outcome import GOOD, KEEP, Ending, ending, mark_outside_domain, observables, sum_stats
+from flowdyn.running.preparation import PreparedRun, prepare
+from flowdyn.running.run_dataset import attributes, label, recipe_of_run
+from flowdyn.solvers.base import STATUSES, Result
+
+CELL, SAVE = "cell", "save"
+ASKED = tuple(field.name for field in dataclasses.fields(RunOptions))
+OPTIONS = {name for name in inspect.signature(solve).parameters if name not in ("system", "w0")}
+
+
+def prepare_asked(system: System, w0: Any, options: Mapping[str, Any]) -> PreparedRun:
+    """What :func:`flowdyn.solve` would run, from its keyword arguments."""
+    unknown = sorted(set(options) - OPTIONS)
+    if unknown:
+        raise _check.fail("options", f"must be arguments of solve, {sorted(OPTIONS)}", unknown)
+    own = RunOptions(**{name: options[name] for name in ASKED if name in options})
+    return prepare(system, w0, own, options.get("solver"), options.get("max_bytes", MAX_BYTES))
+
+
+def joint_form(run: PreparedRun) -> Hashable | None:
+    """What runs must agree in to be run together; None for a run that is one of its own."""
+    if run.system.is_random or run.has_many_starts or run.times.t is None or not run.observer.joins:
+        return None
+    options = run.options
+    functions = tuple((name, id(function)) for name, function in run.observer.functions.items())
+    rules = None if run.stop is None else tuple(sign for _, sign in run.stop.spec)
+    named = tuple(options.stop or ())
+    solver = type(run.solver), tuple(map(repr, run.solver.config().values()))
+    saved = len(run.times.t), options.observe_only, run.times.requested is None
+    return form(run.system), run.first.size, functions, named, rules, solver, saved
+
+
+class Joint(NamedTuple):
+    """Runs with the dimension `cell`; why some have no values."""
+
+    ds: xr.Dataset
+    failures: dict[int, str]  # by their place
+
+
+def run_one(run: PreparedRun) -> Joint:
+    """A run that is not joined with others."""
+    run, outcome = execute(run, lambda share: None)
+    bad = [end for end in outcome.endings if end.status not in GOOD]
+    if bad and run.options.on_divergence != "keep":
+        codes = np.array(outcome.codes[outcome.codes > 0].max(), dtype=np.int8)
+        array = dataset.status_array(codes)
+        return Joint(xr.Dataset({"status": ((), codes, array.attrs)}), {0: "; ".join(end.text for end in bad) + KEEP})
+    return Joint(label(run, outcome), {})
+
+
+def run_joint(runs: Sequence[PreparedRun]) -> Joint:
+    """Runs of one :func:`joint_form`."""
+    results = runs[0].solver.run_many([run.task(lambda share: None) for run in runs])
+    rows = _Rows.of(runs, results)
+    failures = {b: str(result) for b, result in enumerate(results) if not isinstance(result, Result)}
+    for b, result in enumerate(results):
+        if b not in failures and STATUSES[rows.codes[b]] not in GOOD and runs[b].options.on_divergence != "keep":
+            failures[b] = rows.ending(b, runs[b], result).text + KEEP  # type: ignore[arg-type]
+    for b in failures:
+        for values in (rows.states, *rows.values.values()):
+            values[b] = np.nan
+    return Joint(_labelled(runs, rows, results, set(failures)), failures)
+
+
+@dataclasses.dataclass
+class _Rows:
+    """Arrays over (cell, save); what a run does not have is NaN."""
+
+    t: np.ndarray  # (B, T)
+    k: np.ndarray | None  # (B, T)
+    states: np.ndarray  # (B, T, S)
+    values: dict[str, np.ndarray]  # (B, T, ...)
+    codes: np.ndarray  # (B,)
+    t_stop: np.ndarray  # (B,)
+    outside: dict[int, int]  # cells that left the domain of their loss, at which save
+
+    @classmethod
+    def of(cls, runs: Sequence[PreparedRun], results: Sequence[Any]) -> "_Rows":
+        count, size = len(runs), runs[0].first.size
+        axes = [_axis(run, result) for run, result in zip(runs, results, strict=True)]
+        saves = max(len(t) for t, _ in axes)
+        t, k = np.full((count, saves), np.nan), np.full((count, saves), np.nan)
+        states = np.full((count, saves, size), np.nan)
+        codes, t_stop = np.full(count, -1, dtype=np.int8), np.full(count, np.nan)
+        for b, (result, (own, steps)) in enumerate(zip(results, axes, strict=True)):
+            t[b, : len(own)] = own
+            if steps is not None:
+                k[b, : len(steps)] = steps
+            if isinstance(result, Result):
+                states[b, : len(result.t)] = result.states
+                codes[b], t_stop[b] = STATUSES.index(result.status), result.t_stop
+        values = _observed(runs, states)
+        outside = dict(mark_outside_domain(runs[0].observer, t, states, values, codes, t_stop))
+        return cls(t, None if axes[0][1] is None else k, states, values, codes, t_stop, outside)
+
+    def ending(self, b: int, run: PreparedRun, result: Result) -> Ending:
+        """How a cell ended, in words."""
+        if b in self.outside:
+            text, kept = "the loss is not a number there", result.t[: self.outside[b]]
+            status = STATUSES[self.codes[b]]
+            result = dataclasses.replace(result, t=kept, status=status, t_stop=self.t_stop[b], message=text)
+        return ending(result, run.system, run.stop)
+
+
+def _axis(run: PreparedRun, result: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Times and step numbers of one run: its own where it was stopped, else those asked for."""
+    if isinstance(result, Result) and result.status == "stopped":
+        return result.t, result.k
+    assert run.times.t is not None
+    return run.times.t, run.times.k
+
+
+def _observed(runs: Sequence[PreparedRun], states: np.ndarray) -> dict[str, np.ndarray]:
+    good = np.isfinite(states).all(axis=2)
+    if len(runs) == 1:
+        return observables(runs[0].observer, states)
+    found = rows_of_many([run.observer for run in runs], np.where(good[..., None], states, runs[0].first))
+    for values in found.values():
+        values[~good] = np.nan
+    return found
+
+
+def _labelled(runs: Sequence[PreparedRun], rows: _Rows, results: Sequence[Any], lost: set[int]) -> xr.Dataset:
+    first = runs[0]
+    variables = first.system.layout(first.first.size)
+    lead = (CELL, SAVE)
+    arrays = _states(variables, rows, bool(first.options.observe_only))
+    arrays += dataset.labelled_arrays(first.observer.variables, rows.values, lead)
+    arrays.append(dataset.status_array(rows.codes, (CELL,)))
+    if np.isfinite(rows.t_stop).any():
+        attrs = {"long_name": "time at which the run stopped or broke off"}
+        arrays.append(LabelledArray("t_stop", (CELL,), rows.t_stop, attrs))
+    clock = dataset.run_coords(first.system, rows.t, rows.k, first.times.note)
+    coords = [_across(array.name, (SAVE,), list(array.values), array.attrs) for array in clock]
+    made_from, seals, numbers = _recipes(runs, rows, variables, lost)
+    taken = {name for array in (*arrays, *coords, *made_from, *seals) for name in (array.name, *array.dims)}
+    coords += [*made_from, *(number for number in numbers if number.name not in taken)]
+    stats = sum_stats([result.stats for result in results if isinstance(result, Result)])
+    coords += [array for array in seals if array.name == RECIPE]
+    arrays += [array for array in seals if array.name != RECIPE]
+    ds = dataset.build(arrays, coords, first.system.coords, attributes(first, stats, []))
+    return ds.set_coords("log_t") if "log_t" in ds else ds
+
+
+def _states(variables: Any, rows: _Rows, observe_only: bool) -> list[LabelledArray]:
+    if not observe_only:
+        return dataset.labelled_arrays(variables, dataset.split_state(variables, rows.states), (CELL, SAVE))
+    last = np.maximum(np.isfinite(rows.t).sum(axis=1) - 1, 0)
+    arrays = []
+    for name, states in (("first", rows.states[:, 0]), ("last", rows.states[np.arange(len(last)), last])):
+        for array in dataset.labelled_arrays(variables, dataset.split_state(variables, states), (CELL,)):
+            text = {"long_name": f"{array.attrs['long_name']}, {name} state"}
+            arrays.append(array._replace(name=f"{array.name}_{name}", attrs=text))
+    return arrays
+
+
+def _recipes(
+    runs: Sequence[PreparedRun], rows: _Rows, variables: Any, lost: set[int]
+) -> tuple[list[LabelledArray], list[LabelledArray], list[LabelledArray]]:
+    """What the runs were made from, their recipes with their seals, and the numbers of their systems."""
+    made, texts, seals, numbers = [], [], [], []
+    for b, run in enumerate(runs):
+        t = rows.t[b][np.isfinite(rows.t[b])]
+        spec, inputs = describe(run.system)
+        own = dataset.input_arrays(inputs) + dataset.initial_arrays(variables, run.start.states, ())
+        requested = run.times.requested
+        if requested is not None and len(requested) != len(t):
+            own.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
+        recipe, seal, *_ = sealed(recipe_of_run(run, t, rows.k is not None, spec), own, len(t))
+        made.append({array.name: array for array in own})
+        texts.append(str(recipe.values))
+        seals.append(np.nan if b in lost else float(seal.values))
+        numbers.append({array.name: array for array in dataset.number_coords(run.system, (), {})})
+    seal_text = {"long_name": "checksum of recipe, data and start"}
+    at_times = np.where(np.isfinite(rows.t), np.array(seals)[:, None], np.nan)
+    found = [
+        LabelledArray(RECIPE, (CELL,), np.array(texts, dtype=object), {"long_name": "how the result was made, as JSON"}),
+        LabelledArray(SEAL, (CELL,), np.array(seals), seal_text),
+        LabelledArray(SEAL_OF_TIMES, (CELL, SAVE), at_times, {"long_name": f"{seal_text['long_name']}, at each time"}),
+    ]
+    return _over_cells(made), found, _over_cells(numbers)
+
+
+def _over_cells(made: list[dict[str, LabelledArray]]) -> list[LabelledArray]:
+    """One array a name, over the cells unless all have the same; a cell without one has NaN."""
+    first = {name: array for own in reversed(made) for name, array in own.items()}
+    found = []
+    for name, array in first.items():
+        blank = np.full(np.shape(array.values), np.nan)
+        values = [own[name].values if name in own else blank for own in made]
+        found.append(_across(name, array.dims, values, array.attrs))
+    return found
+
+
+def _across(name: str, dims: tuple[str, ...], values: list[Any], attrs: Mapping[str, Any]) -> LabelledArray:
+    """One array of all cells: without the dimension `cell` where every one has the same numbers."""
+    if all(value is values[0] for value in values):
+        return LabelledArray(name, dims, np.asarray(values[0]), attrs)
+    rows = np.stack([np.asarray(value) for value in values])
+    if (rows == rows[0]).all():
+        return LabelledArray(name, dims, rows[0], attrs)
+    return LabelledArray(name, (CELL, *dims), rows, attrs)
