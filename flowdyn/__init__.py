@@ -28,6 +28,7 @@ REGISTRY = {
     "linearize": "methods.ornstein_uhlenbeck",
     "averaged": "methods.averaged_noise",
     "solve": "running.integration",
+    "sweep": "sweeps.sweeping",
     "eta_limit": "convergence.eta_limits",
     "dimension_limit": "convergence.dimension_limits",
     "fast_forward": "convergence.prediction",

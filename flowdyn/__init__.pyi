@@ -89,6 +89,7 @@ from flowdyn.results.joining import concat as concat
 from flowdyn.results.storage import load as load
 from flowdyn.results.storage import save as save
 from flowdyn.running.integration import solve as solve
+from flowdyn.sweeps.sweeping import sweep as sweep
 
 MODULES: tuple[str, ...]
 __version__: str
@@ -182,5 +183,6 @@ __all__ = [
     "schedules",
     "solve",
     "solvers",
+    "sweep",
     "theory",
 ]

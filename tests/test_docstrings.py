@@ -49,6 +49,7 @@ NO_EQUATION = {
     "flowdyn.results.storage.load",
     "flowdyn.results.storage.save",
     "flowdyn.running.integration.solve",
+    "flowdyn.sweeps.sweeping.sweep",
     "flowdyn.convergence.rebuilding.rebuild",
     "flowdyn.convergence.rebuilding.rerun",
     "flowdyn.schedules.as_schedule",

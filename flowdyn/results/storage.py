@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from flowdyn._tools.checked_files import open_checked, write_checked
 from flowdyn._tools.files import open_netcdf, replacing, writable
 from flowdyn._tools.netcdf_files import MAX_BYTES
 from flowdyn.results.schema import LABEL, SCHEMA, check_attributes, check_schemas
+from flowdyn.results.sweep_files import open_sweep
 
 Saved = xr.Dataset | xr.DataTree
 
@@ -171,7 +173,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, verify: bo
     Parameters
     ----------
     path : path-like
-        A local file that :func:`save` wrote.
+        A local file that :func:`save` wrote, or the folder of a finished :func:`flowdyn.sweep`.
     max_bytes : int
         Most bytes that the file may declare; raise it for large files that you trust.
     verify : bool, optional
@@ -209,6 +211,8 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, verify: bo
     _check.integer("max_bytes", max_bytes, minimum=1)
     if verify is not None:
         _check.flag("verify", verify)
+    if isinstance(path, str | os.PathLike) and os.path.isdir(path):
+        return open_sweep(path, functools.partial(load, max_bytes=max_bytes, verify=verify))
     found = open_netcdf(path, max_bytes, verify)
     try:
         check_schemas(_schemas(found), path)

@@ -1,0 +1,144 @@
+"""Arrays over a grid whose rows lie in blocks:  value[i_1, ..., i_g, ...] = block[cell - first, ...],  read when asked.
+
+cell = i_1 n_2 ... n_g + ... + i_g. A block is a file, or a Dataset in memory. Rows that a block does not have, and
+entries beyond its own sizes, are filled.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from flowdyn._tools.hdf5_lock import LOCK
+
+KEPT_BYTES = 256 << 20  # of blocks that have been read, for the variables that are read next
+
+
+class Block(NamedTuple):
+    """Cells first .. first + count - 1: a path, a Dataset, or None where there are none."""
+
+    first: int
+    count: int
+    source: Any
+
+
+class Blocks:
+    """All blocks of a grid, opened when they are first read and kept while there is room."""
+
+    def __init__(self, blocks: Sequence[Block], shape: tuple[int, ...], load: Callable[[Any], xr.Dataset]) -> None:
+        self.blocks, self.shape, self._load = list(blocks), shape, load
+        self._open: OrderedDict[int, xr.Dataset] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_open": OrderedDict()}
+
+    def dataset(self, number: int) -> xr.Dataset:
+        """One block."""
+        source = self.blocks[number].source
+        if isinstance(source, xr.Dataset):
+            return source
+        with LOCK:
+            if number not in self._open:
+                self._open[number] = self._load(source)
+                while len(self._open) > 1 and sum(ds.nbytes for ds in self._open.values()) > KEPT_BYTES:
+                    self._open.popitem(last=False)[1].close()
+            self._open.move_to_end(number)
+            return self._open[number]
+
+    def rows(self, name: str, cells: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, fill: Any) -> np.ndarray:
+        """Values (n, *shape) of a variable at cells (n,)."""
+        out = np.full((len(cells), *shape), fill, dtype=dtype)
+        firsts = np.array([block.first for block in self.blocks])
+        numbers = np.searchsorted(firsts, cells, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            block = self.blocks[number]
+            if block.source is None:
+                continue
+            ds = self.dataset(number)
+            if name not in ds.variables:
+                continue
+            chosen = np.flatnonzero(numbers == number)
+            variable = ds.variables[name]
+            lead = "cell" in variable.dims
+            part = variable.isel(cell=cells[chosen] - block.first).values if lead else variable.values[None]
+            ends = tuple(slice(0, size) for size in part.shape[1:])
+            out[(chosen, *ends)] = part
+        return out
+
+
+class BlockedArray(BackendArray):
+    """One variable over the grid."""
+
+    def __init__(self, blocks: Blocks, name: str, own: tuple[int, ...], dtype: np.dtype, fill: Any) -> None:
+        self.shape, self.dtype = (*blocks.shape, *own), dtype
+        self._blocks, self._name, self._own, self._fill = blocks, name, own, fill
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        grid = self._blocks.shape
+        axes = [np.arange(size)[k] for size, k in zip(grid, key, strict=False)]
+        wanted = np.ravel_multi_index(np.ix_(*map(np.atleast_1d, axes)), grid)
+        rows = self._blocks.rows(self._name, wanted.ravel(), self._own, self.dtype, self._fill)
+        shape = tuple(axis.size for axis in axes if axis.ndim)
+        full = rows.reshape(*shape, *self._own)
+        for axis, k in reversed(list(enumerate(key[len(grid) :], start=len(shape)))):
+            full = full[(*([slice(None)] * axis), k)]
+        return full
+
+
+class Shape(NamedTuple):
+    """What is known of a variable without reading it: of one block, or of all."""
+
+    dims: tuple[str, ...]  # without `cell`
+    sizes: tuple[int, ...]
+    dtype: str  # "text" for texts
+    is_coord: bool
+    shared: str  # checksum, where it is the same in all cells of the block; "" where it is not
+
+
+def merged_shapes(found: Sequence[Mapping[str, Shape]]) -> dict[str, Shape]:
+    """Of all blocks, from those of each; sizes are the largest ones."""
+    merged: dict[str, Shape] = {}
+    for name in dict.fromkeys(name for shapes in found for name in shapes):
+        own = [shapes[name] for shapes in found if name in shapes]
+        first = own[0]
+        sizes = tuple(max(column) for column in zip(*(shape.sizes for shape in own), strict=True))
+        texts = any(shape.dtype == "text" for shape in own)
+        dtype = "text" if texts else np.result_type(*(np.dtype(shape.dtype) for shape in own)).str
+        shared = first.shared if len(own) == len(found) and len({shape.shared for shape in own}) == 1 else ""
+        is_coord = all(shape.is_coord for shape in own)
+        if not shared and len(own) < len(found) and np.dtype("f8" if texts else dtype).kind in "iu":
+            dtype = first.dtype if first.dtype == "|i1" else "<f8"
+        merged[name] = Shape(first.dims, sizes, dtype, is_coord, shared)
+    return merged
+
+
+def on_grid(
+    blocks: Blocks, shapes: Mapping[str, Shape], grid: Mapping[str, Mapping[str, np.ndarray]], template: xr.Dataset
+) -> xr.Dataset:
+    """The Dataset over a grid (dimension -> name -> values), lazily; what all cells share is the template's."""
+    rows = {"save": "t"} if "t" in shapes and shapes["t"].shared else {}
+    data, coords = {}, {}
+    for dim, columns in grid.items():
+        for name, values in columns.items():
+            coords[name] = xr.Variable((dim,), values, {"long_name": f"{name} of the grid", "units": "1"})
+    for name, shape in shapes.items():
+        if name in coords:
+            continue
+        attrs = template.variables[name].attrs if name in template.variables else {}
+        dims = tuple(rows.get(dim, dim) for dim in shape.dims)
+        if shape.shared and shape.is_coord:
+            variable = xr.Variable(dims, template.variables[name].values, attrs)
+        else:
+            dtype = np.dtype(object) if shape.dtype == "text" else np.dtype(shape.dtype)
+            fill = "" if shape.dtype == "text" else np.nan if dtype.kind == "f" else -1
+            array = BlockedArray(blocks, name, shape.sizes, dtype, fill)
+            variable = xr.Variable((*grid, *dims), indexing.LazilyIndexedArray(array), attrs)
+        (coords if shape.is_coord else data)[name] = variable
+    return xr.Dataset(data, coords, dict(template.attrs))

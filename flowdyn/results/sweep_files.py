@@ -1,0 +1,88 @@
+"""A folder of blocks as one Dataset: what its index says, and how it is opened.
+
+    sweep.nc        the grid, and which file holds which cells
+    <hash>.nc       a block: its cells along `cell`, each with its own recipe
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from flowdyn import _check
+from flowdyn.results.blocked_arrays import Block, Blocks, Shape, merged_shapes, on_grid
+from flowdyn.results.dataset import history, provenance
+
+INDEX, KIND, LAYOUT = "sweep.nc", "sweep index", "flowdyn_layout"
+GridValues = Mapping[str, Mapping[str, np.ndarray]]  # dimension -> name -> values
+
+
+def index_of(grid: GridValues, blocks: Sequence[Block], shapes: Mapping[str, Shape]) -> xr.Dataset:
+    """The index of a finished sweep, whose blocks are files of one folder."""
+    files = np.array(["" if block.source is None else Path(block.source).name for block in blocks], dtype=object)
+    firsts = np.array([block.first for block in blocks], dtype=np.int64)
+    counts = np.array([block.count for block in blocks], dtype=np.int64)
+    data = {
+        "block_file": ("block", files, {"long_name": "file that holds the block"}),
+        "block_first": ("block", firsts, {"long_name": "first cell of the block", "units": "1"}),
+        "block_count": ("block", counts, {"long_name": "number of cells", "units": "1"}),
+    }
+    coords = {
+        name: (dim, values, {"long_name": f"{name} of the grid", "units": "1"})
+        for dim, columns in grid.items()
+        for name, values in columns.items()
+    }
+    layout = {"grid": {dim: list(columns) for dim, columns in grid.items()}, "shapes": shapes}
+    attrs = provenance(KIND, "index of a sweep", "which file holds which cells", "none")
+    return xr.Dataset(data, coords, attrs | {LAYOUT: json.dumps(layout, sort_keys=True)})
+
+
+def assembled(
+    grid: GridValues, blocks: Sequence[Block], shapes: Mapping[str, Shape], load: Callable[[Any], xr.Dataset]
+) -> xr.Dataset:
+    """One Dataset over the grid, lazily."""
+    sizes = tuple(len(next(iter(columns.values()))) for columns in grid.values())
+    all_blocks = Blocks(blocks, sizes, load)
+    first = next((number for number, block in enumerate(blocks) if block.source is not None), None)
+    if first is None:
+        raise _check.FileError("a sweep must have a block; every one is missing")
+    templates = (all_blocks.dataset(number) for number, block in enumerate(blocks) if block.source is not None)
+    template = next((ds for ds in templates if set(shapes) <= set(map(str, ds.variables))), all_blocks.dataset(first))
+    ds = on_grid(all_blocks, shapes, grid, template)
+    return ds.assign_attrs(history(f"sweep of {int(np.prod(sizes)):,} cells"))
+
+
+def open_sweep(folder: Any, load: Callable[..., Any]) -> xr.Dataset:
+    """The result of a finished sweep, from its folder."""
+    place = Path(os.fspath(folder))
+    if not (place / INDEX).is_file():
+        raise _check.FileError(
+            f"`path` must be a file, or the folder of a finished sweep, got {str(folder)!r} without {INDEX}; call "
+            "sweep(make, grid, store) again to finish it"
+        )
+    index = load(place / INDEX)
+    try:
+        layout = json.loads(index.attrs[LAYOUT])
+        grid = {dim: {name: index[name].values for name in names} for dim, names in layout["grid"].items()}
+        shapes = {
+            name: Shape(tuple(dims), tuple(sizes), dtype, is_coord, shared)
+            for name, (dims, sizes, dtype, is_coord, shared) in layout["shapes"].items()
+        }
+        rows = zip(index.block_file.values, index.block_first.values, index.block_count.values, strict=True)
+        blocks = [Block(int(first), int(count), _beside(place, str(name))) for name, first, count in rows]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise _check.FileError(f"cannot load {place}: its index is damaged ({_check.short(str(error))})") from None
+    return assembled(grid, blocks, shapes, load)
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    """A file of the folder itself, wherever its index points."""
+    if name and Path(name).name != name:
+        raise ValueError(f"a block outside of the folder: {name}")
+    return folder / name if name else None
+
+

@@ -1,0 +1,89 @@
+"""From points of a grid to one Dataset over them:  point -> make(**point) -> run -> its place along `cell`.
+
+A cell that cannot be made, or whose run fails, is kept with its reason; the others go on.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+from flowdyn import _check
+from flowdyn.running.joint_runs import Joint, joint_form, prepare_asked, run_joint, run_one
+from flowdyn.running.preparation import PreparedRun
+from flowdyn.sweeps.joining_cells import Piece, piece_of
+
+RETURNS = "must return (system, w0, options), as fd.rebuild does, or a Dataset"
+
+
+class Failure(NamedTuple):
+    """Why a cell has no run."""
+
+    reason: str
+
+
+Cell = PreparedRun | xr.Dataset | Failure
+
+
+def made(make: Callable, point: Mapping[str, Any]) -> Cell:
+    """What `make` gives at a point: a run that is ready to start, a Dataset, or why there is none."""
+    try:
+        value = make(**point)
+    except Exception as error:  # whatever a user's function raises belongs to its cell
+        return Failure(_reason(error))
+    return ready(value)
+
+
+def ready(value: Any) -> Cell:
+    """What `make` has returned, checked."""
+    if isinstance(value, xr.Dataset):
+        if "flowdyn_schema" not in value.attrs:
+            return Failure(f"`make` {RETURNS} made by flowdyn, got a Dataset of another origin")
+        return value
+    if not (isinstance(value, tuple) and len(value) == 3 and isinstance(value[2], Mapping)):
+        return Failure(f"`make` {RETURNS}, got {_check.short(value)}")
+    try:
+        return prepare_asked(*value)
+    except _check.FlowdynError as error:
+        return Failure(str(error))
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    own = isinstance(error, _check.FlowdynError)
+    return text if own else f"{type(error).__name__}: {text}"
+
+
+class Run(NamedTuple):
+    """Cells that were run: their results by place, and why others have none."""
+
+    pieces: list[Piece]
+    failures: dict[int, str]
+
+
+def run_cells(cells: Sequence[Cell]) -> Run:
+    """Run all cells, those of one form together."""
+    found = Run([], {i: cell.reason for i, cell in enumerate(cells) if isinstance(cell, Failure)})
+    alike: dict[Hashable, list[int]] = {}
+    for i, cell in enumerate(cells):
+        if isinstance(cell, xr.Dataset):
+            found.pieces.append(piece_of(cell, [i]))
+        elif isinstance(cell, PreparedRun):
+            form = joint_form(cell)
+            alike.setdefault(("alone", i) if form is None else form, []).append(i)
+    for places in alike.values():
+        runs = [cells[i] for i in places]
+        try:
+            joint = _run(runs)  # type: ignore[arg-type]
+        except _check.FlowdynError as error:
+            found.failures.update(dict.fromkeys(places, str(error)))
+            continue
+        found.pieces.append(piece_of(joint.ds, places))
+        found.failures.update({places[b]: reason for b, reason in joint.failures.items()})
+    return found
+
+
+def _run(runs: list[PreparedRun]) -> Joint:
+    if len(runs) == 1 and joint_form(runs[0]) is None:
+        return run_one(runs[0])
+    return run_joint(runs)

@@ -1,0 +1,157 @@
+"""Results side by side along the dimension `cell`, rows of different length filled up along `save`.
+
+A coordinate that is the same in all cells is kept once; everything else has the dimension `cell`. Times are a
+coordinate (save,) or (cell, save). What a cell does not have is NaN, "" in texts, -1 in flags.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from flowdyn import _check
+from flowdyn.results.dataset import VOLATILE, provenance
+from flowdyn.running.joint_runs import CELL, SAVE
+from flowdyn.results.sealed_recipe import INITIAL
+
+FAILURE = "failure"
+OF_ONE = ("flowdyn_stats", "stopped_by", "flowdyn_law", *VOLATILE)  # attributes of one run, not of many
+
+
+class Piece(NamedTuple):
+    """Results of some cells: variables with or without the dimension `cell`."""
+
+    places: list[int]
+    variables: dict[str, xr.Variable]
+    coords: frozenset[str]
+    attrs: Mapping[str, Any]
+
+
+def piece_of(ds: xr.Dataset, places: list[int]) -> Piece:
+    """A Dataset as a piece; its times are numbered by `save`."""
+    variables = {}
+    for name, variable in ds.variables.items():
+        dims = tuple(SAVE if dim == "t" else str(dim) for dim in variable.dims)
+        variables[str(name)] = xr.Variable(dims, variable.values, variable.attrs)
+    return Piece(places, variables, frozenset(map(str, ds.coords)), ds.attrs)
+
+
+def join_cells(pieces: Sequence[Piece], failures: Mapping[int, str], points: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """One Dataset of all cells, with the numbers of their points."""
+    count = len(next(iter(points.values())))
+    names = list(dict.fromkeys(name for piece in pieces for name in piece.variables))
+    _check_starts(pieces, failures)
+    data, coords = {}, {}
+    for name in names:
+        is_coord = all(name in piece.coords for piece in pieces if name in piece.variables)
+        if name in points:
+            dims = {dim for piece in pieces if name in piece.variables for dim in piece.variables[name].dims}
+            if not is_coord or dims - {CELL}:
+                raise taken(name)
+            continue
+        (coords if is_coord else data)[name] = _joined(name, pieces, count, is_coord)
+    for name, values in points.items():
+        coords[name] = xr.Variable((CELL,), values, {"long_name": f"{name} of the grid", "units": "1"})
+    reasons = np.array([failures.get(i, "") for i in range(count)], dtype=object)
+    coords[FAILURE] = xr.Variable((CELL,), reasons, {"long_name": "why the cell has no run, empty where it has one"})
+    sizes: dict[Any, int] = {}
+    for variable in (*data.values(), *coords.values()):
+        sizes |= variable.sizes
+    clash = sorted(set(points) & set(sizes))
+    if clash:
+        raise taken(clash[0])
+    return xr.Dataset(data, xr.Coordinates(coords, indexes={}), _attributes(pieces))
+
+
+def taken(name: str) -> _check.ArgumentError:
+    """A name of the grid that the results use for something else."""
+    return _check.fail("grid", "must not name variables or dimensions of the results", name, "rename it in `make`")
+
+
+def _check_starts(pieces: Sequence[Piece], failures: Mapping[int, str]) -> None:
+    """Rebuilding a run reads every start in its Dataset: cells with other ones would be made from both."""
+    whole = [piece for piece in pieces if set(piece.places) - set(failures)]
+    starts = {tuple(sorted(name for name in piece.variables if name.endswith(INITIAL))) for piece in whole}
+    if len(starts) > 1:
+        raise different(f"the starts {' and '.join(map(str, sorted(starts)[:2]))}")
+
+
+def different(found: str) -> _check.ArgumentError:
+    """Results that cannot stand side by side."""
+    return _check.fail(
+        "make",
+        "must return results of the same variables and sizes",
+        _check.Words(found),
+        "sweep each size by itself",
+    )
+
+
+def _joined(name: str, pieces: Sequence[Piece], count: int, is_coord: bool) -> xr.Variable:
+    """One variable over all cells, or as it is where it is a coordinate that all share."""
+    having = [piece for piece in pieces if name in piece.variables]
+    found = [piece.variables[name] for piece in having]
+    first = found[0]
+    own = tuple(dim for dim in first.dims if dim != CELL)
+    sizes = dict(first.sizes)
+    for variable in found:
+        if tuple(dim for dim in variable.dims if dim != CELL) != own:
+            raise different(f"{name} over {first.dims} and over {variable.dims}")
+        for dim in own:
+            if dim != SAVE and variable.sizes[dim] != sizes[dim]:
+                raise different(f"{name} with {sizes[dim]} and with {variable.sizes[dim]} entries along {dim!r}")
+            sizes[dim] = max(sizes[dim], variable.sizes[dim])
+    if is_coord and len(having) == len(pieces) and all(_same(variable, first) for variable in found):
+        return first
+    shape = (count, *(sizes[dim] for dim in own))
+    covered = sum(len(piece.places) for piece in having) == count
+    full = covered and all(variable.sizes.get(SAVE) == sizes.get(SAVE) for variable in found)
+    values = blank(shape, found, is_full=full)
+    for piece, variable in zip(having, found, strict=True):
+        rows = variable.values if CELL in variable.dims else np.broadcast_to(variable.values, (len(piece.places), *variable.shape))
+        values[(piece.places, *(slice(0, n) for n in rows.shape[1:]))] = rows
+    return xr.Variable((CELL, *own), values, _flags(first.attrs) if "flag_values" in first.attrs else first.attrs)
+
+
+def blank(shape: tuple[int, ...], found: Sequence[xr.Variable], is_full: bool) -> np.ndarray:
+    """Room for values; whole numbers that are not there in every cell become floats, which have NaN."""
+    dtype = np.result_type(*(variable.dtype for variable in found))
+    if dtype.kind in "OUT":
+        return np.full(shape, "", dtype=object)
+    if "flag_values" in found[0].attrs:
+        return np.full(shape, -1, dtype=dtype)
+    return np.full(shape, np.nan if dtype.kind == "f" or not is_full else 0, dtype=dtype if is_full else np.float64)
+
+
+def _flags(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a flag variable with a flag for cells that have none."""
+    values = np.asarray(attrs["flag_values"])
+    if -1 in values:
+        return dict(attrs)
+    more = {"flag_values": np.append(values, values.dtype.type(-1)), "flag_meanings": f"{attrs['flag_meanings']} no_run"}
+    return {**attrs, **more}
+
+
+def _same(one: xr.Variable, other: xr.Variable) -> bool:
+    return CELL not in one.dims and one.sizes == other.sizes and digest_of(one.values) == digest_of(other.values)
+
+
+def digest_of(values: np.ndarray) -> str:
+    """Checksum of an array of numbers or texts."""
+    raw = "\0".join(map(str, values.ravel())).encode() if values.dtype.kind in "OUT" else values.tobytes()
+    return hashlib.blake2b(raw, digest_size=12).hexdigest()
+
+
+def _attributes(pieces: Sequence[Piece]) -> dict[str, Any]:
+    """Attributes that all pieces share; what CF asks for is the first's."""
+    whole = [piece.attrs for piece in pieces if "flowdyn_schema" in piece.attrs]  # not those of runs that broke off
+    if not whole:
+        return provenance("sweep", "no run", "every cell failed", "none")
+    kept = ("title", "summary", "references", "source", "Conventions")
+    shared = {
+        key: value
+        for key, value in whole[0].items()
+        if key in kept or all(np.array_equal(attrs.get(key), value) for attrs in whole)
+    }
+    return {key: value for key, value in shared.items() if key not in OF_ONE}

@@ -1,0 +1,200 @@
+"""sweep(): a grid of numbers -> blocks of cells -> runs -> one Dataset, in memory or from a folder.
+
+    grid  ->  blocks  ->  make(**point)  ->  runs of one form together  ->  block (memory or file)  ->  Dataset
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import xarray as xr
+
+from flowdyn import _check
+from flowdyn._check import FlowdynWarning
+from flowdyn._tools.progress import meter
+from flowdyn.results.storage import load, save
+from flowdyn.results.sweep_files import INDEX, Block, assembled, index_of, merged_shapes
+from flowdyn.sweeps.blocks import Job, Report
+from flowdyn.sweeps.executors import check_sendable, reports
+from flowdyn.sweeps.grid import Grid, grid_of
+from flowdyn.sweeps.joining_cells import different, taken
+from flowdyn.sweeps.planning import Plan, plan_of
+
+BLOCK_BYTES = 32 << 20
+
+
+def sweep(
+    make: Callable[..., Any],
+    grid: Mapping[Any, Any],
+    store: str | os.PathLike[str] | None = None,
+    *,
+    executor: Executor | None = None,
+    workers: SupportsIndex | None = None,
+    key: str | None = None,
+    block: SupportsIndex | None = None,
+    block_bytes: SupportsIndex = BLOCK_BYTES,
+    progress: bool | Callable[[float], None] | None = None,
+) -> xr.Dataset:
+    """Run a function's systems over a grid of numbers and return one Dataset with the grid's names as dimensions.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(**point)`` for a point of the grid, such as ``make(alpha=0.1, eta=0.01)``. It returns what
+        :func:`flowdyn.rebuild` does, ``(system, w0, options)`` with the keyword arguments of :func:`flowdyn.solve`, or
+        a Dataset of any kind, such as a ladder.
+    grid : mapping
+        Names to their values, ``{"alpha": [0.1, 0.01], "seed": range(8)}``: every value of one with every value of
+        the other. A tuple of names goes together: ``{("eta", "batch_size"): [(0.1, 1), (0.2, 4)]}`` is one dimension,
+        ``eta_batch_size``.
+    store : path-like, optional
+        Folder that keeps each block of cells in a file when it is done. A sweep that was interrupted goes on from
+        there; files that are damaged are made again. The result is read from it when it is asked for.
+    executor : concurrent.futures.Executor, optional
+        Who runs the blocks, e.g. dask's ``client.get_executor()``.
+    workers : int, optional
+        Number of processes to start, in place of `executor`.
+    key : str, optional
+        Stands for what a file cannot hold, functions of your own and what makes a Dataset: without it such a sweep
+        does not go on from its store. Change it when you change the functions.
+    block : int, optional
+        Cells of a block; by default as many as fit `block_bytes` where they run as one program, and few where each
+        runs by itself.
+    block_bytes : int
+        Bytes of results that a block holds at most, unless `block` is given.
+    progress : bool or callable, optional
+        A bar with the time left on a terminal unless False; or a function of the fraction done.
+
+    Returns
+    -------
+    xarray.Dataset
+        Everything that a cell's Dataset has, over the grid. Cells of other times have the dimension ``save``, with
+        ``t`` over the grid. A cell without a run is NaN, and says why in ``failure``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument breaks a rule, or cells have other variables or sizes than the rest.
+    FileError
+        If the store cannot be written.
+    RunError
+        If every cell failed, or a process of `executor` died.
+
+    Warns
+    -----
+    FlowdynWarning
+        If cells failed, a run is doubtful, or the sweep cannot go on from its store.
+
+    Notes
+    -----
+    Cells whose systems differ in numbers alone share what is compiled; recursions among them run side by side in one
+    program. Each has its own recipe: ``fd.rebuild(result.sel(alpha=0.1))`` gives its run, to the last bits or nearly
+    (a sum over many runs side by side may round otherwise). Source: of our own.
+
+    Examples
+    --------
+    >>> import flowdyn as fd
+    >>> p = fd.problems.Quadratic([[2.0, 0.0], [0.0, 1.0]])
+    >>> def make(eta, w):
+    ...     return fd.GradientDescent(p, eta), [w, w], {"steps": 50}
+    >>> result = fd.sweep(make, {"eta": [0.1, 0.2, 0.4], "w": [1.0, 2.0]})
+    >>> dict(result.loss.isel(save=-1).sizes)
+    {'eta': 3, 'w': 2}
+    """
+    given, cells = grid_of(grid), _check.integer("block_bytes", block_bytes, minimum=1)
+    if not callable(make):
+        raise _check.fail("make", "must be a function of the grid's names", make)
+    if workers is not None and executor is not None:
+        raise _check.fail("workers", "must be None where `executor` is given", workers)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise _check.fail("executor", "must be one of concurrent.futures", executor, "or give workers=2")
+    count = None if workers is None else _check.integer("workers", workers, minimum=1)
+    if key is not None and not isinstance(key, str):
+        raise _check.fail("key", "must be text", key)
+    if count is not None:
+        check_sendable(make)
+    folder = None if store is None else _folder(store)
+    plan = plan_of(make, given, folder, key, None if block is None else _check.integer("block", block, minimum=1), cells)
+    if folder is not None and plan.custom and key is None:
+        text = f"`store` keeps the blocks, but the sweep cannot go on from them: {plan.custom} cannot be hashed"
+        warnings.warn(f"{text}; pass key=..., a text to change when you change them", FlowdynWarning, stacklevel=2)
+    done = _run(plan, given, executor, count, progress)
+    failures = {cell: reason for report in done for cell, reason in report.failures.items()}
+    for text in _doubts(done, failures, given):
+        warnings.warn(text, FlowdynWarning, stacklevel=2)
+    return _result(done, given, folder)
+
+
+def _folder(store: Any) -> Path:
+    if not isinstance(store, str | os.PathLike):
+        raise _check.fail("store", "must be the path of a folder", store)
+    path = Path(os.fspath(store)).expanduser().absolute()
+    try:
+        path.mkdir(exist_ok=True)
+    except FileExistsError:
+        raise _check.fail("store", "must be a folder", str(store)) from None
+    except OSError as error:
+        raise _check.FileError(f"`store` must be a folder that can be made, got {str(store)!r}: {error.strerror}") from None
+    return path
+
+
+def _run(plan: Plan, grid: Grid, executor: Executor | None, workers: int | None, progress: Any) -> list[Report]:
+    done: list[Report] = []
+    cells = 0
+    # only the order of the jobs is fixed: a store may have been begun by any number of workers
+    with meter(progress, f"sweep of {grid.count:,} cells", lines=True) as report:
+        for found in reports(plan.jobs(), executor, workers):
+            done.append(found)
+            _check_alike(done[0], found)
+            cells += found.count
+            report(cells / grid.count)
+    done.sort(key=lambda report: report.first)
+    return done
+
+
+def _check_alike(first: Report, other: Report) -> None:
+    """Refuse blocks of other sizes as soon as one comes."""
+    for name, shape in other.shapes.items():
+        known = first.shapes.get(name)
+        if known is None:
+            continue
+        differs = [
+            dim for dim, a, b in zip(shape.dims, shape.sizes, known.sizes, strict=False) if a != b and dim != "save"
+        ]
+        if known.dims != shape.dims or differs:
+            raise different(f"{name} of {dict(zip(known.dims, known.sizes))} and of {dict(zip(shape.dims, shape.sizes))}")
+
+
+def _doubts(done: list[Report], failures: dict[int, str], grid: Grid) -> list[str]:
+    """What is to be said of the sweep: cells that failed, and runs that are doubtful."""
+    texts = []
+    if failures:
+        first = min(failures)
+        (point,) = grid.points(first, first + 1)
+        where = ", ".join(f"{name}={value:g}" for name, value in point.items())
+        text = f"{len(failures)} of {grid.count:,} cells failed; the first, {where}: {failures[first]}"
+        if len(failures) == grid.count:
+            raise _check.RunError(f"every cell failed; the first, {where}: {failures[first]}")
+        texts.append(f"{text} (`failure` of the result says why for each)")
+    doubtful = sum(report.doubts for report in done)
+    if doubtful:
+        doubt = next(report.doubt for report in done if report.doubt)
+        texts.append(f"{doubtful} of {grid.count:,} cells are doubtful; the first: {doubt}")
+    return texts
+
+
+def _result(done: list[Report], grid: Grid, folder: Path | None) -> xr.Dataset:
+    values = {axis.dim: axis.values for axis in grid.axes}
+    blocks = [Block(report.first, report.count, report.source) for report in done]
+    shapes = merged_shapes([report.shapes for report in done if report.source is not None])
+    clash = sorted(set(grid.dims) & {dim for shape in shapes.values() for dim in shape.dims})
+    if clash:
+        raise taken(clash[0])
+    if folder is None:
+        return assembled(values, blocks, shapes, load).load()
+    save(index_of(values, blocks, shapes), folder / INDEX, overwrite=True)
+    return assembled(values, blocks, shapes, load)
