@@ -38,7 +38,7 @@ def index_of(grid: GridValues, blocks: Sequence[Block], shapes: Mapping[str, Sha
     }
     layout = {"grid": {dim: list(columns) for dim, columns in grid.items()}, "shapes": shapes}
     attrs = provenance(KIND, "index of a sweep", "which file holds which cells", "none")
-    return xr.Dataset(data, coords, attrs | {LAYOUT: json.dumps(layout, sort_keys=True)})
+    return xr.Dataset(data, coords, attrs | {LAYOUT: json.dumps(layout)})
 
 
 def assembled(

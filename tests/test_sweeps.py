@@ -1,0 +1,302 @@
+"""Sweeps: each cell is the run that it would be alone; a store is gone on with; what fails is told and kept."""
+
+import concurrent.futures
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import flowdyn as fd
+
+X = np.random.default_rng(0).standard_normal((3, 5))
+PROBLEM = fd.problems.DiagonalNetwork(X, [1.0, -1.0, 0.5])
+GRID = {"eta": [0.01, 0.02, 0.03], "alpha": [0.1, 0.3]}
+
+
+def descent(eta, alpha):
+    return fd.GradientDescent(PROBLEM, eta), PROBLEM.init(alpha), {"t": 0.4, "saves": 3}
+
+
+def flow(alpha, t=0.5):
+    return fd.GradientFlow(PROBLEM), PROBLEM.init(alpha), {"t": t, "saves": 3}
+
+
+def quadratic(eta, w):
+    """Descent by hand:  w_k = (1 - eta)^k w."""
+    return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [w], {"steps": 6, "saves": 4}
+
+
+def by_hand(eta, w, k):
+    return w * (1 - eta) ** np.array(k)
+
+
+@pytest.fixture
+def made():
+    """How often a `make` was called."""
+    return []
+
+
+def test_every_cell_is_its_own_run():
+    result = fd.sweep(descent, GRID)
+    assert dict(result.loss.sizes) == {"eta": 3, "alpha": 2, "save": 3} and result.t.dims == ("eta", "alpha", "save")
+    for eta in GRID["eta"]:
+        for alpha in GRID["alpha"]:
+            cell = result.sel(eta=eta, alpha=alpha)
+            alone = fd.solve(*descent(eta, alpha)[:2], t=0.4, saves=3)
+            assert int(cell.recipe_id) == int(alone.recipe_id)
+            for name in ("w_plus", "w_minus", "theta", "loss", "t", "k"):
+                assert np.allclose(cell[name], alone[name], rtol=1e-13, atol=1e-15), name
+            system, w0, options = fd.rebuild(cell)
+            assert float(system.eta.eta) == eta and np.allclose(w0, PROBLEM.init(alpha)) and options["t"] == 0.4
+
+
+def test_numbers_are_those_of_the_recursion():
+    result = fd.sweep(quadratic_of_start, {"eta": [0.1, 0.5, 1.5], "start_at": [1.0, -2.0]})
+    assert result.k.values.tolist() == [0, 2, 4, 6]
+    eta, start = result.eta.values[:, None, None], result.start_at.values[None, :, None]
+    assert np.allclose(result.w.values[..., 0], start * (1 - eta) ** result.k.values, rtol=1e-13, atol=0)
+    assert np.allclose(result.t.values[..., 0, :] if result.t.ndim == 4 else result.t.values, eta * result.k.values)
+
+
+def quadratic_of_start(eta, start_at):
+    """Descent by hand:  w_k = (1 - eta)^k w_0."""
+    return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [start_at], {"steps": 6, "saves": 4, "solver": STEPS}
+
+
+STEPS = fd.solvers.Iteration()
+
+
+def test_times_that_all_share_are_t():
+    result = fd.sweep(flow, {"alpha": [0.1, 0.2]})
+    assert result.loss.dims == ("alpha", "t") and result.t.dims == ("t",)
+    assert fd.rebuild(result.sel(alpha=0.2))[2]["t"] == 0.5
+
+
+def test_zipped_names_are_one_dimension():
+    result = fd.sweep(quadratic_of_start, {("eta", "start_at"): [(0.1, 1.0), (0.2, 3.0)]})
+    assert result.w.dims[0] == "eta_start_at" and result.start_at.values.tolist() == [1.0, 3.0]
+    assert np.allclose(result.w.values[:, -1, 0], [0.9**6, 3 * 0.8**6], rtol=1e-13)
+
+
+def test_seeds_stay_whole_and_ensembles_have_their_members():
+    def make(seed, batch_size):
+        sgd = fd.SGD(fd.problems.LinearRegression(X, [1.0, -1.0, 0.5]), 0.05, batch_size=batch_size)
+        return sgd, np.zeros(5), {"steps": 8, "saves": 3, "seed": seed, "realizations": 4}
+
+    result = fd.sweep(make, {"seed": [0, 3], "batch_size": [1, 2]})
+    assert result.w.dims == ("seed", "batch_size", "realization", "t", "feature") and result.seed.dtype.kind == "i"
+    alone = fd.solve(*make(3, 2)[:2], steps=8, saves=3, seed=3, realizations=4)
+    assert np.array_equal(result.sel(seed=3, batch_size=2).w, alone.w)
+    assert fd.rebuild(result.sel(seed=3, batch_size=2))[2]["seed"] == 3
+
+
+def test_a_stop_rule_ends_each_cell_in_its_own_row():
+    def make(rate):
+        system, w0, options = quadratic_of_start(rate, 1.0)
+        return system, w0, options | {"steps": 40, "stop": {"loss": ("<", 1e-3)}}
+
+    with pytest.raises(fd.ArgumentError, match="must not name variables or dimensions of the results, got 'loss'"):
+        fd.sweep(lambda loss: make(loss), {"loss": [0.1, 0.2]})
+    result = fd.sweep(make, {"rate": [0.1, 0.5]})
+    for rate in (0.1, 0.5):
+        steps = int(np.ceil(np.log(np.sqrt(2e-3)) / np.log(1 - rate)))  # w^2 / 2 < 1e-3
+        row = result.sel(rate=rate)
+        assert float(np.nanmax(row.k)) == steps and float(row.t_stop) == pytest.approx(rate * steps)
+        alone = fd.rerun(row)
+        assert int(alone.recipe_id) == int(row.recipe_id) and np.allclose(alone.w, row.w.dropna("save"), rtol=1e-13)
+
+
+def test_ladders_go_in_as_datasets():
+    def make(scale):
+        gd = fd.GradientDescent(fd.problems.Quadratic(scale), 0.1)
+        return fd.eta_limit(gd, [1.0], t=1.0, etas=[0.1, 0.05, 0.025])
+
+    result = fd.sweep(make, {"scale": [1.0, 2.0]})
+    assert result.order.dims == ("scale",) and np.allclose(result.order, 1, atol=0.2)
+    assert result.attrs["flowdyn_kind"] == "ladder"
+    again = fd.rerun(result.sel(scale=2.0))
+    assert float(again.order) == float(result.order.sel(scale=2.0))
+
+
+def test_a_failed_cell_is_told_and_the_rest_goes_on():
+    def make(rate):
+        if rate == 0.3:
+            raise KeyError("no data")
+        system, w0, options = quadratic_of_start(rate, 1.0)
+        return system, w0, options | {"steps": 1000}
+
+    with pytest.warns(fd.FlowdynWarning) as said:
+        result = fd.sweep(make, {"rate": [0.1, 0.3, 3.0, 0.2]})
+    texts = [str(w.message) for w in said]
+    assert texts[0].startswith("2 of 4 cells failed; the first, rate=0.3: KeyError: 'no data'")
+    assert texts[1].startswith("1 of 4 cells are doubtful; the first: `eta` = 3 is above the stability threshold")
+    assert [bool(reason) for reason in result.failure.values] == [False, True, True, False]
+    assert "diverged" in str(result.failure.values[2]) and np.isnan(result.w.values[1:3]).all()
+    assert np.isfinite(result.w.values[[0, 3]]).all()
+    assert result.status.values.tolist() == [0, -1, 2, 0]
+    assert result.status.attrs["flag_meanings"].split()[-1] == "no_run" and result.status.attrs["flag_values"][-1] == -1
+    with pytest.raises(fd.RunError, match="every cell failed; the first, rate=0.3"):
+        fd.sweep(make, {"rate": [0.3]})
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({}, "`grid` must map names to their values"),
+        ({"eta": []}, r"`grid\['eta'\]` must hold at least one value"),
+        ({"eta": [0.1, 0.1]}, "must not repeat a value"),
+        ({"eta": ["a"]}, "must hold real numbers"),
+        ({"eta": [True]}, "must hold numbers"),
+        ({"eta": [[0.1]]}, "must be 1-dimensional"),
+        ({"no name": [1.0]}, "must have names"),
+        ({("a", "b"): [(1.0, 2.0), (1.0,)]}, "must hold tuples of 2 values"),
+        ({("a", "b"): [1.0]}, "must hold tuples of 2 values"),
+        ({("a", "b"): [(1.0, 2.0)], "a": [1.0]}, "must have each name once"),
+        ({name: np.arange(1e5) for name in ("a", "b")}, "must have at most 1,000,000,000 cells"),
+    ],
+)
+def test_a_grid_is_refused_in_words(grid, message):
+    with pytest.raises(fd.ArgumentError, match=message):
+        fd.sweep(descent, grid)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "`workers` must be at least 1"),
+        ({"workers": 1, "executor": concurrent.futures.ThreadPoolExecutor(1)}, "`workers` must be None"),
+        ({"executor": 3}, "`executor` must be one of concurrent.futures"),
+        ({"block": 0}, "`block` must be at least 1"),
+        ({"key": 3}, "`key` must be text"),
+        ({"store": 3}, "`store` must be the path of a folder"),
+        ({"store": "/proc/no/such"}, "`store` must be a folder that can be made"),
+    ],
+)
+def test_arguments_are_refused_in_words(options, message):
+    with pytest.raises((fd.ArgumentError, fd.FileError), match=message):
+        fd.sweep(descent, GRID, **options)
+
+
+def test_what_make_returns_is_refused_in_words():
+    with pytest.raises(fd.ArgumentError, match=r"`make` must return \(system, w0, options\), as fd.rebuild does"):
+        fd.sweep(lambda a: a, {"a": [1.0]})
+    with pytest.raises(fd.ArgumentError, match="`make` must be a function of b"):
+        fd.sweep(lambda a: a, {"b": [1.0]})
+    with pytest.raises(fd.ArgumentError, match="`make` must be importable by other processes"):
+        fd.sweep(lambda a: a, {"a": [1.0]}, workers=1)
+    with pytest.raises(fd.ArgumentError, match="must return results of the same variables and sizes"):
+        fd.sweep(of_size, {"d": [2, 3]})
+    with pytest.raises(fd.RunError, match=r"`options` must be arguments of solve"):
+        fd.sweep(lambda a: (*quadratic_of_start(a, 1.0)[:2], {"stepz": 1}), {"a": [0.1]})
+
+
+def of_size(d):
+    return fd.GradientDescent(fd.problems.Quadratic(np.eye(d)), 0.1), np.ones(d), {"steps": 2}
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.nc") if path.name != "sweep.nc"}
+
+
+def test_a_store_is_read_lazily_and_gone_on_with(tmp_path, made):
+    def make(eta, alpha):
+        made.append(eta)
+        return descent(eta, alpha)
+
+    whole = fd.sweep(make, GRID)
+    stored = fd.sweep(make, GRID, tmp_path / "store", block=2)
+    assert not stored.w_plus.variable._in_memory and "xarray" in type(stored.w_plus.variable._data).__module__
+    assert stored.isel(alpha=1, eta=[2, 0]).w_plus.dims == ("eta", "save", "feature")
+    assert np.allclose(stored.isel(eta=[2, 0]).w_plus, whole.isel(eta=[2, 0]).w_plus, rtol=1e-13, atol=1e-15)
+    assert np.allclose(stored.w_plus[::-1, 1, ::2, 3], whole.w_plus[::-1, 1, ::2, 3], rtol=1e-13, atol=1e-15)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*.nc") if path.name != "sweep.nc"}
+    again = fd.sweep(make, GRID, tmp_path / "store", block=2)
+    assert len(before) == 3 and all(path.stat().st_mtime_ns == t for path, t in before.items())
+    assert again.drop_attrs().identical(stored.drop_attrs())
+    assert fd.load(tmp_path / "store").drop_attrs().identical(stored.drop_attrs())
+    assert pickle.loads(pickle.dumps(fd.load(tmp_path / "store"))).w_plus.equals(stored.w_plus)
+
+
+@pytest.mark.parametrize("harm", ["truncate", "flip", "empty", "foreign"])
+def test_a_damaged_block_is_made_again(tmp_path, harm):
+    first = fd.sweep(descent, GRID, tmp_path, block=2).load()
+    victim = sorted(tmp_path.glob("[0-9a-f]*.nc"))[0]
+    raw = victim.read_bytes()
+    flipped = bytearray(raw)
+    flipped[len(raw) // 2] ^= 0xFF
+    victim.write_bytes({"truncate": raw[:-100], "flip": bytes(flipped), "empty": b"", "foreign": b"hello"}[harm])
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("[0-9a-f]*.nc") if path != victim}
+    again = fd.sweep(descent, GRID, tmp_path, block=2).load()
+    assert again.drop_attrs().identical(first.drop_attrs())
+    assert all(path.stat().st_mtime_ns == t for path, t in kept.items()), "a whole block was made again"
+    assert fd.load(victim, verify=True).sizes["cell"] == 2
+
+
+def test_another_sweep_has_other_files(tmp_path):
+    fd.sweep(descent, GRID, tmp_path, block=2)
+    before = set(files(tmp_path))
+    fd.sweep(descent, GRID | {"alpha": [0.1, 0.5]}, tmp_path, block=2)
+    assert not before & (set(files(tmp_path)) - before) and len(files(tmp_path)) == 6
+
+
+def test_functions_of_ones_own_need_a_key(tmp_path, made):
+    def make(a):
+        made.append(a)
+        return fd.GradientDescent(fd.problems.CustomProblem(loss, jnp.ones(2)), a), jnp.ones(2), {"steps": 3}
+
+    with pytest.warns(fd.FlowdynWarning, match=r"cannot go on from them: functions of your own cannot be hashed; pass key"):
+        unkeyed = fd.sweep(make, {"a": [0.1, 0.2]}, tmp_path / "a")
+    keyed = fd.sweep(make, {"a": [0.1, 0.2]}, tmp_path / "b", key="v1")
+    assert np.array_equal(unkeyed.w, keyed.w)
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path / "b").glob("[0-9a-f]*.nc")}
+    fd.sweep(make, {"a": [0.1, 0.2]}, tmp_path / "b", key="v1")
+    assert times == {p: p.stat().st_mtime_ns for p in (tmp_path / "b").glob("[0-9a-f]*.nc")}
+    fd.sweep(make, {"a": [0.1, 0.2]}, tmp_path / "b", key="v2")
+    assert len(list((tmp_path / "b").glob("[0-9a-f]*.nc"))) == 2 * len(times)
+
+
+def loss(w):
+    return jnp.sum(w**4) / 4
+
+
+def test_a_sweep_of_datasets_makes_each_once(tmp_path, made):
+    def make(w):
+        made.append(w)
+        return fd.solve(*quadratic_of_start(0.1, w)[:2], steps=3)
+
+    fd.sweep(make, {"w_0": [1.0]} if False else {"start_at": [1.0, 2.0]}, tmp_path, key="a") if False else None
+    result = fd.sweep(lambda start_at: make(start_at), {"start_at": [1.0, 2.0, 3.0]}, tmp_path, key="a")
+    assert made == [1.0, 2.0, 3.0]
+    fd.sweep(lambda start_at: make(start_at), {"start_at": [1.0, 2.0, 3.0]}, tmp_path, key="a")
+    assert result.w.isel(t=0, param=0).values.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_an_interrupted_sweep_goes_on(tmp_path, made):
+    def make(eta, alpha):
+        made.append((eta, alpha))
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        return descent(eta, alpha)
+
+    with pytest.raises(KeyboardInterrupt):
+        fd.sweep(make, GRID, tmp_path, block=1)
+    assert 0 < len(files(tmp_path)) < 6 and not (tmp_path / "sweep.nc").exists()
+    with pytest.raises(fd.FileError, match=r"without sweep.nc; call sweep\(make, grid, store\) again"):
+        fd.load(tmp_path)
+    result = fd.sweep(make, GRID, tmp_path, block=1)
+    assert np.allclose(result.w_plus, fd.sweep(descent, GRID).w_plus, rtol=1e-13, atol=1e-15)
+
+
+def test_threads_and_progress(tmp_path):
+    said = []
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        result = fd.sweep(descent, GRID, executor=pool, block=1, progress=said.append)
+    assert np.allclose(result.w_plus, fd.sweep(descent, GRID).w_plus, rtol=1e-13, atol=1e-15)
+    assert len(said) == 6 and said == sorted(said) and said[-1] == 1.0
