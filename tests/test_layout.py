@@ -102,7 +102,9 @@ def test_a_back_end_is_imported_in_its_own_file_only(path):
     assert path.parent.name == "solvers" or "scipy.integrate" not in set(imports(path))
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if place(path) in ("running", "convergence", "sweeps")], ids=ids)
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if place(path) in ("running", "convergence", "sweeps")], ids=ids
+)
 def test_drivers_name_no_solver(path):
     concrete = {f"flowdyn.solvers.{module}" for module in fd.solvers.REGISTRY.values()}
     assert not concrete & set(imports(path))

@@ -1,13 +1,7 @@
 """Sweeps: each cell is the run that it would be alone; a store is gone on with; what fails is told and kept."""
 
 import concurrent.futures
-import contextlib
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -142,7 +136,7 @@ def test_a_failed_cell_is_told_and_the_rest_goes_on():
     assert np.isfinite(result.w.values[[0, 3]]).all()
     assert result.status.values.tolist() == [0, -1, 2, 0]
     assert result.status.attrs["flag_meanings"].split()[-1] == "no_run" and result.status.attrs["flag_values"][-1] == -1
-    with pytest.raises(fd.RunError, match="every cell failed; the first, rate=0.3"):
+    with pytest.raises(fd.RunError, match=r"every cell failed; the first, rate=0\.3"):
         fd.sweep(make, {"rate": [0.3]})
 
 
@@ -251,7 +245,9 @@ def test_functions_of_ones_own_need_a_key(tmp_path, made):
         made.append(a)
         return fd.GradientDescent(fd.problems.CustomProblem(loss, jnp.ones(2)), a), jnp.ones(2), {"steps": 3}
 
-    with pytest.warns(fd.FlowdynWarning, match=r"cannot go on from them: functions of your own cannot be hashed; pass key"):
+    with pytest.warns(
+        fd.FlowdynWarning, match=r"cannot go on from them: functions of your own cannot be hashed; pass key"
+    ):
         unkeyed = fd.sweep(make, {"a": [0.1, 0.2]}, tmp_path / "a")
     keyed = fd.sweep(make, {"a": [0.1, 0.2]}, tmp_path / "b", key="v1")
     assert np.array_equal(unkeyed.w, keyed.w)

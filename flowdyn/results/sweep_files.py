@@ -1,7 +1,7 @@
 """A folder of blocks as one Dataset: what its index says, and how it is opened.
 
-    sweep.nc        the grid, and which file holds which cells
-    <hash>.nc       a block: its cells along `cell`, each with its own recipe
+sweep.nc        the grid, and which file holds which cells
+<hash>.nc       a block: its cells along `cell`, each with its own recipe
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn.results.blocked_arrays import Block, Blocks, Shape, merged_shapes, on_grid
+from flowdyn.results.blocked_arrays import Block, Blocks, Shape, on_grid
 from flowdyn.results.dataset import history, provenance
 
 INDEX, KIND, LAYOUT = "sweep.nc", "sweep index", "flowdyn_layout"
@@ -84,5 +84,3 @@ def _beside(folder: Path, name: str) -> Path | None:
     if name and Path(name).name != name:
         raise ValueError(f"a block outside of the folder: {name}")
     return folder / name if name else None
-
-

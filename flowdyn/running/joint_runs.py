@@ -200,7 +200,9 @@ def _recipes(
     seal_text = {"long_name": "checksum of recipe, data and start"}
     at_times = np.where(np.isfinite(rows.t), np.array(seals)[:, None], np.nan)
     found = [
-        LabelledArray(RECIPE, (CELL,), np.array(texts, dtype=object), {"long_name": "how the result was made, as JSON"}),
+        LabelledArray(
+            RECIPE, (CELL,), np.array(texts, dtype=object), {"long_name": "how the result was made, as JSON"}
+        ),
         LabelledArray(SEAL, (CELL,), np.array(seals), seal_text),
         LabelledArray(SEAL_OF_TIMES, (CELL, SAVE), at_times, {"long_name": f"{seal_text['long_name']}, at each time"}),
     ]

@@ -40,7 +40,9 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     requested = run.times.requested
     if requested is not None and len(requested) != len(outcome.t):
         made_from.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-    recipe, *seals = sealed(recipe_of_run(run, outcome.t, outcome.k is not None, spec), made_from, len(outcome.t), dim, len(outcome.codes))
+    recipe, *seals = sealed(
+        recipe_of_run(run, outcome.t, outcome.k is not None, spec), made_from, len(outcome.t), dim, len(outcome.codes)
+    )
     arrays += seals
     coords += [recipe, *made_from]
     coords += dataset.number_coords(system, (*arrays, *coords), {"seed": run.options.seed} if system.is_random else {})

@@ -178,7 +178,7 @@ class Solver(metaclass=PlainABCMeta):
         return [self.run(dataclasses.replace(task, state0=state)) for state in states0]
 
     def fuses(self, task: Task) -> bool:
-        """Whether `run_many` runs many such tasks as one program: their number costs little then."""
+        """Whether many such tasks cost `run_many` little more than one: a sweep puts them into large blocks."""
         return False
 
     def run_many(self, tasks: Sequence[Task]) -> "list[Result | _check.FlowdynError]":

@@ -93,6 +93,10 @@ class Exact(Solver):
         """One draw a save, counted on from the step number of the start."""
         return None if task.t is None else task.k0 + 1 + np.arange(len(task.t))
 
+    def fuses(self, task: Task) -> bool:
+        """Each is a formula, whose cost is nothing beside a file's; a stop rule is looked for run by run."""
+        return task.stop is None
+
     def run(self, task: Task) -> Result:
         """States at the times asked, up to the first stop or overflow."""
         form = task.system.closed_form()

@@ -20,6 +20,7 @@ from flowdyn.sweeps.blocks import Job, Report, lost, run_block
 AHEAD = 2  # blocks handed out for each worker
 AHEAD_OF_MANY = 64  # blocks handed out to an executor that does not say how many workers it has
 DIED = "its worker died (out of memory?)"
+WORKERS_NEED = 'a script that starts workers must do so under `if __name__ == "__main__":`'
 
 
 def reports(jobs: Iterable[Job], executor: Executor | None, workers: int | None) -> Iterator[Report]:
@@ -91,28 +92,39 @@ def _report_of(future: Future[Report], job: Job) -> Report:
 
 
 def _in_processes(jobs: list[Job], workers: int) -> Iterator[Report]:
-    waiting = list(reversed(jobs))
+    waiting, done, dead = list(reversed(jobs)), 0, 0
     while waiting:
         suspects: list[Job] = []
         with _pool(workers) as pool:
-            under_way: dict[Future[Report], Job] = {}
-            while waiting or under_way:
-                try:
-                    while waiting and len(under_way) < AHEAD * workers:
-                        under_way[pool.submit(run_block, waiting[-1])] = waiting.pop()
-                except BrokenProcessPool:
-                    pass
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    job = under_way.pop(future)
-                    try:
-                        yield future.result()
-                    except BrokenProcessPool:
-                        suspects.append(job)
-                if suspects:
-                    suspects += under_way.values()
-                    break
+            for found in _until_broken(pool, waiting, AHEAD * workers, suspects):
+                done += 1
+                yield found
         for job in suspects:
-            yield _alone(job)
+            report = _alone(job)
+            dead += report.source is None
+            if dead > 1 and not done:
+                raise _check.RunError(f"no worker stays alive; {WORKERS_NEED}")
+            yield report
+
+
+def _until_broken(pool: ProcessPoolExecutor, waiting: list[Job], ahead: int, suspects: list[Job]) -> Iterator[Report]:
+    """Run what is waiting until all is done or the pool breaks; then `suspects` holds what was under way."""
+    under_way: dict[Future[Report], Job] = {}
+    while (waiting or under_way) and not suspects:
+        try:
+            while waiting and len(under_way) < ahead:
+                under_way[pool.submit(run_block, waiting[-1])] = waiting[-1]
+                waiting.pop()
+        except BrokenProcessPool:
+            if not under_way:
+                return
+        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+            job = under_way.pop(future)
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                suspects.append(job)
+    suspects += under_way.values()
 
 
 def _alone(job: Job) -> Report:

@@ -1,6 +1,6 @@
 """The grid of a sweep:  points = axis_1 x axis_2 x ...,  an axis being one name or several names that go together.
 
-    {"alpha": [0.1, 0.01], ("eta", "batch_size"): [(0.1, 1), (0.2, 4)]}      4 points; dims alpha, eta_batch_size
+{"alpha": [0.1, 0.01], ("eta", "batch_size"): [(0.1, 1), (0.2, 4)]}      4 points; dims alpha, eta_batch_size
 """
 
 import dataclasses

@@ -13,8 +13,8 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.results.dataset import VOLATILE, provenance
-from flowdyn.running.joint_runs import CELL, SAVE
 from flowdyn.results.sealed_recipe import INITIAL
+from flowdyn.running.joint_runs import CELL, SAVE
 
 FAILURE = "failure"
 OF_ONE = ("flowdyn_stats", "stopped_by", "flowdyn_law", *VOLATILE)  # attributes of one run, not of many
@@ -109,7 +109,11 @@ def _joined(name: str, pieces: Sequence[Piece], count: int, is_coord: bool) -> x
     full = covered and all(variable.sizes.get(SAVE) == sizes.get(SAVE) for variable in found)
     values = blank(shape, found, is_full=full)
     for piece, variable in zip(having, found, strict=True):
-        rows = variable.values if CELL in variable.dims else np.broadcast_to(variable.values, (len(piece.places), *variable.shape))
+        rows = (
+            variable.values
+            if CELL in variable.dims
+            else np.broadcast_to(variable.values, (len(piece.places), *variable.shape))
+        )
         values[(piece.places, *(slice(0, n) for n in rows.shape[1:]))] = rows
     return xr.Variable((CELL, *own), values, _flags(first.attrs) if "flag_values" in first.attrs else first.attrs)
 
@@ -129,7 +133,10 @@ def _flags(attrs: Mapping[str, Any]) -> dict[str, Any]:
     values = np.asarray(attrs["flag_values"])
     if -1 in values:
         return dict(attrs)
-    more = {"flag_values": np.append(values, values.dtype.type(-1)), "flag_meanings": f"{attrs['flag_meanings']} no_run"}
+    more = {
+        "flag_values": np.append(values, values.dtype.type(-1)),
+        "flag_meanings": f"{attrs['flag_meanings']} no_run",
+    }
     return {**attrs, **more}
 
 

@@ -106,5 +106,3 @@ def _kept_plan(path: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return size if isinstance(size, int) and size > 0 else None
-
-

@@ -1,9 +1,8 @@
 """sweep(): a grid of numbers -> blocks of cells -> runs -> one Dataset, in memory or from a folder.
 
-    grid  ->  blocks  ->  make(**point)  ->  runs of one form together  ->  block (memory or file)  ->  Dataset
+grid  ->  blocks  ->  make(**point)  ->  runs of one form together  ->  block (memory or file)  ->  Dataset
 """
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,9 +15,10 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn._check import FlowdynWarning
 from flowdyn._tools.progress import meter
+from flowdyn.results.blocked_arrays import Block, merged_shapes
 from flowdyn.results.storage import load, save
-from flowdyn.results.sweep_files import INDEX, Block, assembled, index_of, merged_shapes
-from flowdyn.sweeps.blocks import Job, Report
+from flowdyn.results.sweep_files import INDEX, assembled, index_of
+from flowdyn.sweeps.blocks import Report
 from flowdyn.sweeps.executors import check_sendable, reports
 from flowdyn.sweeps.grid import Grid, grid_of
 from flowdyn.sweeps.joining_cells import different, taken
@@ -118,7 +118,9 @@ def sweep(
     if count is not None:
         check_sendable(make)
     folder = None if store is None else _folder(store)
-    plan = plan_of(make, given, folder, key, None if block is None else _check.integer("block", block, minimum=1), cells)
+    plan = plan_of(
+        make, given, folder, key, None if block is None else _check.integer("block", block, minimum=1), cells
+    )
     if folder is not None and plan.custom and key is None:
         text = f"`store` keeps the blocks, but the sweep cannot go on from them: {plan.custom} cannot be hashed"
         warnings.warn(f"{text}; pass key=..., a text to change when you change them", FlowdynWarning, stacklevel=2)
@@ -138,7 +140,9 @@ def _folder(store: Any) -> Path:
     except FileExistsError:
         raise _check.fail("store", "must be a folder", str(store)) from None
     except OSError as error:
-        raise _check.FileError(f"`store` must be a folder that can be made, got {str(store)!r}: {error.strerror}") from None
+        raise _check.FileError(
+            f"`store` must be a folder that can be made, got {str(store)!r}: {error.strerror}"
+        ) from None
     return path
 
 
@@ -166,7 +170,7 @@ def _check_alike(first: Report, other: Report) -> None:
             dim for dim, a, b in zip(shape.dims, shape.sizes, known.sizes, strict=False) if a != b and dim != "save"
         ]
         if known.dims != shape.dims or differs:
-            raise different(f"{name} of {dict(zip(known.dims, known.sizes))} and of {dict(zip(shape.dims, shape.sizes))}")
+            raise different(f"{name} over {known.dims} of {known.sizes} and over {shape.dims} of {shape.sizes}")
 
 
 def _doubts(done: list[Report], failures: dict[int, str], grid: Grid) -> list[str]:
