@@ -19,17 +19,17 @@ KEPT_BYTES = 256 << 20  # of blocks that have been read, for the variables that 
 
 
 class Block(NamedTuple):
-    """Cells first .. first + count - 1: a path, a Dataset, or None where there are none."""
+    """Cells first .. first + cells - 1: a path, a Dataset, or None where there are none."""
 
     first: int
-    count: int
+    cells: int
     source: Any
 
 
 class Blocks:
     """All blocks of a grid, opened when they are first read and kept while there is room."""
 
-    def __init__(self, blocks: Sequence[Block], shape: tuple[int, ...], load: Callable[[Any], xr.Dataset]) -> None:
+    def __init__(self, blocks: Sequence[Block], shape: tuple[int, ...], load: Callable[[Any], Any]) -> None:
         self.blocks, self.shape, self._load = list(blocks), shape, load
         self._open: OrderedDict[int, xr.Dataset] = OrderedDict()
 
@@ -65,8 +65,8 @@ class Blocks:
             variable = ds.variables[name]
             lead = "cell" in variable.dims
             part = variable.isel(cell=cells[chosen] - block.first).values if lead else variable.values[None]
-            ends = tuple(slice(0, size) for size in part.shape[1:])
-            out[(chosen, *ends)] = part
+            where: Any = (chosen, *(slice(0, size) for size in part.shape[1:]))
+            out[where] = part
         return out
 
 
@@ -86,7 +86,7 @@ class BlockedArray(BackendArray):
         wanted = np.ravel_multi_index(np.ix_(*map(np.atleast_1d, axes)), grid)
         rows = self._blocks.rows(self._name, wanted.ravel(), self._own, self.dtype, self._fill)
         shape = tuple(axis.size for axis in axes if axis.ndim)
-        full = rows.reshape(*shape, *self._own)
+        full = rows.reshape((*shape, *self._own))
         for axis, k in reversed(list(enumerate(key[len(grid) :], start=len(shape)))):
             full = full[(*([slice(None)] * axis), k)]
         return full
@@ -124,7 +124,8 @@ def on_grid(
 ) -> xr.Dataset:
     """The Dataset over a grid (dimension -> name -> values), lazily; what all cells share is the template's."""
     rows = {"save": "t"} if "t" in shapes and shapes["t"].shared else {}
-    data, coords = {}, {}
+    data: dict[str, xr.Variable] = {}
+    coords: dict[str, xr.Variable] = {}
     for dim, columns in grid.items():
         for name, values in columns.items():
             coords[name] = xr.Variable((dim,), values, {"long_name": f"{name} of the grid", "units": "1"})

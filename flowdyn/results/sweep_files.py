@@ -25,7 +25,7 @@ def index_of(grid: GridValues, blocks: Sequence[Block], shapes: Mapping[str, Sha
     """The index of a finished sweep, whose blocks are files of one folder."""
     files = np.array(["" if block.source is None else Path(block.source).name for block in blocks], dtype=object)
     firsts = np.array([block.first for block in blocks], dtype=np.int64)
-    counts = np.array([block.count for block in blocks], dtype=np.int64)
+    counts = np.array([block.cells for block in blocks], dtype=np.int64)
     data = {
         "block_file": ("block", files, {"long_name": "file that holds the block"}),
         "block_first": ("block", firsts, {"long_name": "first cell of the block", "units": "1"}),
@@ -42,7 +42,7 @@ def index_of(grid: GridValues, blocks: Sequence[Block], shapes: Mapping[str, Sha
 
 
 def assembled(
-    grid: GridValues, blocks: Sequence[Block], shapes: Mapping[str, Shape], load: Callable[[Any], xr.Dataset]
+    grid: GridValues, blocks: Sequence[Block], shapes: Mapping[str, Shape], load: Callable[[Any], Any]
 ) -> xr.Dataset:
     """One Dataset over the grid, lazily."""
     sizes = tuple(len(next(iter(columns.values()))) for columns in grid.values())

@@ -15,13 +15,12 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn._tools.stacked import form
 from flowdyn.methods.systems import System
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
-from flowdyn.results.recipes import describe
 from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, sealed
 from flowdyn.running.integration import MAX_BYTES, execute, solve
+from flowdyn.running.like_runs import prepare_like
 from flowdyn.running.observer import rows_of_many
 from flowdyn.running.options import RunOptions
 from flowdyn.running.outcome import GOOD, KEEP, Ending, ending, mark_outside_domain, observables, sum_stats
@@ -34,13 +33,16 @@ ASKED = tuple(field.name for field in dataclasses.fields(RunOptions))
 OPTIONS = {name for name in inspect.signature(solve).parameters if name not in ("system", "w0")}
 
 
-def prepare_asked(system: System, w0: Any, options: Mapping[str, Any]) -> PreparedRun:
-    """What :func:`flowdyn.solve` would run, from its keyword arguments."""
+def prepare_asked(system: System, w0: Any, options: Mapping[str, Any], known: PreparedRun | None = None) -> PreparedRun:
+    """What :func:`flowdyn.solve` would run, from its keyword arguments; `known` is a run that may be like it."""
     unknown = sorted(set(options) - OPTIONS)
     if unknown:
         raise _check.fail("options", f"must be arguments of solve, {sorted(OPTIONS)}", unknown)
     own = RunOptions(**{name: options[name] for name in ASKED if name in options})
-    return prepare(system, w0, own, options.get("solver"), options.get("max_bytes", MAX_BYTES))
+    solver, max_bytes = options.get("solver"), options.get("max_bytes", MAX_BYTES)
+    asks_for_other = solver is not None and (known is None or known.solver != solver)
+    like = None if known is None or asks_for_other else prepare_like(known, system, w0, own)
+    return prepare(system, w0, own, solver, max_bytes) if like is None else like
 
 
 def joint_form(run: PreparedRun) -> Hashable | None:
@@ -53,7 +55,7 @@ def joint_form(run: PreparedRun) -> Hashable | None:
     named = tuple(options.stop or ())
     solver = type(run.solver), tuple(map(repr, run.solver.config().values()))
     saved = len(run.times.t), options.observe_only, run.times.requested is None
-    return form(run.system), run.first.size, functions, named, rules, solver, saved
+    return run.form, run.first.size, functions, named, rules, solver, saved
 
 
 class Joint(NamedTuple):
@@ -187,7 +189,7 @@ def _recipes(
     made, texts, seals, numbers = [], [], [], []
     for b, run in enumerate(runs):
         t = rows.t[b][np.isfinite(rows.t[b])]
-        spec, inputs = describe(run.system)
+        spec, inputs = run.described
         own = dataset.input_arrays(inputs) + dataset.initial_arrays(variables, run.start.states, ())
         requested = run.times.requested
         if requested is not None and len(requested) != len(t):

@@ -1,6 +1,8 @@
 """What is settled before a run: its start, times, members, observables, stop rules and solver, each checked."""
 
 import dataclasses
+import functools
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,9 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.compiled import float64_is_on
 from flowdyn._tools.progress import Report
+from flowdyn._tools.stacked import form
 from flowdyn.methods.systems import System
+from flowdyn.results.recipes import Arrays, describe
 from flowdyn.running.initial_state import Start, fitted, start_from
 from flowdyn.running.observer import Observer
 from flowdyn.running.options import RunOptions
@@ -46,6 +50,16 @@ class PreparedRun:
         if self.system.is_random:
             return "realization" if self.options.realizations is not None or self.has_many_starts else ""
         return "start" if self.has_many_starts else ""
+
+    @functools.cached_property
+    def described(self) -> tuple[dict[str, Any], Arrays]:
+        """The system as data: how its recipe names it, and its arrays."""
+        return describe(self.system)
+
+    @functools.cached_property
+    def form(self) -> Hashable:
+        """What its system is but for the numbers in its arrays."""
+        return form(self.system)
 
     def task(self, progress: Report) -> Task:
         """What the solver is given."""

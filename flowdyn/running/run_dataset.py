@@ -9,7 +9,7 @@ import xarray as xr
 from flowdyn._tools.compiled import float64_is_on
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
-from flowdyn.results.recipes import describe, describe_solver
+from flowdyn.results.recipes import describe_solver
 from flowdyn.results.sealed_recipe import sealed
 from flowdyn.running.exact_law import law_beside
 from flowdyn.running.outcome import Ending, Outcome
@@ -34,7 +34,7 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     if dim:
         extra = {"standard_name": "realization"} if dim == "realization" else {}
         coords.append(dataset.axis(dim, np.arange(len(outcome.codes)), **extra))
-    spec, inputs = describe(system)
+    spec, inputs = run.described
     made_from = dataset.input_arrays(inputs)
     made_from += dataset.initial_arrays(variables, start.states, lead if run.has_many_starts else ())
     requested = run.times.requested

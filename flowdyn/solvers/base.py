@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
@@ -18,16 +18,7 @@ from flowdyn._tools.plain_help import PlainABCMeta
 from flowdyn.methods.systems import NOISES, ODESystem, SDESystem, System
 
 Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds", "at_rest", "stuck"]
-STATUSES: tuple[Status, ...] = (
-    "reached_end",
-    "stopped",
-    "diverged",
-    "nonfinite",
-    "max_steps",
-    "max_seconds",
-    "at_rest",
-    "stuck",
-)
+STATUSES: tuple[Status, ...] = get_args(Status)
 HUGE = 1e100  # a state beyond this has diverged: its square is still finite, so it is told before it turns into NaN
 
 

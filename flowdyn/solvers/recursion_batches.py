@@ -53,7 +53,7 @@ def _run_alike(tasks: Sequence[Task]) -> list[Result]:
     count = len(tasks)
     filled = padded_batch(tasks)
     stacked = stack([task.system for task in filled])
-    saves = np.stack([task.k for task in filled])  # type: ignore[misc]
+    saves = np.stack([task.k for task in filled])
     at = _Reached(
         np.array([task.k0 for task in filled]), np.stack([task.state0 for task in filled]), np.zeros(len(filled), bool)
     )

@@ -25,16 +25,26 @@ class Failure(NamedTuple):
 Cell = PreparedRun | xr.Dataset | Failure
 
 
-def made(make: Callable, point: Mapping[str, Any]) -> Cell:
+def all_made(make: Callable, points: Sequence[Mapping[str, Any]]) -> list[Cell]:
+    """What `make` gives at each point; a run is prepared by what is known of the one before."""
+    cells: list[Cell] = []
+    known = None
+    for point in points:
+        cells.append(made(make, point, known))
+        known = cells[-1] if isinstance(cells[-1], PreparedRun) else known
+    return cells
+
+
+def made(make: Callable, point: Mapping[str, Any], known: PreparedRun | None = None) -> Cell:
     """What `make` gives at a point: a run that is ready to start, a Dataset, or why there is none."""
     try:
         value = make(**point)
     except Exception as error:  # whatever a user's function raises belongs to its cell
         return Failure(_reason(error))
-    return ready(value)
+    return ready(value, known)
 
 
-def ready(value: Any) -> Cell:
+def ready(value: Any, known: PreparedRun | None = None) -> Cell:
     """What `make` has returned, checked."""
     if isinstance(value, xr.Dataset):
         if "flowdyn_schema" not in value.attrs:
@@ -43,7 +53,7 @@ def ready(value: Any) -> Cell:
     if not (isinstance(value, tuple) and len(value) == 3 and isinstance(value[2], Mapping)):
         return Failure(f"`make` {RETURNS}, got {_check.short(value)}")
     try:
-        return prepare_asked(*value)
+        return prepare_asked(*value, known=known)
     except _check.FlowdynError as error:
         return Failure(str(error))
 

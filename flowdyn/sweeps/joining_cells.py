@@ -43,7 +43,8 @@ def join_cells(pieces: Sequence[Piece], failures: Mapping[int, str], points: Map
     count = len(next(iter(points.values())))
     names = list(dict.fromkeys(name for piece in pieces for name in piece.variables))
     _check_starts(pieces, failures)
-    data, coords = {}, {}
+    data: dict[str, xr.Variable] = {}
+    coords: dict[str, xr.Variable] = {}
     for name in names:
         is_coord = all(name in piece.coords for piece in pieces if name in piece.variables)
         if name in points:
@@ -114,7 +115,8 @@ def _joined(name: str, pieces: Sequence[Piece], count: int, is_coord: bool) -> x
             if CELL in variable.dims
             else np.broadcast_to(variable.values, (len(piece.places), *variable.shape))
         )
-        values[(piece.places, *(slice(0, n) for n in rows.shape[1:]))] = rows
+        where: Any = (piece.places, *(slice(0, n) for n in rows.shape[1:]))
+        values[where] = rows
     return xr.Variable((CELL, *own), values, _flags(first.attrs) if "flag_values" in first.attrs else first.attrs)
 
 
@@ -159,6 +161,6 @@ def _attributes(pieces: Sequence[Piece]) -> dict[str, Any]:
     shared = {
         key: value
         for key, value in whole[0].items()
-        if key in kept or all(np.array_equal(attrs.get(key), value) for attrs in whole)
+        if key in kept or all(key in attrs and np.array_equal(attrs[key], value) for attrs in whole)
     }
     return {key: value for key, value in shared.items() if key not in OF_ONE}

@@ -187,7 +187,8 @@ def _doubts(done: list[Report], failures: dict[int, str], grid: Grid) -> list[st
     doubtful = sum(report.doubts for report in done)
     if doubtful:
         doubt = next(report.doubt for report in done if report.doubt)
-        texts.append(f"{doubtful} of {grid.count:,} cells are doubtful; the first: {doubt}")
+        looked_at = sum(report.looked_at for report in done)
+        texts.append(f"{doubtful} of {looked_at:,} cells that were looked at are doubtful; the first: {doubt}")
     return texts
 
 
