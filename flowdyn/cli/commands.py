@@ -18,6 +18,7 @@ COMMANDS = {
     "eta-limit": "runs",
     "solve": "runs",
     "rerun": "runs",
+    "sweep": "sweeps",
     "info": "results",
     "plot": "results",
     "report": "results",

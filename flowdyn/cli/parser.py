@@ -24,6 +24,13 @@ def _number_list(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f"must be numbers separated by commas, got {text!r}") from None
 
 
+def _whole_list(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be whole numbers separated by commas, got {text!r}") from None
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the argument parser with a subparser for each command."""
     top = OneLineParser(
@@ -33,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_eta_limit(commands.add_parser("eta-limit", help="run a method at several eta, fit the order"))
     _add_solve(commands.add_parser("solve", help="run one method or flow"))
+    _add_sweep(commands.add_parser("sweep", help="run a method over a grid of numbers"))
     _add_files(commands)
 
     shell = commands.add_parser("completion", help="print what makes a shell complete commands, options and names")
@@ -84,6 +92,26 @@ def _add_solve(single: argparse.ArgumentParser) -> None:
     single.add_argument("--on-divergence", help="raise (default), or keep what was good before it")
     _add_solver(single, "of the flow or equation")
     _add_output(single)
+
+
+def _add_sweep(many: argparse.ArgumentParser) -> None:
+    _add_problem(many)
+    many.add_argument("--method", default="GradientDescent", help="GradientDescent (default), SGD, GradientFlow, ...")
+    _add_method(many)
+    many.add_argument("--eta", type=float, help="step size, where it is not in the grid")
+    many.add_argument("--order", type=int, help="order of ModifiedFlow or of a stochastic equation (default 1)")
+    many.add_argument("--alphas", type=_number_list, metavar="LIST", help="scales of the start, e.g. 0.1,0.01")
+    many.add_argument("--etas", type=_number_list, metavar="LIST", help="step sizes, e.g. 0.04,0.02")
+    many.add_argument("--seeds", type=_whole_list, metavar="LIST", help="seeds of the noise, e.g. 0,1,2")
+    many.add_argument("--batch-sizes", type=_whole_list, metavar="LIST", help="batch sizes, e.g. 1,8")
+    many.add_argument("--steps", type=int, help="steps of a recursion, in place of --t")
+    many.add_argument("--saves", type=int, default=11, help="times kept (default 11)")
+    many.add_argument("--store", metavar="FOLDER", help="keep each part when it is done, and go on from there")
+    many.add_argument("--workers", type=int, metavar="N", help="processes to start")
+    many.add_argument("--out", metavar="FILE", help="NetCDF file to write")
+    many.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    many.add_argument("--no-cache", action="store_true", help="keep no compiled programs in the user's cache folder")
+    _add_style(many)
 
 
 def _add_files(commands: "argparse._SubParsersAction[OneLineParser]") -> None:

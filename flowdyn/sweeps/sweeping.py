@@ -99,11 +99,11 @@ def sweep(
     --------
     >>> import flowdyn as fd
     >>> p = fd.problems.Quadratic([[2.0, 0.0], [0.0, 1.0]])
-    >>> def make(eta, w):
-    ...     return fd.GradientDescent(p, eta), [w, w], {"steps": 50}
-    >>> result = fd.sweep(make, {"eta": [0.1, 0.2, 0.4], "w": [1.0, 2.0]})
+    >>> def make(eta, scale):
+    ...     return fd.GradientDescent(p, eta), [scale, scale], {"steps": 50}
+    >>> result = fd.sweep(make, {"eta": [0.1, 0.2, 0.4], "scale": [1.0, 2.0]})
     >>> dict(result.loss.isel(save=-1).sizes)
-    {'eta': 3, 'w': 2}
+    {'eta': 3, 'scale': 2}
     """
     given, cells = grid_of(grid), _check.integer("block_bytes", block_bytes, minimum=1)
     if not callable(make):
