@@ -24,9 +24,7 @@ class MethodOnTable:
     def __call__(self, **point: Any) -> tuple[Any, Any, dict[str, Any]]:
         """A run as the shell's options say, with the numbers of a point in their place."""
         here = argparse.Namespace(**vars(self.options) | point)
-        problem, w0 = _loaded(
-            *(getattr(self.options, name) for name in ("data", "problem", "target", "standardize", "seed"))
-        )
+        problem, w0 = _problem(self.options)
         if here.alpha is not None:
             w0 = _start(problem, here.alpha)
         system = method_of(here, method_class(here), problem, w0=w0)
