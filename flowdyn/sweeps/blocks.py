@@ -18,8 +18,8 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.results.blocked_arrays import Shape
-from flowdyn.results.dataset import SCHEMA
 from flowdyn.results.recipes import describe_solver
+from flowdyn.results.schema import SCHEMA
 from flowdyn.results.storage import load, save
 from flowdyn.running.joint_runs import CELL
 from flowdyn.running.preparation import PreparedRun
