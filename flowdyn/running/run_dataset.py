@@ -40,13 +40,13 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     requested = run.times.requested
     if requested is not None and len(requested) != len(outcome.t):
         made_from.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-    recipe, *seals = sealed(
-        recipe_of_run(run, outcome.t, outcome.k is not None, spec), made_from, len(outcome.t), dim, len(outcome.codes)
-    )
+    made = recipe_of_run(run, outcome.t, outcome.k is not None, spec, outcome.choice)
+    recipe, *seals = sealed(made, made_from, len(outcome.t), dim, len(outcome.codes))
     arrays += seals
     coords += [recipe, *made_from]
     coords += dataset.number_coords(system, (*arrays, *coords), {"seed": run.options.seed} if system.is_random else {})
-    attrs = attributes(run, outcome.stats, outcome.endings, outcome.choice) | ({"flowdyn_law": left_out} if left_out else {})
+    attrs = attributes(run, outcome.stats, outcome.endings, outcome.choice)
+    attrs |= {"flowdyn_law": left_out} if left_out else {}
     ds = dataset.build(arrays, coords, system.coords, attrs)
     return ds.set_coords("log_t") if "log_t" in ds else ds
 
@@ -71,7 +71,7 @@ def _states(variables: Any, outcome: Outcome, dim: str, observe_only: bool) -> l
     return arrays
 
 
-def recipe_of_run(run: PreparedRun, t: np.ndarray, has_k: bool, spec: dict[str, Any]) -> dict[str, Any]:
+def recipe_of_run(run: PreparedRun, t: np.ndarray, has_k: bool, spec: dict[str, Any], choice: str) -> dict[str, Any]:
     """What is needed to run it again, and the times that it has."""
     system, start = run.system, run.start
     target = system.on_problem.target_name if system.on_problem else None
@@ -80,7 +80,7 @@ def recipe_of_run(run: PreparedRun, t: np.ndarray, has_k: bool, spec: dict[str, 
         "kind": "run",
         "system": spec,
         "solver": describe_solver(run.solver),
-        "choice": outcome.choice or None,
+        "choice": choice or None,
         "options": run.options.encode(),
         "noise": run.solver.brownian_id(run.task(lambda share: None)) if system.is_random else None,
         "target": target or None,
