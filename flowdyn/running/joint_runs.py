@@ -141,7 +141,7 @@ def _axis(run: PreparedRun, result: Any) -> tuple[np.ndarray, np.ndarray | None]
 
 
 def _observed(runs: Sequence[PreparedRun], states: np.ndarray) -> dict[str, np.ndarray]:
-    good = np.isfinite(states).all(axis=2)
+    good: np.ndarray = np.isfinite(states).all(axis=2)
     if len(runs) == 1:
         return observables(runs[0].observer, states)
     found = rows_of_many([run.observer for run in runs], np.where(good[..., None], states, runs[0].first))
