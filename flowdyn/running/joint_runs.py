@@ -23,7 +23,7 @@ from flowdyn.running.integration import MAX_BYTES, execute, solve
 from flowdyn.running.like_runs import prepare_like
 from flowdyn.running.observer import rows_of_many
 from flowdyn.running.options import RunOptions
-from flowdyn.running.outcome import GOOD, KEEP, Ending, ending, mark_outside_domain, observables, sum_stats
+from flowdyn.running.outcome import GOOD, KEEP, Ending, choices, ending, mark_outside_domain, observables, sum_stats
 from flowdyn.running.preparation import PreparedRun, prepare
 from flowdyn.running.run_dataset import attributes, label, recipe_of_run
 from flowdyn.solvers.base import STATUSES, Result
@@ -100,6 +100,7 @@ class _Rows:
     values: dict[str, np.ndarray]  # (B, T, ...)
     codes: np.ndarray  # (B,)
     t_stop: np.ndarray  # (B,)
+    choices: list[str]  # of solvers that choose on the way
     outside: dict[int, int]  # cells that left the domain of their loss, at which save
 
     @classmethod
@@ -118,8 +119,9 @@ class _Rows:
                 states[b, : len(result.t)] = result.states
                 codes[b], t_stop[b] = STATUSES.index(result.status), result.t_stop
         values = _observed(runs, states)
+        made = [result.choice if isinstance(result, Result) else "" for result in results]
         outside = dict(mark_outside_domain(runs[0].observer, t, states, values, codes, t_stop))
-        return cls(t, None if axes[0][1] is None else k, states, values, codes, t_stop, outside)
+        return cls(t, None if axes[0][1] is None else k, states, values, codes, t_stop, made, outside)
 
     def ending(self, b: int, run: PreparedRun, result: Result) -> Ending:
         """How a cell ended, in words."""
@@ -166,7 +168,7 @@ def _labelled(runs: Sequence[PreparedRun], rows: _Rows, results: Sequence[Any], 
     stats = sum_stats([result.stats for result in results if isinstance(result, Result)])
     coords += [array for array in seals if array.name == RECIPE]
     arrays += [array for array in seals if array.name != RECIPE]
-    ds = dataset.build(arrays, coords, first.system.coords, attributes(first, stats, []))
+    ds = dataset.build(arrays, coords, first.system.coords, attributes(first, stats, [], choices(rows.choices)))
     return ds.set_coords("log_t") if "log_t" in ds else ds
 
 
@@ -194,7 +196,7 @@ def _recipes(
         requested = run.times.requested
         if requested is not None and len(requested) != len(t):
             own.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-        recipe, seal, *_ = sealed(recipe_of_run(run, t, rows.k is not None, spec), own, len(t))
+        recipe, seal, *_ = sealed(recipe_of_run(run, t, rows.k is not None, spec, rows.choices[b]), own, len(t))
         made.append({array.name: array for array in own})
         texts.append(str(recipe.values))
         seals.append(np.nan if b in lost else float(seal.values))

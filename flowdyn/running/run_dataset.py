@@ -40,13 +40,13 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     requested = run.times.requested
     if requested is not None and len(requested) != len(outcome.t):
         made_from.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-    described = recipe_of_run(run, outcome.t, outcome.k is not None, spec, outcome.choice)
-    recipe, *seals = sealed(described, made_from, len(outcome.t), dim, len(outcome.codes))
+    made = recipe_of_run(run, outcome.t, outcome.k is not None, spec, outcome.choice)
+    recipe, *seals = sealed(made, made_from, len(outcome.t), dim, len(outcome.codes))
     arrays += seals
     coords += [recipe, *made_from]
     coords += dataset.number_coords(system, (*arrays, *coords), {"seed": run.options.seed} if system.is_random else {})
-    said = {"flowdyn_law": left_out, "flowdyn_choice": outcome.choice}
-    attrs = attributes(run, outcome.stats, outcome.endings) | {name: text for name, text in said.items() if text}
+    attrs = attributes(run, outcome.stats, outcome.endings, outcome.choice)
+    attrs |= {"flowdyn_law": left_out} if left_out else {}
     ds = dataset.build(arrays, coords, system.coords, attrs)
     return ds.set_coords("log_t") if "log_t" in ds else ds
 
@@ -71,10 +71,8 @@ def _states(variables: Any, outcome: Outcome, dim: str, observe_only: bool) -> l
     return arrays
 
 
-def recipe_of_run(
-    run: PreparedRun, t: np.ndarray, has_k: bool, spec: dict[str, Any], choice: str = ""
-) -> dict[str, Any]:
-    """What is needed to run it again, the times that it has, and what a solver chose on the way."""
+def recipe_of_run(run: PreparedRun, t: np.ndarray, has_k: bool, spec: dict[str, Any], choice: str) -> dict[str, Any]:
+    """What is needed to run it again, and the times that it has."""
     system, start = run.system, run.start
     target = system.on_problem.target_name if system.on_problem else None
     clock = {"t_initial": start.t0} | ({"k_initial": start.k0} if has_k else {})
@@ -91,7 +89,7 @@ def recipe_of_run(
     }
 
 
-def attributes(run: PreparedRun, stats: Mapping[str, Any], endings: Sequence[Ending]) -> dict[str, Any]:
+def attributes(run: PreparedRun, stats: Mapping[str, Any], endings: Sequence[Ending], choice: str) -> dict[str, Any]:
     """What the run is called, and what it took."""
     system, solver = run.system, run.solver
     on_problem = system.on_problem
@@ -103,6 +101,7 @@ def attributes(run: PreparedRun, stats: Mapping[str, Any], endings: Sequence[End
         f"{system.summary or type(system).__name__}{f'; {cited}' if cited else ''}; solved by {type(solver).__name__}",
         system.references or cited or "none",
         flowdyn_stats=stats,
+        flowdyn_choice=choice or None,
         flowdyn_parameters=" ".join(v.name for v in own),
         jax_enable_x64=int(float64_is_on()),
         stopped_by="; ".join(end.text for end in endings) or None,

@@ -17,7 +17,13 @@ from flowdyn.results.sealed_recipe import INITIAL
 from flowdyn.running.joint_runs import CELL, SAVE
 
 FAILURE = "failure"
-OF_ONE = ("flowdyn_stats", "stopped_by", "flowdyn_law", *VOLATILE)  # attributes of one run, not of many
+OF_ONE = (
+    "flowdyn_stats",
+    "flowdyn_choice",
+    "stopped_by",
+    "flowdyn_law",
+    *VOLATILE,
+)  # attributes of one run, not of many
 
 
 class Piece(NamedTuple):
