@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import flowdyn as fd
-from flowdyn.solvers import explicit_batch, explicit_run, tsitouras
+from flowdyn.solvers import explicit_batch, explicit_state, tsitouras
 
 STEEP = 2e5
 
@@ -81,7 +81,7 @@ def test_what_a_run_returns_does_not_depend_on_its_calls(monkeypatch):
     assert np.abs(whole[0].w.values - np.stack([np.cos(angle), np.sin(angle)], axis=1)).max() < 1e-6
     monkeypatch.setattr(explicit_batch, "FIRST_TRIES", 3)
     monkeypatch.setattr(explicit_batch, "SHORT", 0.0)
-    monkeypatch.setattr(explicit_run, "MOST_BYTES", 1)  # room for 16 saves a call
+    monkeypatch.setattr(explicit_state, "MOST_BYTES", 1)  # room for 16 saves a call
     cut = [fd.solve(fd.ODE(turning), [1.0, 0.0], t=times, **more) for more in ({}, stops)]
     for one, other in zip(whole, cut, strict=True):
         assert np.array_equal(one.w.values, other.w.values) and np.array_equal(one.t.values, other.t.values)
@@ -145,3 +145,27 @@ def test_starts_of_one_batch_may_end_apart():
     assert run.w.values[1, -1, 0] == pytest.approx(-0.5, rel=1e-7) and run.w.values[2, 4, 0] == pytest.approx(10.0)
     stiff = fd.solve(fd.ODE(pulled), [[1.0], [1.0 + 1e-9]], t=20.0, saves=3)
     assert stiff.attrs["flowdyn_choice"].startswith("2 of 2: Tsit5, from t = ")
+
+
+def pushed(t, y):
+    """Nothing drives y until t = 1; then a pulse of 1e-30, which grows like e^(5 t)."""
+    return 5 * y + jnp.where((t > 1) & (t < 1.5), 1e-30, 0.0)
+
+
+def test_what_wakes_on_the_way_takes_its_scale_from_there():
+    run = fd.solve(fd.ODE(pushed), [0.0], t=[1.0, 4.0], solver=fd.solvers.Auto(breakpoints=[1.0, 1.5]))
+    truth = 1e-30 / 5 * (1 - np.exp(-2.5)) * np.exp(5 * 3.0)
+    assert run.w.values[:, 0] == pytest.approx([0.0, truth], rel=1e-5, abs=0)
+
+
+def test_the_choice_weighs_a_middle_size_by_its_cost():
+    """400 unknowns of rate 1e3: factorisations are cheaper than 1e5 steps; 1e3 steps are cheaper than they are."""
+    rates = np.linspace(1e3, 2e3, 400)
+    decay = fd.ODE(lambda t, y: -rates * (y - jnp.cos(t)))
+    truth = lambda t: (rates**2 * np.cos(t) + rates * np.sin(t)) / (rates**2 + 1)  # noqa: E731
+    chosen = []
+    for end in (1.0, 300.0):
+        run = fd.solve(decay, np.ones(400), t=[end])
+        assert np.abs(run.w.values[-1] - truth(end)).max() < 1e-6
+        chosen.append(run.attrs["flowdyn_choice"])
+    assert chosen[0] == "Tsit5" and "LSODA: stiff" in chosen[1]

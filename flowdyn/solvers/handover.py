@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 FLOPS, LU_FLOPS = 4e3, 1e4  # a microsecond, of products of matrices and vectors and of factorisations
 OVERHEAD = 5.0  # microseconds of an explicit step beside its right-hand sides
-IMPLICIT_STEPS, IMPLICIT_STEP = 500, 120.0  # steps that an implicit method takes at rtol 1e-8, and microseconds of each
-JACOBIANS, IMPLICIT_ORDER = 15, 5
+IMPLICIT_STEPS, IMPLICIT_STEP = 700, 120.0  # steps that an implicit method takes at rtol 1e-8, and microseconds of each
+JACOBIANS, IMPLICIT_ORDER = 30, 5
 DENSE_BYTES = 1 << 28  # of a Jacobian: 5792 x 5792
 
 
