@@ -70,7 +70,7 @@ def study(path: Path, name: str) -> str:
     figure = figure_of(name)
     words = " ".join(f"({number}) {caption}" for number, caption in captions)
     if figure is None:
-        return f"(study-{name})=\n*Study* `{name}`: {title} Its panels: {words}"
+        return f"*Study* `{name}`: {title} Its panels: {words}"
     return (
         f":::{{figure}} {os.path.relpath(figure, path.parent)}\n:name: study-{name}\n:alt: {title} {words}\n\n"
         f"Study `{name}`. {words}\n:::"
@@ -82,11 +82,11 @@ def gallery(path: Path, where: str) -> str:
     cards = []
     for name in STUDIES_IN_ORDER.findall((path.parent / f"{where}.md").read_text()):
         figure, title = figure_of(name), about(name)[0]
-        shown = f":img-top: {os.path.relpath(figure, path.parent)}\n:img-alt: {title}\n" if figure else ""
-        cards.append(
-            f":::{{grid-item-card}} {name.replace('_', ' ')}\n:link: study-{name}\n:link-type: ref\n{shown}\n"
-            f"{title}\n:::"
-        )
+        options = ""
+        if figure:
+            picture = os.path.relpath(figure, path.parent)
+            options = f":link: study-{name}\n:link-type: ref\n:img-top: {picture}\n:img-alt: {title}\n"
+        cards.append(f":::{{grid-item-card}} {name.replace('_', ' ')}\n{options}\n{title}\n:::")
     return "::::{grid} 1 2 2 3\n:gutter: 3\n\n" + "\n\n".join(cards) + "\n::::"
 
 
