@@ -56,5 +56,17 @@ html_theme_options = {
     "footer_end": [],
 }
 # pages that have no pages below them
-ALONE = ("index", "tutorial", "theory", "gallery", "tables", "choosing", "papers", "architecture", "cost", "results")
+ALONE = (
+    "index",
+    "tutorial",
+    "theory",
+    "gallery",
+    "tables",
+    "choosing",
+    "papers",
+    "architecture",
+    "cost",
+    "scale",
+    "results",
+)
 html_sidebars: dict[str, list[str]] = {page: [] for page in ALONE}

@@ -9,7 +9,7 @@ from flowdyn.problems.regression import Regression
 from flowdyn.solvers.base import Solver
 
 GROUPS = {
-    "running": ("solve", "eta_limit", "fast_forward", "dimension_limit", "scaling_rule"),
+    "running": ("solve", "sweep", "eta_limit", "fast_forward", "dimension_limit", "scaling_rule"),
     "results": ("save", "load", "concat", "rebuild", "rerun", "plot", "report"),
 }
 ERRORS = ("FlowdynError", "ArgumentError", "RunError", "FileError", "FlowdynWarning")
@@ -28,11 +28,10 @@ def reference(group: str) -> str:
 def members(group: str) -> dict[str, object]:
     """Public name -> object."""
     if group in GROUPS:
-        return {f"flowdyn.{name}": getattr(fd, name) for name in GROUPS[group]}
+        names = (*GROUPS[group], *(_unplaced() if group == "results" else ()))
+        return {f"flowdyn.{name}": getattr(fd, name) for name in names}
     if group == "errors":
         return {f"flowdyn.{name}": getattr(fd, name) for name in ERRORS}
-    if group == "rest":
-        return {f"flowdyn.{name}": getattr(fd, name) for name in _unplaced()}
     module = importlib.import_module(f"flowdyn.{group}")
     names = getattr(module, "REGISTRY", None) or [name for name in dir(module) if not name.startswith("_")]
     prefix = "flowdyn" if group == "methods" else f"flowdyn.{group}"
@@ -44,7 +43,7 @@ def members(group: str) -> dict[str, object]:
 
 
 def _unplaced() -> list[str]:
-    """Public names of flowdyn that no page above has."""
+    """Public names of flowdyn that have no place yet: none is left out."""
     placed = {*ERRORS, *FUNCTIONS, *fd.methods.REGISTRY, *(name for names in GROUPS.values() for name in names)}
     return [name for name in fd.REGISTRY if name not in placed]
 
