@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from flowdyn import _check
@@ -193,27 +192,30 @@ class Diffrax(Solver):
         while True:
             tolerances = Path.at(states0, scale, asleep), relative
             found = bind(integrate, task.system, program)(numbers, states0, tolerances)
-            out, back, woken = jax.tree.map(np.asarray, found)
+            out, back, woken = found
+            out, back = tuple(map(np.asarray, out)), np.asarray(back)
             finer = self._woken_scales(task, scale, woken)
             if runs == RERUNS or not (back.any() or (finer < scale).any()):
                 return out, runs
             relative, runs = relative | back, runs + 1
-            scale, asleep = finer, asleep & ~woken.which
+            scale, asleep = finer, asleep & ~np.asarray(woken.which)
 
     def _scales(self, task: Task, states0: np.ndarray) -> FirstScales:
         """Scales of the starts, one a row; a user's own tolerance needs none."""
         if self.dt is not None or self.atol is not None:
             return unscaled(states0)
-        f, rtol = RightHandSide(task), self.rtol or 0.0
+        if states0.all():
+            return FirstScales(np.minimum(np.abs(states0), 1.0), np.zeros(states0.shape, bool))
+        f, rtol = RightHandSide(task, traceable=True), self.rtol or 0.0
         rows = [first_scales(f, task.t0, state, rtol) for state in np.atleast_2d(states0)]
         return FirstScales(*(np.array(part).reshape(states0.shape) for part in zip(*rows, strict=True)))
 
     def _woken_scales(self, task: Task, scale: np.ndarray, woken: Any) -> np.ndarray:
         """Scales with those of the coordinates that woke, no larger than they were."""
-        if not woken.which.any():
+        if not np.asarray(woken.which).any():
             return scale
         rows = zip(*map(np.atleast_1d, (woken.t,)), *map(np.atleast_2d, (scale, woken.which, woken.state)), strict=True)
-        f, rtol = RightHandSide(task), self.rtol or 0.0
+        f, rtol = RightHandSide(task, traceable=True), self.rtol or 0.0
         finer = [
             np.where(which, np.minimum(old, woken_scale(f, t, state, rtol)), old) if which.any() else old
             for t, old, which, state in rows
@@ -255,6 +257,10 @@ class Diffrax(Solver):
         status: Status = "max_steps" if exhausted and not is_bad(y_end) else failure_status(y_end, last)
         at = float(t_end) if np.isfinite(t_end) else float(t[-1]) if good else task.t0
         message = ""
-        if status == "nonfinite" and not is_bad(y_end) and RightHandSide(task).is_finite_ahead(at, y_end):
+        if (
+            status == "nonfinite"
+            and not is_bad(y_end)
+            and RightHandSide(task, traceable=True).is_finite_ahead(at, y_end)
+        ):
             status, message = "stuck", OUT_OF_REACH if self.dt is None else UNSOLVED
         return Result(t=t, states=states, status=status, message=message, stats=stats, t_stop=at)

@@ -32,10 +32,10 @@ class RaisedError(Exception):
 class RightHandSide:
     """The function and its derivatives; what it raises, and a state that stays NaN, leave the stepper that asked."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, traceable: bool | None = None):
         assert isinstance(task.system, ODESystem)
         self.task, self.system = task, task.system
-        self.traceable = task.system.is_traceable(task.state0)
+        self.traceable = task.system.is_traceable(task.state0) if traceable is None else traceable
         self.compiled = bind(kernels.drift, task.system) if self.traceable else task.system.drift
         # steppers hand in floats of Python and of numpy: JAX would compile a program for each
         self.when: Callable = np.float64 if self.traceable else lambda t: t

@@ -37,7 +37,7 @@ class Drive:
         # a function that jumps at t has its value from the left until there: steps end just before
         jumps = [t for t in options.breakpoints if task.t0 < t < self.end]
         self.bounds = [*np.nextafter(jumps, -np.inf), self.end]
-        self.path = Path.at(task.state0, *self.scales)
+        self.path, self.sleeps = Path.at(task.state0, *self.scales), bool(self.scales.asleep.any())
         self.atol = np.full(task.state0.shape, options.atol or 0.0)  # changed in place: a stepper holds it
         self.follow(task.state0)
         self.rows_t: list[float] = []
@@ -51,16 +51,14 @@ class Drive:
     @functools.cached_property
     def scales(self) -> FirstScales:
         """Scales of the coordinates at the start; a user's own tolerance needs none."""
-        start = self.task.t0, self.task.state0
-        return (
-            unscaled(start[1]) if self.options.atol is not None else first_scales(self.drift, *start, self.options.rtol)
-        )
+        t0, state0, options = self.task.t0, self.task.state0, self.options
+        return first_scales(self.drift, t0, state0, options.rtol) if options.atol is None else unscaled(state0)
 
     @functools.cached_property
     def fastest(self) -> float:
         """Largest rate at which a coordinate changes at the start, in units of its scale."""
-        state, scale = self.task.state0, self.scales.scale
-        return float(np.abs(self.drift.slope(self.task.t0, state, scale) / scale).max(initial=0.0))
+        slope = self.drift.slope(self.task.t0, self.task.state0, self.scales.scale)
+        return float(np.abs(slope / self.scales.scale).max(initial=0.0))
 
     def follow(self, state: np.ndarray) -> None:
         """Let the tolerances follow the state, unless the user gave one."""
@@ -146,9 +144,7 @@ class Drive:
             return self.finish(stepper, failure_status(stepper.y, y_old), t_old, y_old)
         if stepper.status == "failed":
             return self.give_up(stepper, t_old, y_old)
-        finer = awake(self.path, self.drift, stepper.t, stepper.y, self.options.rtol)
-        if finer is not None:  # the step is taken once more
-            self.path, self.again = finer, (t_old, y_old)
+        if self.sleeps and self.wakes(stepper, t_old, y_old):
             return None
         self.follow(stepper.y)
         if self.options.atol is None and self.options.method in IMPLICIT:
@@ -178,6 +174,13 @@ class Drive:
         if self.steps >= (task.max_steps or MOST_SCIPY_STEPS):
             return self.finish(stepper, "max_steps", stepper.t, stepper.y, self.where_it_went(stepper))
         return None
+
+    def wakes(self, stepper: "scipy.integrate.OdeSolver", t: float, state: np.ndarray) -> bool:
+        """Whether what leaves zero in a step from (t, state) wants a finer scale: the step is then taken once more."""
+        before, self.path = self.path, awake(self.path, self.drift, stepper.t, stepper.y, self.options.rtol)
+        self.sleeps = bool(self.path.asleep.any())
+        self.again = (t, state) if (self.path.scale < before.scale).any() else None
+        return self.again is not None
 
     def give_up(self, stepper: "scipy.integrate.OdeSolver", t: float, state: np.ndarray) -> Result:
         """End of a run whose steps vanish after (t, state)."""

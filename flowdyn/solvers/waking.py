@@ -18,6 +18,7 @@ from flowdyn.solvers.tolerances import MARGIN, TINY, Path
 SHARE = 1 / 8  # of the time scale, a step of Euler
 LINKS = 64  # of a chain of zero coordinates, looked at one after the other
 ROOM = 1e4  # of a tolerance over rounding: the equations of implicit steps are solved to a share of it
+ORDINARY = 1e-3  # of the smallest size: what is driven so far stands out of rounding
 WIDE = 2.0**-15  # relative shift of what has just left zero: beside 1 a shorter one may move nothing
 NEAR = 1e-3  # of the state, over which the time scale is looked at
 
@@ -43,8 +44,10 @@ def first_scales(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> 
         return FirstScales(sizes, zero)
     driven, there, tau = _driven(f, t, state)
     scale = np.where(zero, driven, sizes)
-    floor = _rounding(f, t, there, zero) * tau * ROOM / (MARGIN * rtol)
     asleep = zero & (driven == 0)
+    floor = np.zeros(state.shape)
+    if (driven[zero & ~asleep] < ORDINARY * smallest).any():
+        floor = _rounding(f, t, there, zero) * tau * ROOM / (MARGIN * rtol)
     scale = np.where(zero, np.minimum(np.maximum(np.maximum(scale, floor), TINY), smallest), sizes)
     return FirstScales(np.where(asleep, smallest, scale), asleep)
 
@@ -59,14 +62,12 @@ def woken_scale(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> n
     )
 
 
-def awake(path: Path, f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> Path | None:
-    """The path with finer scales, where coordinates have left zero by `state` that had none; None where none have."""
+def awake(path: Path, f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> Path:
+    """The path with scales no wider, where coordinates have left zero by `state` that had none."""
     woken = path.asleep & (state != 0)
     if not woken.any():
-        return None
+        return path
     scale = np.where(woken, np.minimum(woken_scale(f, t, state, rtol), path.scale), path.scale)
-    if (scale == path.scale).all():
-        return None
     return path._replace(scale=scale, asleep=path.asleep & ~woken)
 
 
