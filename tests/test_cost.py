@@ -194,13 +194,15 @@ def test_no_intermediate_is_much_larger_than_data_and_run(n, d, steps):
 
 
 def test_scales_of_a_start_cost_where_it_has_zeros_alone(ledger):
-    """A value, its change, two steps of Euler; a link of a chain is one more; 25 for rounding at small drives."""
+    """A value, its change, two steps of Euler; a link of a chain is one more; 25 for rounding if tiny."""
     chain, (book, patch) = fd.ODE(lambda t, y: jnp.stack([1 - y[0], y[0] - y[1], y[1] - y[2]])), ledger
     counts = []
-    for start in ([0.5, 0.5, 0.5], [0.5, 0.0, 0.5], [0.0, 0.0, 0.0], [1e-9, 0.0, 0.5]):
+    tiny = fd.ODE(lambda t, y: jnp.stack([-y[0], y[1] + 1e-9 * y[0]]))
+    starts = ((chain, [0.5, 0.5, 0.5]), (chain, [0.5, 0.0, 0.5]), (chain, [0.0, 0.0, 0.0]), (tiny, [1.0, 0.0]))
+    for system, start in starts:
         before = book.calls["drift"]
         with book.open(patch):
-            fd.solve(chain, start, t=0.1, saves=2, solver=fd.solvers.Diffrax(rtol=1e-3))
+            fd.solve(system, start, t=10.0, saves=2, solver=fd.solvers.Diffrax(rtol=1e-3))
         counts.append(book.calls["drift"] - before)
     assert counts == [0, 4, 6, 29]
     assert "4 values of the right-hand side, and 25 more" in PAGE
