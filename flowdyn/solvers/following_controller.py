@@ -55,8 +55,7 @@ class FollowingController(dfx.AbstractAdaptiveStepSizeController):
         after = path.after(y1_candidate, self.rtol, self.relative, jnp)
         if self.own_slopes is not None:
             after = after._replace(back=after.back | self._jumped_over(after, t0, t1, y1_candidate))
-        newly = path.asleep & (y1_candidate != 0)
-        after = after._replace(asleep=path.asleep & ~newly)
+        newly = path.asleep & ~after.asleep
         takes = keep & newly.any() & ~woken.which.any()
         woken = jax.tree.map(lambda new, old: jnp.where(takes, new, old), Woken(newly, t1, y1_candidate), woken)
         path = jax.tree.map(lambda new, old: jnp.where(keep, new, old), after, path)

@@ -63,7 +63,7 @@ class Path(NamedTuple):
         scale = xp.maximum(self.scale, xp.minimum(size, 1.0))
         seen = self.seen | (size >= self.scale)
         lost = self.lost | (seen & (size < atol))
-        return Path(scale, seen, lost, self.back | (lost & (size > rtol * scale)), self.asleep)
+        return Path(scale, seen, lost, self.back | (lost & (size > rtol * scale)), self.asleep & (size == 0))
 
     def without_jumps(self, lost: np.ndarray, h: float, slope: Callable, fastest: Callable[[], float]) -> "Path":
         """Call back those of the `lost` that grow by themselves within a step of h: an implicit step jumps over it.
