@@ -1,5 +1,7 @@
 """Small starts in every adaptive solver of ODEs, against closed forms in mpmath; breakpoints; ends at rest."""
 
+import dataclasses
+import functools
 import json
 
 import jax.numpy as jnp
@@ -194,6 +196,33 @@ def test_a_short_pulse_is_seen_where_it_is_named(solver, options):
         assert run.w.values[-1, 0] == pytest.approx(1.0, abs=1e-5)  # its area
         again = fd.solve(*fd.rebuild(run, f=pulse)[:2], **fd.rebuild(run, f=pulse)[2])
         assert (again.w == run.w).all()
+
+
+STEPPERS = [fd.solvers.Auto, *(functools.partial(fd.solvers.Scipy, m) for m in ("LSODA", "BDF", "DOP853"))]
+
+
+@pytest.mark.parametrize("solver", [*STEPPERS, fd.solvers.Diffrax], ids=["Auto", "LSODA", "BDF", "DOP853", "Tsit5"])
+@pytest.mark.parametrize("rate", [1.0, 1e4], ids=["soft", "stiff"])
+def test_saves_beside_a_breakpoint_are_all_there(solver, rate):
+    """One that lay two spacings behind it was left out, and later rows had the labels of the times before them."""
+    forced = fd.ODE(lambda t, y: -rate * (y - jnp.cos(t)) - jnp.sin(t))
+    times = np.concatenate([[0.1], 0.3 + np.spacing(0.3) * np.arange(-3, 5), [0.5]])
+    run = fd.solve(forced, [1.0], t=times, solver=solver(breakpoints=[0.2, 0.3]))
+    assert (run.t.values == times).all()
+    assert run.w.values[:, 0] == pytest.approx(np.cos(times), abs=1e-6)
+
+
+def test_states_at_other_times_than_asked_for_are_refused(monkeypatch):
+    real = fd.solvers.Scipy.run
+
+    def without_its_second_row(self, task):
+        result = real(self, task)
+        keep = np.arange(len(result.t)) != 1
+        return dataclasses.replace(result, t=result.t[keep], states=result.states[keep])
+
+    monkeypatch.setattr(fd.solvers.Scipy, "run", without_its_second_row)
+    with pytest.raises(fd.RunError, match="at the times it was asked for"):
+        fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0, solver=fd.solvers.Scipy())
 
 
 def test_breakpoints_and_longest_steps_are_checked():

@@ -14,7 +14,7 @@ from flowdyn.solvers.explicit_program import inside
 from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Numbers, Why, program_for
 from flowdyn.solvers.handover import Decision, decide, go_on
 from flowdyn.solvers.right_hand_side import RightHandSide
-from flowdyn.solvers.stopping import AT_REST, FOREVER, first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.stopping import AT_REST, FOREVER, behind, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Path
 from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
@@ -82,7 +82,7 @@ class ExplicitRun:
             ahead = task.t[self.saved : self.saved + rows]
             times[: len(ahead)] = ahead
             following = float(task.t[self.saved + rows]) if self.saved + rows < len(task.t) else np.inf
-        covered = float(np.nextafter(bound, np.inf)) if len(self.bounds) > 1 else bound
+        covered = behind(bound) if len(self.bounds) > 1 else bound
         look = task.t0 + 2 * self.looked_at if self.may_rest else np.inf
         return Numbers(
             times,
@@ -169,8 +169,7 @@ class ExplicitRun:
         elif why & Why.END:
             self.bounds.pop(0)
             old, path = self.carry, jax.tree.map(np.asarray, self.carry.path)
-            # just after the jump: at it a function has its value from either side
-            fresh = self._carry(float(np.nextafter(np.nextafter(t, np.inf), np.inf)), y, path)
+            fresh = self._carry(behind(t), y, path)
             self.carry = fresh._replace(accepted=old.accepted, rejected=old.rejected)
         elif why & Why.STIFF:
             self._consider(decide(task, self.carry, self.end, self.options.rtol), t)

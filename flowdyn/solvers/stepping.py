@@ -13,7 +13,7 @@ import scipy  # its integrators load where one is made
 
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
-from flowdyn.solvers.stopping import AT_REST, BROKEN_OFF, FOREVER, first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.stopping import AT_REST, BROKEN_OFF, FOREVER, behind, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
 from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
 
@@ -111,8 +111,7 @@ class Drive:
                 return self.begin_again()
             if ended is None and stepper.status == "finished":
                 self.count(stepper)
-                # just after the jump: at it a function has its value from either side
-                stepper = self.stepper(np.nextafter(np.nextafter(stepper.t, np.inf), np.inf), stepper.y.copy())
+                stepper = self.stepper(behind(stepper.t), stepper.y.copy())
             if ended is not None:
                 return ended
 
@@ -165,7 +164,7 @@ class Drive:
             self.record.add(self.steps, stepper.t, stepper.y.copy())
         else:
             before_jump = stepper.status == "finished" and self.bounds
-            self.save_until(stepper.dense_output, t_old, np.nextafter(stepper.t, np.inf) if before_jump else stepper.t)
+            self.save_until(stepper.dense_output, t_old, behind(stepper.t) if before_jump else stepper.t)
             task.progress((stepper.t - task.t0) / (self.end - task.t0))
         if self.rests(stepper.t, stepper.y):
             return self.finish(stepper, "at_rest", stepper.t, stepper.y)

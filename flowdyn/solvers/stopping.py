@@ -29,6 +29,11 @@ OUT_OF_REACH = (
 KINKS = "as they do at kinks (|w|, a hinge), where signs change, and at poles: smooth them"
 
 
+def behind(t: float) -> float:
+    """Just after a jump, whose steps end just before it: at it a function has its value from either side."""
+    return float(np.nextafter(np.nextafter(t, np.inf), np.inf))
+
+
 def first_bracket(margins: Margins, t: np.ndarray, discrete: bool = False) -> Bracket | None:
     """Bracket of the first crossing, given increasing times `t` at the first of which no rule holds."""
     values = margins(t)
