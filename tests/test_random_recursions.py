@@ -304,6 +304,26 @@ BAD = {
 }
 
 
+HAS_NO_EQUATION = {
+    "a root": (lambda w, h, x: w - h * w + jnp.sqrt(h) * x, {"normals": 1}, 1, "without roots of eta"),
+    "a momentum that stays": (
+        lambda z, h, x: jnp.array([z[0] - h * z[1], 0.9 * z[1] + x[0]]), {"normals": 1}, 1, "tend to the identity"
+    ),
+    "skewed noise": (lambda w, h, x: w - h * (w - x), {"samples": [2.0, -1.0, -1.0]}, 3, "third moments"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HAS_NO_EQUATION)
+def test_a_ladder_refuses_a_recursion_without_an_equation_before_it_samples(name):
+    """It ended as NaN, with the advice to change `etas`: solve alone looked."""
+    step, noise, order, message = HAS_NO_EQUATION[name]
+    method = fd.RandomRecursion(step, 0.1, **noise)
+    start = [1.0, 0.5] if "momentum" in name else [1.0]
+    more = {"observable": {"cube": lambda w: w[0] ** 3}, "covariance": "matched" if order == 3 else None}
+    with pytest.raises(fd.ArgumentError, match=message):
+        fd.eta_limit(method, start, t=1.0, order=order, **more)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_calls_say_what_to_do(name):
     make, message = BAD[name]

@@ -23,8 +23,6 @@ RUNS = 0.7  # share of the progress that the recursions take; the rest is the li
 
 def sup_ladder(ladder: Ladder, solver: Solver | None, progress: Any) -> xr.Dataset:
     """Dataset of a deterministic ladder: every rung, its limit, their distance and the fitted order."""
-    first = ladder.limits[0]
-    first.check_start(np.asarray(first.lift(ladder.start)))  # before anything runs: a recursion may have no limit
     with meter(progress, "eta_limit") as report:
         runs = [_run_of_rung(ladder, i, report) for i in range(len(ladder.rungs))]
         found_limits = _solved_limits(ladder, runs, solver)
