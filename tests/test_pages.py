@@ -143,6 +143,17 @@ def hostile(run, address="http://127.0.0.1:1/x"):
     )
 
 
+def test_broken_mathematical_type_is_printed_as_it_is(tmp_path, descent):
+    """It killed the page: a file's title may hold what looks like a formula and is none."""
+    spoilt = descent.assign_attrs(title=r"a $\bad{ $ b")
+    spoilt.loss.attrs["long_name"] = r"$\frac{$ x"
+    page = read(fd.report(spoilt, tmp_path / "page.html"))
+    assert r"$\bad{ $" in page.words and "frac x against" in page.all("img")[0]["alt"]
+    assert fd.plot(spoilt).axes[0].yaxis.label.get_parse_math() is False
+    assert fd.plot(descent).axes[0].yaxis.label.get_parse_math() is True
+    pyplot.close("all")
+
+
 def test_hostile_attributes_stay_text(tmp_path, descent):
     page = read(fd.report({EVIL: hostile(descent)}, tmp_path / "page.html", title=EVIL))
     assert not {"script", "u", "i", "b"} & {tag for tag, _ in page.tags}

@@ -16,6 +16,20 @@ COUNTED = {"start": "starts", "others": "others"}  # many of them, in words
 DECADES = 2000  # last time over first from which a linear axis would show the last moments only
 
 
+def show_literally(figure: Any) -> None:
+    """Texts of a file that are no mathematical type, though they hold dollars, are printed as they are."""
+    from matplotlib.mathtext import MathTextParser
+    from matplotlib.text import Text
+
+    parser = MathTextParser("path")
+    for text in figure.findobj(Text):
+        if "$" in text.get_text():
+            try:
+                parser.parse(text.get_text())
+            except ValueError:
+                text.set_parse_math(False)
+
+
 def grid(axis: Any) -> None:
     """A faint grid."""
     axis.grid(alpha=0.25, linewidth=0.6)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn.plotting.axes import show_literally
 from flowdyn.plotting.cells import MEMBERS
 from flowdyn.plotting.ensembles import Density, ensemble_panels, panels_of_kind
 from flowdyn.plotting.ladders import ladder_panels, random_ladder_panels
@@ -93,9 +94,9 @@ def plot(
         raise _check.fail("ds", "must hold its loss, parameters or observables over t", found, "select them too")
     if ax is not None:
         draw[0](result, ax)
-        figure: Any = ax.figure  # a SubFigure where `ax` lies in one
-        return figure
-    return _figure(result, draw)
+    figure: Any = _figure(result, draw) if ax is None else ax.figure  # a SubFigure where `ax` lies in one
+    show_literally(figure)
+    return figure
 
 
 def _figure(ds: xr.Dataset, draw: list[Callable]) -> Any:
