@@ -147,6 +147,15 @@ def test_starts_of_one_batch_may_end_apart():
     assert stiff.attrs["flowdyn_choice"].startswith("2 of 2: Tsit5, from t = ")
 
 
+def test_starts_that_are_handed_over_apart_are_told_apart():
+    starts = [[1.0], [1e3], [1e9]]  # a larger one takes longer until it is slow beside its steps
+    alone = [fd.solve(fd.ODE(pulled), start, t=20.0, saves=3).attrs["flowdyn_choice"] for start in starts]
+    times = sorted(float(text.split()[4]) for text in alone)
+    assert times[0] < times[-1]
+    together = fd.solve(fd.ODE(pulled), starts, t=20.0, saves=3).attrs["flowdyn_choice"]
+    assert together.startswith(f"3 of 3: Tsit5, from t = {times[0]:.6g} to {times[-1]:.6g} on LSODA: stiff")
+
+
 def pushed(t, y):
     """Nothing drives y until t = 1; then a pulse of 1e-30, which grows like e^(5 t)."""
     return 5 * y + jnp.where((t > 1) & (t < 1.5), 1e-30, 0.0)

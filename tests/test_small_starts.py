@@ -169,11 +169,41 @@ def test_a_coordinate_that_comes_back_from_nothing(solver, traced):
     assert np.abs(run.w.values / np.outer(truth, [1.0, -2.0]) - 1).max() < 1e4 * solver.rtol
 
 
+def dip(t, y, depth):
+    """y = exp(depth (cos t - 1)): for depths of 5 to 13.5 down to 5e-5 ... 2e-12, and back to 1."""
+    return -depth * jnp.sin(t) * y
+
+
+@solvers
+def test_a_coordinate_that_comes_back_from_near_nothing(solver):
+    for depth in (5.0, 7.0, 9.0, 11.0, 13.5):
+        run = fd.solve(fd.ODE(dip, args=(depth,)), [1.0, -2.0], t=[0.0, np.pi, 2 * np.pi], solver=solver)
+        assert run.w.values[-1] == pytest.approx([1.0, -2.0], rel=1e3 * solver.rtol)
+        assert run.w.values[1] == pytest.approx(np.exp(-2 * depth) * run.w.values[0], rel=1e3 * solver.rtol)
+
+
+def test_a_spiral_that_comes_back_from_near_nothing():
+    # z = exp((13 (cos t - 1)) + 5 i t): its coordinates cross zero all along, and only the bottom is a dip
+    turn = jnp.array([[0.0, -5.0], [5.0, 0.0]])
+    spiral = fd.ODE(lambda t, z: -13 * jnp.sin(t) * z + turn @ z)
+    for solver in QUICK:
+        run = fd.solve(spiral, [1.0, 0.0], t=2 * np.pi, saves=2, solver=solver)
+        assert run.w.values[-1] == pytest.approx([1.0, 0.0], abs=1e3 * solver.rtol), solver
+
+
 def test_what_rests_at_zero_is_not_run_twice():
     damped = fd.ODE(lambda t, y: jnp.array([y[1], -y[0] - y[1]]))
     for solver in QUICK:
         run = fd.solve(damped, [1.0, 0.0], t=1e4, solver=solver)
         assert "reruns" not in json.loads(run.attrs["flowdyn_stats"]), solver
+
+
+def test_what_crosses_zero_is_not_run_twice():
+    # 300 crossings at times that no step knows of, in 60 coordinates
+    rates = jnp.linspace(1.0, 10.0, 30)
+    many = fd.ODE(lambda t, y: jnp.concatenate([rates * y[30:], -rates * y[:30]]))
+    run = fd.solve(many, np.linspace(0.5, 1.5, 60), t=100.0, saves=2)
+    assert "reruns" not in json.loads(run.attrs["flowdyn_stats"])
 
 
 def test_a_tolerance_of_the_users_own_stays_absolute():
@@ -223,6 +253,13 @@ def test_states_at_other_times_than_asked_for_are_refused(monkeypatch):
     monkeypatch.setattr(fd.solvers.Scipy, "run", without_its_second_row)
     with pytest.raises(fd.RunError, match="at the times it was asked for"):
         fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0, solver=fd.solvers.Scipy())
+
+
+def test_breakpoints_between_which_no_step_fits_are_one():
+    near = [1e-320, 5.0, float(np.nextafter(5.0, 6.0)), 5.0 + 1e-14, 10.0 - 4e-15]
+    for solver in (fd.solvers.Auto, fd.solvers.Scipy, fd.solvers.Diffrax):
+        run = fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=[0.0, 5.0, 10.0], solver=solver(breakpoints=near))
+        assert run.w.values[:, 0] == pytest.approx(np.exp([0.0, -5.0, -10.0]), rel=1e-6)
 
 
 def test_breakpoints_and_longest_steps_are_checked():

@@ -1,6 +1,7 @@
 """What a run leaves, whichever solver made it: rows over (member, time), values of the observables, how each ended."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ LOSS = "loss"
 GOOD: tuple[Status, ...] = ("reached_end", "stopped")
 SPENT: tuple[Status, ...] = ("max_steps", "max_seconds")
 LOST: tuple[Status, ...] = ("diverged", "nonfinite")
+HANDED_OVER = re.compile(r"from t = (\S+) on")
 KEEP = "; `on_divergence='keep'` keeps the part before it"
 
 
@@ -152,12 +154,20 @@ def observables(observer: Observer, states: np.ndarray) -> dict[str, np.ndarray]
 
 
 def choices(made: list[str]) -> str:
-    """What was chosen on the way; of many runs how many chose alike, told by the first of them."""
+    """What was chosen on the way; of many runs how many chose alike, told by the first of them and all their times."""
     if len(made) == 1:
         return made[0]
-    kinds = [text.partition(" from t = ")[0] for text in made]
-    told = {kind: made[kinds.index(kind)] for kind in sorted(set(kinds)) if kind}
-    return "; ".join(f"{kinds.count(kind)} of {len(made)}: {text}" for kind, text in told.items())
+    alike: dict[str, list[str]] = {}
+    for text in filter(None, made):
+        alike.setdefault(text.partition(" from t = ")[0], []).append(text)
+    return "; ".join(f"{len(texts)} of {len(made)}: {_with_times(texts)}" for _, texts in sorted(alike.items()))
+
+
+def _with_times(texts: list[str]) -> str:
+    times = [float(found[1]) for text in texts if (found := HANDED_OVER.search(text))]
+    if len(set(times)) < 2:
+        return texts[0]
+    return HANDED_OVER.sub(f"from t = {min(times):.6g} to {max(times):.6g} on", texts[0])
 
 
 def sum_stats(stats: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from flowdyn.solvers.explicit_program import inside
 from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Numbers, Why, program_for
 from flowdyn.solvers.handover import Decision, decide, go_on
 from flowdyn.solvers.right_hand_side import RightHandSide
-from flowdyn.solvers.stopping import AT_REST, FOREVER, behind, first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.stopping import AT_REST, FOREVER, behind, bounds, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Path
 from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
@@ -51,9 +51,7 @@ class ExplicitRun:
     def start(self) -> None:
         """Begin at the start, for the first time or once more."""
         task = self.task
-        jumps = [t for t in self.options.breakpoints if task.t0 < t < self.end]
-        # a function that jumps at t has its value from the left until there: steps end just before
-        self.bounds = [*np.nextafter(jumps, -np.inf), self.end]
+        self.bounds = bounds(self.options.breakpoints, task.t0, self.end)
         self.rows_t: list[np.ndarray] = []
         self.rows: list[np.ndarray] = []
         self.record = ThinnedRecord(task.saves)

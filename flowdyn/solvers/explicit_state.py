@@ -16,7 +16,7 @@ class Why(enum.IntFlag):
 
     END = enum.auto()  # a bound was reached
     FULL = enum.auto()  # no place is left for saves: the step was not taken
-    BACK = enum.auto()  # a coordinate came back from below its tolerance
+    BACK = enum.auto()  # a coordinate came back with an error that its tolerance let in
     STIFF = enum.auto()
     ALARM = enum.auto()  # a stop rule may hold inside the last step
     HUGE = enum.auto()  # the step led beyond what is a number, and was not taken

@@ -13,7 +13,16 @@ import scipy  # its integrators load where one is made
 
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
-from flowdyn.solvers.stopping import AT_REST, BROKEN_OFF, FOREVER, behind, first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.stopping import (
+    AT_REST,
+    BROKEN_OFF,
+    FOREVER,
+    behind,
+    bounds,
+    first_crossing,
+    how_steps_shrank,
+    why_stuck,
+)
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
 from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
 
@@ -34,9 +43,7 @@ class Drive:
     def start(self) -> None:
         """Begin at the start, for the first time or once more."""
         task, options = self.task, self.options
-        # a function that jumps at t has its value from the left until there: steps end just before
-        jumps = [t for t in options.breakpoints if task.t0 < t < self.end]
-        self.bounds = [*np.nextafter(jumps, -np.inf), self.end]
+        self.bounds = bounds(options.breakpoints, task.t0, self.end)
         self.path, self.sleeps = Path.at(task.state0, *self.scales), bool(self.scales.asleep.any())
         self.atol = np.full(task.state0.shape, options.atol or 0.0)  # changed in place: a stepper holds it
         self.follow(task.state0)

@@ -18,6 +18,8 @@ POINTS = 8  # intervals that a step, or the surroundings of a peak, is cut into
 ROUNDS = 12
 FOREVER = 1e300  # an open-ended run that comes so far has found its rest
 AT_REST = 1e15  # first steps, after which a bad end is no singularity: a system at rest moves by rounding alone
+ROOM = 16  # spacings of t, the least between two times that steps end on
+SHORTEST = 1e-295  # a time that numbers can still divide by
 BROKEN_OFF = ("diverged", "nonfinite", "stuck")  # endings that may be rest after all
 SHRUNK = 1e-2  # of the mean step, below which a last one says where a budget went
 VANISHED = "the step size fell below the spacing of t"
@@ -32,6 +34,19 @@ KINKS = "as they do at kinks (|w|, a hinge), where signs change, and at poles: s
 def behind(t: float) -> float:
     """Just after a jump, whose steps end just before it: at it a function has its value from either side."""
     return float(np.nextafter(np.nextafter(t, np.inf), np.inf))
+
+
+def bounds(breakpoints: tuple[float, ...], t0: float, end: float) -> list[float]:
+    """Times that steps end on: just before each jump, where a function has its value from the left, and the end.
+
+    Of jumps so close that no step fits between them one is left.
+    """
+    ends: list[float] = []
+    for before in (float(np.nextafter(t, -np.inf)) for t in breakpoints if t0 < t < end):
+        room = ROOM * max(np.spacing(abs(before)), SHORTEST)
+        if before - behind(ends[-1] if ends else t0) > room and end - before > room:
+            ends.append(before)
+    return [*ends, end]
 
 
 def first_bracket(margins: Margins, t: np.ndarray, discrete: bool = False) -> Bracket | None:

@@ -5,8 +5,14 @@ r"""What adaptive steps go by: times they must not step over, and absolute toler
 One absolute tolerance for all coordinates loses a start of 1e-20 without a word: a flow away from a saddle at 0 would
 end there, in rounding. A coordinate that starts at 0 takes its scale from what drives it (``waking.py``); while
 nothing does, from the smallest of the others, and when it wakes its scale is looked at again.
-A coordinate may also shrink below its tolerance on the way. If it comes back from there, no digit of it is right, and
-the run is made again with errors relative to that coordinate alone.
+A coordinate may also shrink towards its tolerance on the way, or below it. If it comes back from there, the error that
+the tolerance let in comes back with it, as large a share of the coordinate as it was at the bottom:
+
+.. math:: \varepsilon_i(t) = \max_{s \le t} \min\bigl(1, \mathrm{atol}_i(s) / |y_i(s)|\bigr)
+
+Where that share, taken of what has come back, exceeds `GROWN` times the relative tolerance, the run is made again with
+errors relative to what that coordinate is at the time. One that crosses zero is small for a single step, and no such
+case.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +23,8 @@ import numpy as np
 from flowdyn import _check
 
 MARGIN = 1e-4  # absolute over relative tolerance, in units of a coordinate's scale
+GROWN = 30.0  # share of what has come back that may be wrong, in units of the relative tolerance
+FALL = 1e-3  # a size is not believed to fall further in one step
 TINY = 1e-290  # keeps the tolerance of what is exactly 0 positive
 TRIED = 4  # coordinates that are looked at one by one in a step
 RATE = 1e-12  # a rate of growth that is smaller beside the others is rounding
@@ -46,24 +54,30 @@ class Path(NamedTuple):
     lost: Any  # (S,) whether it has then been below its tolerance
     back: Any  # (S,) whether it has come back from there
     asleep: Any  # (S,) whether it has been 0 so far, and nothing drove it
+    near: Any  # (S,) size, for longer than one step
+    share: Any  # (S,) largest share of it that its tolerance has let be wrong
 
     @classmethod
     def at(cls, state0: np.ndarray, scale: np.ndarray, asleep: np.ndarray) -> "Path":
         """At the start of a run."""
         none = np.zeros(state0.shape, bool)
-        return cls(scale, state0 != 0, none, none, asleep)
+        return cls(scale, state0 != 0, none, none, asleep, scale, np.zeros(state0.shape))
 
     def atol(self, rtol: Any, relative: Any, xp: Any = np) -> Any:
-        """Absolute tolerances (S,); none for the coordinates whose errors are `relative`."""
-        return xp.where(relative, TINY, xp.maximum(MARGIN * rtol * self.scale, TINY))
+        """Absolute tolerances (S,); for coordinates whose errors are `relative`, by what they are now."""
+        return xp.maximum(MARGIN * rtol * xp.where(relative, self.near, self.scale), TINY)
 
     def after(self, state: Any, rtol: Any, relative: Any, xp: Any = np) -> "Path":
         """The same after one more step, for arrays of numpy (`xp`) or JAX."""
         size, atol = xp.abs(state), self.atol(rtol, relative, xp)
         scale = xp.maximum(self.scale, xp.minimum(size, 1.0))
         seen = self.seen | (size >= self.scale)
-        lost = self.lost | (seen & (size < atol))
-        return Path(scale, seen, lost, self.back | (lost & (size > rtol * scale)), self.asleep & (size == 0))
+        lost = self.lost | (seen & ~relative & (size < atol))
+        near = xp.maximum(size, xp.where(self.asleep, self.near, FALL * self.near))
+        share = xp.where(seen & ~relative, xp.maximum(self.share, xp.minimum(atol / xp.maximum(near, TINY), 1.0)), 0.0)
+        wrong = share * size > GROWN * rtol * xp.maximum(size, scale)
+        back = self.back | wrong | (lost & (size > rtol * scale))
+        return Path(scale, seen, lost, back, self.asleep & (size == 0), near, share)
 
     def without_jumps(self, lost: np.ndarray, h: float, slope: Callable, fastest: Callable[[], float]) -> "Path":
         """Call back those of the `lost` that grow by themselves within a step of h: an implicit step jumps over it.

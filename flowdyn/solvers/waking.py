@@ -68,7 +68,7 @@ def awake(path: Path, f: RightHandSide, t: float, state: np.ndarray, rtol: float
     if not woken.any():
         return path
     scale = np.where(woken, np.minimum(woken_scale(f, t, state, rtol), path.scale), path.scale)
-    return path._replace(scale=scale, asleep=path.asleep & ~woken)
+    return path._replace(scale=scale, asleep=path.asleep & ~woken, near=np.where(woken, scale, path.near))
 
 
 def _time_scale(f: RightHandSide, t: float, state: np.ndarray, rate: np.ndarray) -> float:
