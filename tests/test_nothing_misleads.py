@@ -125,7 +125,7 @@ def test_a_forked_child_is_refused_in_constructors_too():
 
 @pytest.mark.parametrize(
     ("header", "message"),
-    [("a,y,y.1", r"each column once, got \['y.1'\]"), ("Unnamed: 0,a,y", "as pandas names an index")],
+    [("a,y,y.1", r"got \['y.1'\] beside columns of the same name"), ("Unnamed: 0,a,y", "as pandas names an index")],
 )
 def test_headers_that_pandas_made(tmp_path, header, message):
     path = tmp_path / "t.csv"

@@ -27,6 +27,24 @@ def test_no_overwrite_unless_asked(tmp_path):
             fd.save(made("labelled"), tmp_path / bad)
 
 
+UNHOLDABLE = {
+    "a name that is a number": (lambda run: run.assign({1: ("t", run.t.values)}), r"ds.rename\({1: '1'}\)"),
+    "dates": (lambda run: run.assign(day=("t", run.t.values.astype("M8[D]"))), "times as numbers in 'day'"),
+    "differences of dates": (lambda run: run.assign(day=("t", run.t.values.astype("m8[s]"))), "times as numbers"),
+    "a stacked index": (lambda run: run.stack(z=("t", "feature")), r"ds.unstack\('z'\)"),
+    "a value that means none": (lambda run: run.assign(z=("t", run.t.values, {"_FillValue": 3.0})), "'_FillValue'"),
+    "packed numbers": (lambda run: run.assign(z=("t", run.t.values, {"scale_factor": 3.0})), "decode them or drop"),
+}
+
+
+@pytest.mark.parametrize("case", UNHOLDABLE)
+def test_what_would_not_come_back_is_refused_before_anything_is_written(case, tmp_path):
+    spoil, words = UNHOLDABLE[case]
+    with pytest.raises(fd.ArgumentError, match=words):
+        fd.save(spoil(made("labelled")), tmp_path / "r.nc")
+    assert not list(tmp_path.iterdir())
+
+
 # one interpreter, which forks a writer for every line that it reads: a start costs more than the kill
 WRITERS = """
 import os, signal, sys, numpy as np, xarray as xr

@@ -73,6 +73,7 @@ INDICES = {  # how pandas writes an index, and what it is then called
     "without a name": (FRAME, "index"),
     "with a name": (FRAME.rename_axis("id"), "id"),
     "from 1": (FRAME.set_axis([1, 2, 3]).rename_axis("row"), "row"),
+    "from 100": (FRAME.set_axis([100, 101, 102]).rename_axis("Id"), "Id"),
     "shuffled": (FRAME.set_axis([2, 0, 1]).rename_axis("row"), "row"),
     "read as a column and written again": (FRAME.set_axis([0, 1, 2]).rename_axis("Unnamed: 0"), "Unnamed: 0"),
 }
@@ -87,7 +88,7 @@ def test_an_index_that_pandas_wrote_is_asked_about_and_may_label_the_samples(cas
     p = read(tmp_path / "t.csv", "y", index=name)
     assert p.coords["feature"].tolist() == ["a"] and np.array_equal(p.X, FRAME[["a"]])
     assert p.coords["sample"].tolist() == frame.index.tolist()
-    if case in ("with a name", "from 1", "shuffled"):
+    if case in ("with a name", "from 1", "from 100", "shuffled"):
         assert read(tmp_path / "t.csv", "y", index=False).coords["feature"].tolist() == [name, "a"]
 
 
@@ -110,6 +111,8 @@ def test_samples_of_a_netcdf_table_have_labels(tmp_path):
 def test_what_a_table_cannot_be_asked():
     read = fd.problems.LinearRegression.from_file
     path = fd.example_table()
+    assert_refused(lambda: read(path, ["body_mass_g"]), "`target` must be the name of one column")
+    assert_refused(lambda: read(None, "body_mass_g"), "`path` must name a .csv or .nc file, got None")
     assert_refused(lambda: read(path, "body_mass_g", index=True), "`index` must name a column, or be False")
     assert_refused(lambda: read(path, "body_mass_g", index="bil_depth_mm"), "did you mean 'bill_depth_mm'")
     assert_refused(lambda: read(path, "body_mass_g", center="no"), "`center` must be True or False")

@@ -14,6 +14,7 @@ import numpy as np
 from flowdyn import _check
 
 INDEX = "index"  # what a first column without a name is called
+NUMBERING = ("id", "index", "key", "no", "nr", "number", "row", "sample")  # names of such columns
 COUNTED = 3  # rows from which a column that numbers them is asked about
 SAVE = "save without it: df.to_csv(path, index=False)"
 
@@ -38,20 +39,22 @@ def read_csv(path: Path, index: str | bool | None) -> Columns:
     columns = {name: frame[name].to_numpy() for name in header}
     if isinstance(index, str):
         return Columns({name: values for name, values in columns.items() if name != index}, columns[index])
-    if index is None and header and (first := _first_number(columns[header[0]])) is not None:
+    if index is None and header and (found := _looks_like_index(header[0], columns[header[0]])):
         raise _check.ArgumentError(
-            f"`index` must say what column {header[0]!r} of {str(path)!r} is, got none and a column that numbers the "
-            f"rows from {first}; `index={header[0]!r}` makes it labels of the samples, `index=False` a feature"
+            f"`index` must say what column {header[0]!r} of {str(path)!r} is, got none and a column that {found}; "
+            f"`index={header[0]!r}` makes it labels of the samples, `index=False` a feature"
         )
     return Columns(columns)
 
 
-def _first_number(values: np.ndarray) -> int | None:
-    """0 or 1 where a column numbers its rows from there, in any order; None where it does not."""
-    if values.dtype.kind not in "iu" or len(values) < COUNTED or values.min() not in (0, 1):
-        return None
-    first = int(values.min())
-    return first if np.array_equal(np.sort(values), np.arange(first, first + len(values))) else None
+def _looks_like_index(name: str, values: np.ndarray) -> str:
+    """Words for a column that numbers its rows from 0 or 1, in any order, or by its name from anywhere; else ""."""
+    if values.dtype.kind not in "iu" or len(values) < COUNTED:
+        return ""
+    first, ordered = int(values.min()), np.sort(values)
+    if first in (0, 1) and np.array_equal(ordered, np.arange(first, first + len(values))):
+        return f"numbers the rows from {first}"
+    return "has a number of its own for each row" if name.casefold() in NUMBERING and np.diff(ordered).all() else ""
 
 
 def _checked_header(path: Path, index: str | bool | None) -> list[str]:
@@ -93,8 +96,13 @@ def _check_header(header: list[str], path: Path, index: str | bool | None) -> No
             f"`data` must have columns of data only, got {made_up[0]!r} in {str(path)!r}, as pandas names an index; "
             f"`index={made_up[0]!r}` makes it labels of the samples, or {SAVE}"
         )
-    twice = sorted({n for n in header if header.count(n) > 1 or re.sub(r"\.\d+$", "", n) in set(header) - {n}})
-    if twice:
+    if twice := sorted({name for name in header if header.count(name) > 1}):
         raise _check.FileError(f"`data` must have each column once, got {twice} twice in {str(path)!r}; rename them")
+    copies = sorted({name for name in header if re.sub(r"\.\d+$", "", name) in set(header) - {name}})
+    if copies:
+        raise _check.FileError(
+            f"`data` must have each column once, got {copies} beside columns of the same name in {str(path)!r}, as "
+            "pandas names a column that stands twice; rename them"
+        )
     if isinstance(index, str):
         _check.choice("index", index, header)

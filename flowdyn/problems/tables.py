@@ -57,6 +57,10 @@ def read_table(
         _check.flag(name, value)
     if index is not None and index is not False and not isinstance(index, str):
         raise _check.fail("index", "must name a column, or be False where none is one", index)
+    if target is not None and not isinstance(target, str):
+        raise _check.fail("target", "must be the name of one column", target)
+    if not isinstance(path, str | os.PathLike):
+        raise _check.fail("path", "must name a .csv or .nc file", path)
     path = Path(os.path.expanduser(os.fspath(path)))
     if not os.path.isfile(path):  # of a name that is too long, too
         raise _check.FileError(

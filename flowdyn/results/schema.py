@@ -1,4 +1,4 @@
-"""What every result says of its form: the attribute ``flowdyn_schema``, and names that the file writes otherwise."""
+"""What every result says of its form, ``flowdyn_schema``; what a file writes under another name, or cannot hold."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 from flowdyn import _check
 
 SCHEMA = "flowdyn/1"
+CODES = ("_FillValue", "missing_value", "scale_factor", "add_offset")  # by these attributes a file holds other numbers
 LABEL = "_label"  # text along a dimension stands in the file under the dimension's name with this
 
 
@@ -27,3 +28,23 @@ def check_attributes(attrs: Mapping[Any, Any], path: Any) -> None:
             raise _check.FileError(
                 f"cannot load {path}: attribute {name} must be text or a number, got {_check.short(value)}"
             )
+
+
+def check_holdable(ds: Any) -> None:
+    """Refuse a Dataset whose names, index or numbers would not come back from a file as they are."""
+    for name, variable in ds.variables.items():
+        codes = [code for code in CODES if code in variable.attrs]
+        if not isinstance(name, str):
+            raise _check.fail("ds", "must have names that are text", name, f"ds.rename({{{name!r}: {str(name)!r}}})")
+        if variable.dtype.kind in "mM":
+            raise _check.fail(
+                "ds", f"must hold times as numbers in {name!r}", variable.dtype.name, "give days or seconds as floats"
+            )
+        if codes:
+            raise _check.fail(
+                "ds", f"must not encode numbers by attributes of {name!r}", codes, "decode them or drop the attributes"
+            )
+    for name in ds.indexes:
+        if len(parts := list(ds.indexes[name].names)) > 1:
+            way_out = f"ds.unstack({str(ds[name].dims[0])!r})"
+            raise _check.fail("ds", f"must not have an index of several parts, as {name!r} has", parts, way_out)

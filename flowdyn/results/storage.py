@@ -16,7 +16,7 @@ from flowdyn._tools import checksums
 from flowdyn._tools.checked_files import open_checked, write_checked
 from flowdyn._tools.files import open_netcdf, replacing, writable
 from flowdyn._tools.netcdf_files import MAX_BYTES
-from flowdyn.results.schema import LABEL, SCHEMA, check_attributes, check_schemas
+from flowdyn.results.schema import LABEL, SCHEMA, check_attributes, check_holdable, check_schemas
 from flowdyn.results.sweep_files import open_sweep
 
 Saved = xr.Dataset | xr.DataTree
@@ -42,7 +42,8 @@ def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) ->
     Raises
     ------
     ArgumentError
-        If `ds` is no Dataset or DataTree, or the path does not end in .nc.
+        If `ds` is no Dataset or DataTree, or holds what would not come back as it is (a stacked index, dates, numbers
+        encoded by attributes), or the path does not end in .nc.
     FileError
         If the file exists, the folder does not, the disk is full, or what was read back differs.
 
@@ -81,6 +82,8 @@ Nodes = dict[str, tuple[xr.Dataset, dict[str, dict[str, Any]]]]
 def _nodes(ds: Saved) -> Nodes:
     """Datasets by group, in memory and with the names and the encoding of the file."""
     found = {"/": ds} if isinstance(ds, xr.Dataset) else {n.path: n.to_dataset(inherit=n is ds) for n in ds.subtree}
+    for node in found.values():
+        check_holdable(node)
     # in memory before any lock is taken: what is lazy may wait for it in another thread
     out = {group: _labels_out(_unsigned(node.compute())) for group, node in found.items()}
     return {group: (node, _encoding(node)) for group, node in out.items()}
