@@ -1,5 +1,6 @@
 """Shared fixtures: data that several concerns use."""
 
+import os
 import warnings
 
 import matplotlib as mpl
@@ -7,6 +8,19 @@ import numpy as np
 import pytest
 
 mpl.use("Agg")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """Programs that a worker, a child or an earlier run has compiled are read from pytest's cache.
+
+    Compiling is more than half of the time. Runs before JAX is imported; the workers inherit it. A program is compiled
+    by one thread: the workers keep the processors busy. `pytest --cache-clear` empties it.
+    """
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_parallel_codegen_split_count=1 {os.environ.get('XLA_FLAGS', '')}"
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    if config.pluginmanager.hasplugin("cacheprovider"):
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("programs")))
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def test_descent_in_the_flipping_frame_has_a_limit():
     assert np.allclose(np.log2(np.divide(finer[:-1], finer[1:])), [2.24, 2.12, 2.06], atol=0.006)
 
 
-@pytest.mark.parametrize("modes", [1, 2])
+@pytest.mark.parametrize("modes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_central_flow_of_the_toy(modes):
     """At x = 0 the sharpness y' = k (Y - y) meets 2/eta at t = ln((Y - y0)/D)/k; from there <x^2> = 2 k D."""
     eta = 0.1

@@ -88,6 +88,11 @@ def test_a_repr_shows_the_numbers_on_one_line(name):
         assert "eta=0.01" in text or "eta=0.0001" in text
 
 
+# a program of diffrax takes seconds to compile: on these here, on every system in the test of nightly size
+LONG = ("Diffrax", "DiffraxSDE")
+FEW = ("GradientFlow", "HeavyBallFlow", "NormalizedFlow", "ODE", "OrnsteinUhlenbeck", "SDE")
+
+
 # a plain loop of Python for a recursion, scipy's own driver for a flow: neither runs our solvers
 def independent_end(system, w0, t):
     state = np.asarray(system.lift(w0), dtype=float)
@@ -121,7 +126,23 @@ def test_solves_or_refuses_in_words(name, solver, ends):
     if chosen.refuses(system, np.asarray(system.lift(w0))):
         with pytest.raises(fd.ArgumentError, match=rf"^`solver` {solver} cannot run {name}: [^\n]+; use \w+[^\n]*$"):
             fd.solve(system, w0, t=0.5, saves=3, solver=chosen)
-        return
+    elif solver not in LONG or name in FEW:
+        solves(name, chosen, ends)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", LONG)
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(FEW)))
+def test_diffrax_solves_what_it_does_not_refuse(name, solver, ends):
+    system, w0 = method(name)
+    chosen = getattr(fd.solvers, solver).example()
+    if not chosen.refuses(system, np.asarray(system.lift(w0))):
+        solves(name, chosen, ends)
+
+
+def solves(name, chosen, ends):
+    """The run has the independent end, or is a sound ensemble."""
+    system, w0 = method(name)
     if system.is_random:
         is_a_sound_ensemble(system, w0, chosen)
         return

@@ -38,7 +38,7 @@ def test_label_noise_penalty():
     assert abs(np.polyfit(np.log([0.1, 0.05, 0.025, 0.0125]), np.log(gaps), 1)[0] - 1) < 0.05
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_label_noise_finds_the_sparse_truth_where_descent_does_not(seed):
     """Protocol of HaoChen et al. (THEORY 7): two ranges of the squared error, six seeds of theirs."""
     rng = np.random.default_rng(seed)

@@ -124,7 +124,15 @@ def test_fit_recovers_a_known_law_and_its_interval_covers_it():
     assert "solver error and rounding hide it" in few.verdict
 
 
-@pytest.mark.parametrize(("rungs", "noise", "unresolved"), [(5, 0.0, 0.1), (6, 0.0, 0.1), (5, 0.1, 0.1), (6, 0.2, 0.1)])
+@pytest.mark.parametrize(
+    ("rungs", "noise", "unresolved"),
+    [
+        pytest.param(5, 0.0, 0.1, marks=pytest.mark.slow),
+        (6, 0.0, 0.1),
+        (5, 0.1, 0.1),
+        pytest.param(6, 0.2, 0.1, marks=pytest.mark.slow),
+    ],
+)
 def test_intervals_cover_the_order(rungs, noise, unresolved):
     """Of e = h^p (1 + b_1 h + ...) + noise with random b the binomial interval of the coverage reaches 93 to 99 %."""
     rng, h = np.random.default_rng(1), 2.0 ** -np.arange(rungs)

@@ -26,7 +26,7 @@ def test_weak_order_by_exact_moments(order, expected):
     assert np.allclose(ladder.error.sel(observable="x"), truth, rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize(("order", "expected"), [(1, 1), (2, 2)])
+@pytest.mark.parametrize(("order", "expected"), [(1, 1), pytest.param(2, 2, marks=pytest.mark.slow)])
 def test_weak_order_by_sampling(order, expected):
     ladder = fd.eta_limit(
         fd.SGD(TOY, 0.1), [3.0], t=1.0, etas=[0.2, 0.1, 0.05, 0.025], order=order, observable=OBSERVABLES,

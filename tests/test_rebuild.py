@@ -52,7 +52,8 @@ def systems():
             for other in ("DiagonalNetwork", "SquaredPopulation", "LinearClassifier"):
                 problem, start = getattr(fd.problems, other).example()
                 moved = type(system)(**system.config() | {"problem": problem})
-                yield pytest.param(moved, start, id=f"{name} of {other}")
+                marks = () if other == "DiagonalNetwork" else pytest.mark.slow
+                yield pytest.param(moved, start, id=f"{name} of {other}", marks=marks)
 
 
 @pytest.mark.parametrize(("system", "w0"), list(systems()))

@@ -182,7 +182,7 @@ def test_the_trace_of_gradients_has_one_order_less_than_the_parameters():
         assert abs(np.log2(gaps[-2] / gaps[-1]) - order) < 0.05
 
 
-@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("order", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [lambda: fd.HeavyBall(P, 0.04**2, 1.5), lambda: fd.Nesterov(P, 0.04**2)])
 def test_built_in_momentum_has_all_orders(make, order):
     method = make()
@@ -198,7 +198,7 @@ def test_normalised_descent_has_all_orders(order):
     assert abs(float(ladder.order) - order - 1) < 0.05
 
 
-@pytest.mark.parametrize("order", [0, 1, 2, 3])
+@pytest.mark.parametrize("order", [0, 1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_step_that_depends_on_k(order):
     """Nesterov's k/(k+3) stays at order 2 for every p: its friction is not smooth at t = 0."""
 

@@ -13,7 +13,6 @@ from scipy.integrate import solve_ivp
 import flowdyn as fd
 from flowdyn.solvers import diffrax_solve, scipy_ivp
 
-mpmath.mp.dps = 800  # the squares of 1e-150 beside 1, and their squares
 STARTS = [1e-3, 1e-20, 1e-80, 1e-150]
 QUICK = [
     fd.solvers.Auto(),
@@ -32,6 +31,13 @@ QUARTIC = fd.problems.CustomProblem(lambda w: jnp.sum(w**4) / 4 - jnp.sum(w**2) 
 solvers = pytest.mark.parametrize(
     "solver", SOLVERS, ids=lambda solver: f"{type(solver).__name__}-{getattr(solver, 'method', '')}"
 )
+
+
+@pytest.fixture(autouse=True)
+def digits():
+    """800 of them: the squares of 1e-150 beside 1, and their squares. Only here: other tests use mpmath too."""
+    with mpmath.workdps(800):
+        yield
 
 
 def test_every_adaptive_method_is_tried():
