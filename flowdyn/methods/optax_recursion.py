@@ -91,6 +91,7 @@ class Optax(OnProblem, DiscreteSystem):
     eta: Schedule
     t0: jax.Array
     moments: dict[str, jax.Array]
+    is_users: ClassVar[bool] = True
     summary: ClassVar[str] = "an optimiser of optax"
 
     def __init__(

@@ -74,6 +74,7 @@ class Recursion(UserState, DiscreteSystem):
     params: Callable | None
     increment: bool = eqx.field(static=True)
     clock_power: float = eqx.field(static=True)
+    is_users: ClassVar[bool] = True
     summary: ClassVar[str] = "a user's recursion z_{k+1} = step(z_k, eta)"
 
     def __init__(
