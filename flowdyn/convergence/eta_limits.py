@@ -143,6 +143,7 @@ def eta_limit(
     how: Any = {"budget": Budget(max_steps, max_seconds), "covariance": _covariance(method, covariance, p)}
     ladder = build_ladder(method, etas, w0, t, p, saves=2 if kind == "weak" else saves, seed=seed, **how)
     ladder.limits[0].check_start(ladder.limit_state0)  # before anything runs: a recursion may have no limit
+    ladder.limits[0].check_path(ladder.limit_state0, float(t))
     asked = {"t": float(t), "saves": _check.integer("saves", saves, minimum=2), "observable": observable}
     if kind == "sup":
         ladder = dataclasses.replace(ladder, asked=asked | {"solver": solver})

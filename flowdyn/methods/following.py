@@ -24,6 +24,7 @@ from flowdyn._tools.compiled import bind
 from flowdyn._tools.leaves import shown_call
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.registry import look_up
+from flowdyn.methods.jumps import check_path
 from flowdyn.methods.of_recursion import OfRecursion
 from flowdyn.methods.step_checks import check_step
 from flowdyn.methods.systems import ODESystem, System
@@ -111,6 +112,8 @@ def depends_on_k(step_at: StepAt, h: Any, state: Vector) -> bool:
 class Followed(System):
     """A recursion  z -> S_h(z, k)  at a time step h of its own, as the flow that follows it needs it."""
 
+    is_users: ClassVar[bool] = False  # whether its step is a user's own, which may do anything
+
     @property
     @abc.abstractmethod
     def time_step(self) -> jax.Array:
@@ -163,8 +166,8 @@ class RecursionFlow(OfRecursion, ODESystem):
     ------
     ArgumentError
         If `recursion` is not a deterministic recursion or the order is negative; by :func:`flowdyn.solve`, if a step
-        does not tend to the identity as h -> 0 (a fixed momentum), is not finite or not smooth there, or if its slope
-        is rounding at this h.
+        does not tend to the identity as h -> 0 (a fixed momentum), is not finite or not smooth there, if its slope is
+        rounding at this h, or for orders p >= 1 if a user's step jumps on the way, as a sign does.
 
     Notes
     -----
@@ -222,6 +225,10 @@ class RecursionFlow(OfRecursion, ODESystem):
         """Refuse a step that has no flow at this state."""
         self.recursion.check_start(state0)
         check_step(self, np.asarray(state0, dtype=float))
+
+    def check_path(self, state0: np.ndarray, span: float) -> None:
+        """Refuse a flow of order beyond 0 that comes to a sign of the recursion."""
+        check_path(self, state0, span)
 
     @property
     def numbers(self) -> dict[str, Any]:

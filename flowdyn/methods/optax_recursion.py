@@ -13,13 +13,18 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
+from flowdyn._tools.user_calls import callable_as, traced_call
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.following import slope_of
+from flowdyn.methods.optax_state import named_arrays, not_counts, with_arrays
 from flowdyn.methods.systems import OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Time, Variable, Vector
+from flowdyn.problems.named_pieces import shown_layout
 from flowdyn.problems.quadratic import Quadratic
-from flowdyn.problems.tree_layout import RESERVED, is_number, numbers_of
+from flowdyn.problems.tree_layout import is_number, numbers_of
 from flowdyn.schedules import Schedule, as_schedule
+
+TRACED = "the factory is traced in h and the count of steps: jnp.where in place of `if`, h * count in place of int(1/h)"
 
 
 class _Descent(NamedTuple):
@@ -86,6 +91,7 @@ class Optax(OnProblem, DiscreteSystem):
     eta: Schedule
     t0: jax.Array
     moments: dict[str, jax.Array]
+    is_users: ClassVar[bool] = True
     summary: ClassVar[str] = "an optimiser of optax"
 
     def __init__(
@@ -127,7 +133,26 @@ class Optax(OnProblem, DiscreteSystem):
         return {"problem": self.problem, "factory": self.factory, "eta": self.constant_eta("its limit"), "t0": self.t0}
 
     def _optimiser(self) -> Any:
-        return self.factory(self.eta(jnp.asarray(0)))
+        return self._made(self.eta(jnp.asarray(0)))
+
+    def _made(self, h: Any) -> Any:
+        """The optimiser of a step size, which is traced: a ladder compiles once."""
+        return traced_call("factory", self.factory, (h,), lambda: callable_as("factory(h), h a number"), TRACED)
+
+    def _started(self, params: Any) -> Any:
+        """The state that the optimiser starts with."""
+        return traced_call("factory", self._optimiser().init, (params,), self._of_gradients, TRACED)
+
+    def _updated_by(self, optimiser: Any, *given: Any) -> tuple[Any, Any]:
+        """Updates and next state of an optimiser from gradients, state and parameters."""
+        return traced_call("factory", optimiser.update, given, self._of_gradients, TRACED)
+
+    def _of_gradients(self) -> str:
+        shown = shown_layout(self.problem.variables)
+        return (
+            f"must return an optimiser that is updated by a gradient alone, of the problem's own parameters ({shown}), "
+            "its step counts taken as real numbers"
+        )
 
     def _params(self, w: Vector) -> Any:
         return numbers_of(self.problem.unravel(jnp.asarray(w)))
@@ -135,8 +160,8 @@ class Optax(OnProblem, DiscreteSystem):
     def _pieces(self) -> list[tuple[Variable, Any]]:
         """The arrays of the optimiser's state: their layout, and the leaf that each is."""
         flat = jax.ShapeDtypeStruct((self.problem.size,), jnp.float64)
-        state = jax.eval_shape(lambda w: self._optimiser().init(self._params(w)), flat)
-        return _named(state, self._params_like(), self.problem.variables)
+        state = jax.eval_shape(lambda w: self._started(self._params(w)), flat)
+        return named_arrays(state, self._params_like(), self.problem.variables)
 
     def _params_like(self) -> Any:
         return jax.eval_shape(lambda w: self._params(w), jax.ShapeDtypeStruct((self.problem.size,), jnp.float64))
@@ -148,7 +173,7 @@ class Optax(OnProblem, DiscreteSystem):
     def lift(self, w0: Vector) -> Vector:
         """The parameters with the optimiser's own start, or the moments given."""
         w = jnp.asarray(w0)
-        arrays = [x for x in jax.tree.leaves(self._optimiser().init(self._params(w))) if is_number(x)]
+        arrays = [x for x in jax.tree.leaves(self._started(self._params(w))) if is_number(x)]
         started = [
             jnp.ravel(jnp.asarray({v.name: x, **self.moments}[v.name], dtype=jnp.float64))
             for (v, _), x in zip(self._pieces(), arrays, strict=True)
@@ -164,9 +189,9 @@ class Optax(OnProblem, DiscreteSystem):
         w, arrays = state[: self.problem.size], state[self.problem.size :]
         optimiser, params = self._optimiser(), self._params(w)
         count = k + self.t0 / self.eta(jnp.asarray(0))
-        like = jax.eval_shape(lambda w: optimiser.init(w), params)
-        own = _with_arrays(like, arrays, count)
-        updates, after = optimiser.update(self._params(self.problem.grad(w)), own, params)
+        like = jax.eval_shape(self._started, params)
+        own = with_arrays(like, arrays, count)
+        updates, after = self._updated_by(optimiser, self._params(self.problem.grad(w)), own, params)
         change = [jnp.ravel(x) for x in jax.tree.leaves(updates) if is_number(x)]
         pairs = zip(jax.tree.leaves(like), jax.tree.leaves(after), strict=True)
         kept = [jnp.ravel(x) for of, x in pairs if is_number(of)]  # a count was a whole number there
@@ -208,68 +233,21 @@ class Optax(OnProblem, DiscreteSystem):
     def _check_update(self) -> None:
         """Refuse an optimiser that asks for more than a gradient, or whose counts do not count the steps."""
         optimiser, params = self._optimiser(), self._params(jnp.cos(1.0 + jnp.arange(self.problem.size)))
-        state = optimiser.init(params)
+        state = self._started(params)
         paths, _ = jax.tree_util.tree_flatten_with_path(state)
         for path, x in paths:
             if not is_number(x) and not (jnp.issubdtype(x.dtype, jnp.integer) and x.ndim == 0):
-                raise _not_counts(path, f"which holds {x.dtype}")
+                raise not_counts(path, f"which holds {x.dtype}")
         counted = 5.0  # as if five steps had been taken
         size = sum(x.size for x in jax.tree.leaves(state) if is_number(x))
-        try:
-            like = jax.eval_shape(lambda w: optimiser.init(w), params)
-            own = _with_arrays(like, jnp.full(size, 0.5), jnp.asarray(counted))
-            after = optimiser.update(params, own, params)[1]
-        except TypeError as error:
-            rule = "must return an optimiser that is updated by a gradient alone, its step counts taken as real numbers"
-            raise _check.fail("factory", rule, _check.Words(str(error).splitlines()[0])) from None
+        like = jax.eval_shape(self._started, params)
+
+        def updated(made: Any, count: Any) -> Any:
+            return self._updated_by(made, params, with_arrays(like, jnp.full(size, 0.5), count), params)[1]
+
+        after, number = updated(optimiser, jnp.asarray(counted)), jax.ShapeDtypeStruct((), jnp.float64)
+        jax.eval_shape(lambda h, count: updated(self._made(h), count), number, number)
         ends = jax.tree_util.tree_flatten_with_path(after)[0]
         for (path, x), (_, end) in zip(paths, ends, strict=True):
             if not is_number(x) and float(end) != counted + 1:
-                raise _not_counts(path, f"which went from {counted:g} to {float(end):g}")
-
-
-def _not_counts(path: Any, found: str) -> _check.ArgumentError:
-    place = jax.tree_util.keystr(path, simple=True, separator=".")
-    return _check.fail(
-        "factory",
-        "must return an optimiser whose state is made of real arrays and counts of steps",
-        _check.Words(f"{place!r}, {found}"),
-        "keys, flags and other counters have no limit as eta -> 0",
-    )
-
-
-def _with_arrays(like: Any, flat: Vector, count: Any) -> Any:
-    """The optimiser's state from its flat arrays and the number of steps."""
-    leaves, treedef = jax.tree.flatten(like)
-    sizes = [x.size for x in leaves if is_number(x)]
-    pieces = iter(jnp.split(flat, np.cumsum(sizes)[:-1]) if sizes else ())
-    filled = [next(pieces).reshape(x.shape) if is_number(x) else count for x in leaves]
-    return jax.tree.unflatten(treedef, filled)
-
-
-def _named(state: Any, params: Any, variables: tuple[Variable, ...]) -> list[tuple[Variable, Any]]:
-    """A variable for each array of the optimiser's state, named as optax names it, and as its parameter is called."""
-    own = {
-        jax.tree_util.keystr(path, simple=True, separator="."): v
-        for (path, _), v in zip(jax.tree_util.tree_flatten_with_path(params)[0], variables, strict=True)
-    }
-    found: list[tuple[Variable, Any]] = []
-    taken = {v.name for v in variables} | RESERVED
-    for path, x in jax.tree_util.tree_flatten_with_path(state)[0]:
-        if not is_number(x):
-            continue
-        parts = jax.tree_util.keystr(path, simple=True, separator=".").split(".")
-        tails = [".".join(parts[i:]) for i in range(len(parts) + 1)]
-        of = next((own[tail] for tail in tails if tail in own and own[tail].shape == x.shape), None)
-        place = next((tail for tail in tails if tail in own), "") if of else ""
-        head = ".".join(parts).removesuffix(place).strip(".")
-        words = [word for word in head.split(".") if word and not word.isdigit()]
-        name = "_".join(words or ["state"]) + (f"_{of.name}" if of and len(variables) > 1 else "")
-        number = 1
-        while (name if number == 1 else f"{name}_{number}") in taken:
-            number += 1
-        name = name if number == 1 else f"{name}_{number}"
-        taken.add(name)
-        dims = of.dims if of else tuple(f"{name}_dim_{axis}" for axis in range(len(x.shape)))
-        found.append((Variable(name, dims, x.shape, f"{'_'.join(words) or 'state'} of the optimiser"), x))
-    return found
+                raise not_counts(path, f"which went from {counted:g} to {float(end):g}")

@@ -126,7 +126,8 @@ class RandomRecursion(UserState, Scattered):
     def next_state(self, h: Time, state: Vector, noise: Any) -> Vector:
         """The user's step with one sample, or with normals."""
         x = noise if self.normals else jax.tree.map(lambda leaf: leaf[noise], self.samples)
-        return self.flat_state("step", self.function(self.seen(state), h, x), state)
+        form = "step(state, eta, x), x " + (f"{self.normals} normals" if self.normals else "a sample")
+        return self.called_step(self.function, state, h, x, form=form)
 
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse a step that is not affine in its normals."""
@@ -139,13 +140,20 @@ class RandomRecursion(UserState, Scattered):
             )
 
 
+def _numbers(part: Any) -> jax.Array:
+    """A piece of the samples: real numbers, or whole ones that are indices."""
+    if not isinstance(part, jax.Array) and np.asarray(part).dtype.kind not in "biuf":
+        raise _check.fail("samples", "must hold real numbers", part, "number the samples: jnp.arange(n) are indices")
+    return jnp.asarray(part)
+
+
 def _checked_samples(samples: Any) -> Any:
     """Samples as arrays with one leading axis."""
     if samples is None:
         return None
     if isinstance(samples, list | tuple) and not any(hasattr(part, "shape") for part in samples):
         samples = np.asarray(samples)
-    tree = jax.tree.map(jnp.asarray, cast_tree("samples", samples))
+    tree = jax.tree.map(_numbers, cast_tree("samples", samples))
     sizes = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(tree)}
     if len(sizes) != 1 or 0 in sizes:
         raise _check.fail("samples", "must be arrays with one leading axis", _check.Words(f"lengths {sorted(sizes)}"))

@@ -74,6 +74,7 @@ class Recursion(UserState, DiscreteSystem):
     params: Callable | None
     increment: bool = eqx.field(static=True)
     clock_power: float = eqx.field(static=True)
+    is_users: ClassVar[bool] = True
     summary: ClassVar[str] = "a user's recursion z_{k+1} = step(z_k, eta)"
 
     def __init__(
@@ -126,9 +127,9 @@ class Recursion(UserState, DiscreteSystem):
 
     def _called(self, k: Any, state: Vector) -> Vector:
         """What the user's function returns, as a flat vector."""
-        given, eta = self.seen(state), self.eta(k)
-        value = self.function(given, eta, k) if _takes_k(self.function) else self.function(given, eta)
-        return self.flat_state("step", value, state)
+        if _takes_k(self.function):
+            return self.called_step(self.function, state, self.eta(k), k, form="step(state, eta, k)")
+        return self.called_step(self.function, state, self.eta(k), form="step(state, eta)")
 
     def step(self, k: jax.Array, state: Vector) -> Vector:
         """The user's step, or ``z + h u`` from an increment u."""

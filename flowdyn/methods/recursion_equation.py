@@ -25,6 +25,7 @@ from flowdyn._tools.compiled import bind
 from flowdyn._tools.leaves import shown_call
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.registry import look_up
+from flowdyn.methods.equation_checks import check_equation, whole_state
 from flowdyn.methods.following import log_series, slope_of
 from flowdyn.methods.of_recursion import OfRecursion
 from flowdyn.methods.systems import Moments, SDESystem, System
@@ -35,7 +36,6 @@ from flowdyn.theory.moments_work import Size, sde_route
 Covariance = Literal["plain", "matched"]
 COVARIANCES = ("plain", "matched")
 MAX_ENTRIES = 5_000_000  # of the derivatives of all columns, 40 MB
-SKEWED = 1e-9  # share of a third moment that rounding may leave
 
 
 class Scatter(System):
@@ -145,7 +145,7 @@ class RecursionEquation(OfRecursion, SDESystem):
     def _slope(self, state: Vector) -> Vector:
         return slope_of(lambda h, k, z: self.recursion.mean_at(h, z), self.recursion.time_step, jnp.zeros(()), state)
 
-    def _columns(self, state: Vector) -> jax.Array:
+    def columns(self, state: Vector) -> jax.Array:
         """Columns G at h = 0, as rows (m, S)."""
         return jax.jvp(lambda h: self.recursion.fluctuations(h, state), (jnp.zeros(()),), (jnp.ones(()),))[1]
 
@@ -165,18 +165,18 @@ class RecursionEquation(OfRecursion, SDESystem):
             along = lambda x: jax.jvp(self._b, (x,), (column,))[1]  # noqa: E731
             return jax.jvp(along, (start,), (column,))[1]
 
-        return total - h**2 / 4 * jnp.sum(jax.vmap(curved)(self._columns(start)), axis=0)
+        return total - h**2 / 4 * jnp.sum(jax.vmap(curved)(self.columns(start)), axis=0)
 
     def _factors(self, state: Vector) -> jax.Array:
         """Columns of G_h, as rows (m, S)."""
         z, h = jnp.asarray(state), self.recursion.time_step
-        G = self._columns(z)
+        G = self.columns(z)
         if self.covariance == "plain":
             return G
         slope = lambda s: jax.jvp(lambda x: self.recursion.fluctuations(x, z), (s,), (jnp.ones(()),))[1]  # noqa: E731
         G2 = 0.5 * jax.jvp(slope, (jnp.zeros(()),), (jnp.ones(()),))[1]
         turned = jax.vmap(lambda column: jax.jvp(self._b, (z,), (column,))[1])(G)
-        moved = jax.jvp(self._columns, (z,), (self._b(z),))[1]
+        moved = jax.jvp(self.columns, (z,), (self._b(z),))[1]
         return G + h * G2 - h / 2 * (turned + moved)
 
     def diffusion(self, t: Time, state: Vector) -> Vector:
@@ -198,36 +198,7 @@ class RecursionEquation(OfRecursion, SDESystem):
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse coefficients that are not finite, and an order 3 that does not exist."""
         self.recursion.check_start(state0)
-        z = np.asarray(state0, dtype=float)
-        for value in bind(_coefficients, self)(z):
-            if not np.isfinite(np.asarray(value)).all():
-                raise _check.fail(
-                    "step",
-                    "must have derivatives in eta at 0",
-                    _check.Words("coefficients that are not finite"),
-                    "write it in the time step h (h**2 for the step size of a momentum method), without roots of eta",
-                )
-        moved = np.abs(np.asarray(bind(_at_zero, self)(z)) - z)
-        if (moved > 1e-12 * np.abs(z).max(initial=1.0)).any():
-            piece = self.layout(len(z))[0].name if len(self.layout(len(z))) == 1 else f"entry {int(moved.argmax())}"
-            raise _check.fail(
-                "step",
-                "must tend to the identity as eta -> 0",
-                _check.Words(f"{piece} that still changes by {moved.max():.3g} at eta = 0"),
-                "let its rates tend to 1 with eta, e.g. decay = 1 - c*h",
-            )
-        if self.order == 3:
-            self._check_third_order(z)
-
-    def _check_third_order(self, state: np.ndarray) -> None:
-        recursion, number = self.recursion, jax.ShapeDtypeStruct((), jnp.float64)
-        parts = (lambda h: recursion.mean_at(h, state)), (lambda h: recursion.fluctuations(h, state))
-        if max(degree_of(part, number) for part in parts) > 1:
-            raise _check.fail("order", "must be at most 2 where a step is not affine in its length h", 3)
-        columns = np.asarray(bind(_plain_columns, self)(state))
-        third = np.abs(np.einsum("ia,ib,ic->abc", columns, columns, columns)).max()
-        if not recursion.is_symmetric and third > SKEWED * (np.abs(columns) ** 3).sum():
-            raise _check.fail("order", "must be at most 2 where the noise has third moments", 3)
+        check_equation(self, np.asarray(state0, dtype=float))
 
     def _is_affine(self, size: int) -> bool:
         """Whether drift and diffusion are affine in the state, and their derivatives are not too many."""
@@ -245,9 +216,8 @@ class RecursionEquation(OfRecursion, SDESystem):
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance where drift and diffusion are affine in the state."""
-        if not self._is_affine(len(w0)):
-            return None
-        return affine_moments(self, w0, when)
+        start = whole_state(self, w0)
+        return affine_moments(self, start, when) if self._is_affine(len(start)) else None
 
 
 def checked_covariance(covariance: Any) -> Covariance:
@@ -271,15 +241,3 @@ def _affine(equation: SDESystem, zero: jax.Array) -> tuple:
     drift = lambda z: equation.drift(0.0, z)  # noqa: E731
     columns = lambda z: equation.diffusion(0.0, z).T  # noqa: E731
     return jax.jacfwd(drift)(zero), drift(zero), jax.jacfwd(columns)(zero), columns(zero)
-
-
-def _coefficients(equation: RecursionEquation, state: jax.Array) -> tuple[Vector, Vector]:
-    return equation.drift(0.0, state), equation.diffusion(0.0, state)
-
-
-def _plain_columns(equation: RecursionEquation, state: jax.Array) -> jax.Array:
-    return equation._columns(state)
-
-
-def _at_zero(equation: RecursionEquation, state: jax.Array) -> Vector:
-    return equation.recursion.mean_at(jnp.zeros(()), state)

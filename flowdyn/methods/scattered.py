@@ -22,6 +22,7 @@ from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn._tools.registry import look_up
 from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.equation_checks import whole_state
 from flowdyn.methods.following import RecursionFlow
 from flowdyn.methods.of_recursion import OfRecursion
 from flowdyn.methods.recursion_equation import (
@@ -134,11 +135,12 @@ class Scattered(Scatter, RandomRecursionSystem):
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance after `when` steps where every step is affine in the state."""
-        parts = self.affine_parts(len(w0))
+        start = whole_state(self, w0)
+        parts = self.affine_parts(len(start))
         if parts is None:
             return None
         A, c, P, q = parts
-        return linear_sgd_mean_cov(linear_noise_of(np.eye(len(c)) - A, c, P, q), 1.0, 1.0, w0, when)
+        return linear_sgd_mean_cov(linear_noise_of(np.eye(len(c)) - A, c, P, q), 1.0, 1.0, start, when)
 
 
 def _affine(recursion: Scattered, zero: jax.Array) -> tuple:

@@ -134,6 +134,10 @@ class System(Module):
         """Refuse a system that is not what it says at this state."""
         return
 
+    def check_path(self, state0: np.ndarray, span: float) -> None:
+        """Refuse a system that is not what it says on its way from this state, `span` of time long."""
+        return
+
 
 class ODESystem(System):
     """A deterministic system in continuous time."""

@@ -10,8 +10,10 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree, flat_vector
+from flowdyn._tools.user_calls import callable_as, traced_call
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable, Vector
+from flowdyn.problems.named_pieces import shown_layout
 from flowdyn.problems.tree_layout import numbers_of, ravel_tree, tree_variables, unravel_tree
 
 
@@ -32,17 +34,31 @@ class UserState(System):
 
     def state_like(self) -> Any:
         """Structure of a state: the parameters, or what `init` makes of them."""
-        return self.w0_like if self.init is None else eqx.filter_eval_shape(self.init, self.w0_like)
+        return self.w0_like if self.init is None else eqx.filter_eval_shape(self._made, self.w0_like)
+
+    def _made(self, w: Any) -> Any:
+        """The state that the user's `init` makes of w."""
+        return traced_call("init", self.init, (w,), lambda: callable_as("init(w), w like `w0_like`"))
+
+    def _taken(self, state: Any) -> Any:
+        """The parameters that the user's `params` takes out of a state."""
+        return traced_call("params", self.params, (state,), lambda: callable_as("params(state), state of `init`"))
 
     def seen(self, state: Vector) -> Any:
         """The state as the user's functions see it."""
         like = self.state_like()
         return state if like is None else unravel_tree(like, jnp.asarray(state))
 
-    def flat_state(self, name: str, value: Any, state: Vector) -> jax.Array:
-        """Flat vector of a state that a user's function returns."""
+    def called_step(self, function: Callable, state: Vector, *more: Any, form: str) -> jax.Array:
+        """Flat vector of what a user's step, called as `form`, makes of a state and the numbers beside it."""
         like = self.state_like()
-        return flat_of(name, value, state if like is None else like)
+        value = traced_call(
+            "step",
+            function,
+            (self.seen(state), *more),
+            lambda: callable_as(f"{form}, state {shown_layout(self.layout(len(state)))}"),
+        )
+        return flat_of("step", value, state if like is None else like)
 
     def layout(self, size: int) -> tuple[Variable, ...]:
         """One vector ``w`` over `param`, or the named pieces of the state."""
@@ -93,7 +109,7 @@ class UserState(System):
         """The state that `init` makes of w."""
         if self.init is None:
             return w0
-        return flat_of("init", self.init(unravel_tree(self.w0_like, jnp.asarray(w0))), self.state_like())
+        return flat_of("init", self._made(unravel_tree(self.w0_like, jnp.asarray(w0))), self.state_like())
 
     def project(self, state: Vector) -> Vector:
         """The w that `params` takes out of a state."""
@@ -104,7 +120,7 @@ class UserState(System):
         if self.w0_like is None:
             return state
         tree = unravel_tree(self.state_like(), jnp.asarray(state))
-        return tree if self.params is None else self.params(tree)
+        return tree if self.params is None else self._taken(tree)
 
     def check_structure(self, step: Callable) -> None:
         """Refuse a state that is not floats throughout, and functions whose outputs are no state and no parameters."""

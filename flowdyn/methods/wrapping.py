@@ -122,6 +122,11 @@ class AroundSteps(Around):
 class AroundRecursion(AroundSteps, DiscreteSystem):  # type: ignore[override]
     """A deterministic recursion around another."""
 
+    @property
+    def is_users(self) -> bool:  # type: ignore[override]
+        """Whether the step inside is a user's own."""
+        return self.method.is_users
+
     @abc.abstractmethod
     def step(self, k: jax.Array, state: Vector) -> Vector:
         """State of shape (S,) after step k from `state`."""

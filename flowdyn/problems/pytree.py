@@ -9,6 +9,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree
+from flowdyn._tools.user_calls import not_traceable
 from flowdyn.problems.base import Problem, Variable, Vector
 from flowdyn.problems.named_pieces import is_dataset, shown_layout
 from flowdyn.problems.tree_layout import numbers_of, ravel_tree, tree_variables, unravel_tree
@@ -45,10 +46,7 @@ class PytreeProblem(Problem):
         try:
             out = jax.eval_shape(lambda w: self._call(function, w), jax.ShapeDtypeStruct((self.size,), jnp.float64))
         except jax.errors.JAXTypeError as error:
-            reason = str(error).splitlines()[0]
-            raise _check.ArgumentError(
-                f"`{name}` must be written with jax.numpy so that JAX can differentiate it, got {reason}"
-            ) from None
+            raise not_traceable(name, error) from None
         except _check.FlowdynError:
             raise
         except Exception as error:  # whatever it raises on parameters that are not those it was written for

@@ -108,6 +108,8 @@ def prepare(system: System, w0: Any, options: RunOptions, solver: Solver | None,
     stop = observer.stop_rules(options.stop)
     _check_size(times, len(start.states) if many and not system.is_random else members, observer, options, max_bytes)
     end = np.inf if times.t is None else float(times.t[-1])
+    if np.isfinite(end):
+        system.check_path(first, end - start.t0)
     demand = Demand(end, stop is not None, options.max_seconds is not None)
     chosen = pick_solver(system, first, solver, demand)
     for state in start.states if many else ():

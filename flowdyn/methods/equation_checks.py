@@ -1,0 +1,80 @@
+"""Whether a random recursion has an equation:  M_h(z) -> z as h -> 0,  M_h and its columns smooth in h at 0.
+
+Order 3 needs more: steps affine in h, and noise without third moments.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowdyn import _check
+from flowdyn._tools.compiled import bind
+from flowdyn._tools.polynomial_degree import degree_of
+from flowdyn.methods.systems import System
+from flowdyn.problems.base import Vector
+from flowdyn.problems.named_pieces import shown_layout
+
+SKEWED = 1e-9  # share of a third moment that rounding may leave
+
+
+def check_equation(equation: Any, state: np.ndarray) -> None:
+    """Refuse coefficients that are not finite, a step that is not the identity at h = 0, an order 3 that is none."""
+    for value in bind(_coefficients, equation)(state):
+        if not np.isfinite(np.asarray(value)).all():
+            raise _check.fail(
+                "step",
+                "must have derivatives in eta at 0",
+                _check.Words("coefficients that are not finite"),
+                "write it in the time step h (h**2 for the step size of a momentum method), without roots of eta",
+            )
+    moved = np.abs(np.asarray(bind(_at_zero, equation)(state)) - state)
+    if (moved > 1e-12 * np.abs(state).max(initial=1.0)).any():
+        variables = equation.layout(len(state))
+        piece = variables[0].name if len(variables) == 1 else f"entry {int(moved.argmax())}"
+        raise _check.fail(
+            "step",
+            "must tend to the identity as eta -> 0",
+            _check.Words(f"{piece} that still changes by {moved.max():.3g} at eta = 0"),
+            "let its rates tend to 1 with eta, e.g. decay = 1 - c*h",
+        )
+    if equation.order == 3:
+        _check_third_order(equation, state)
+
+
+def _check_third_order(equation: Any, state: np.ndarray) -> None:
+    recursion, number = equation.recursion, jax.ShapeDtypeStruct((), jnp.float64)
+    parts = (lambda h: recursion.mean_at(h, state)), (lambda h: recursion.fluctuations(h, state))
+    if max(degree_of(part, number) for part in parts) > 1:
+        raise _check.fail("order", "must be at most 2 where a step is not affine in its length h", 3)
+    columns = np.asarray(bind(_plain_columns, equation)(state))
+    third = np.abs(np.einsum("ia,ib,ic->abc", columns, columns, columns)).max()
+    if not recursion.is_symmetric and third > SKEWED * (np.abs(columns) ** 3).sum():
+        raise _check.fail("order", "must be at most 2 where the noise has third moments", 3)
+
+
+def _coefficients(equation: Any, state: jax.Array) -> tuple[Vector, Vector]:
+    return equation.drift(0.0, state), equation.diffusion(0.0, state)
+
+
+def _plain_columns(equation: Any, state: jax.Array) -> jax.Array:
+    return equation.columns(state)
+
+
+def _at_zero(equation: Any, state: jax.Array) -> Vector:
+    return equation.recursion.mean_at(jnp.zeros(()), state)
+
+
+def whole_state(system: System, w0: Any) -> np.ndarray:
+    """Return a flat state whose moments are asked for, if it is one: parameters alone are none where there is more."""
+    state = np.asarray(w0, dtype=float)
+    variables = system.layout(len(state))
+    if sum(v.size for v in variables) != len(state):
+        raise _check.fail(
+            "w0",
+            f"must be a flat state, {shown_layout(variables)}",
+            _check.Words(f"{len(state)} numbers"),
+            "method.lift(w0) makes one of parameters",
+        )
+    return state

@@ -1,0 +1,129 @@
+r"""Whether a recursion's path meets a jump of its step:  u_h(z) = (S_h(z) - z) / h  turns round between two states.
+
+    u_i(z_k) u_i(z_{k+1}) < 0,     z-, z+ of the segment with z+ - z- -> 0:     u_i(z-), u_i(z+) stay apart
+
+A sign that follows the path (Lion's, Yogi's, a `where` between two numbers) has no flow of order beyond 0: where the
+path meets it the gap is O(h). Kinks (a clip) and what is steep pass: their u_i meet at 0. So does what jumps with the
+gradient of the loss, which may be less smooth than theory asks, and jumps that the path does not meet. The path is that
+of the same method in at most 200 steps.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal, jaxprs_in_params
+
+from flowdyn import _check
+from flowdyn._tools.compiled import bind
+from flowdyn.problems.base import Vector
+
+STEPS = 200  # of the path
+PLACES = 8  # that are looked into
+MOST_ENTRIES = 10_000_000  # of the path, 80 MB
+HALVINGS = 50
+TURNS = 0.25  # share of the larger side that the smaller one of a jump is
+SLIGHT = 1e-3  # of a component's largest rate, below which a jump is not told from rounding
+SMOOTH = 1e-6  # change of a gradient, as a share, that is none
+# operations that jump, or undo a jump, where their operands depend on the state
+JUMPING = frozenset(["sign", "floor", "ceil", "round", "abs", "argmax", "argmin"])
+
+
+def may_jump(step: Any, state: np.ndarray) -> bool:
+    """Whether an operation that jumps has an operand that depends on the state; steps without one are not followed."""
+    closed = jax.make_jaxpr(step)(state)
+    return _reach(closed.jaxpr, [True] * len(closed.jaxpr.invars))[0]
+
+
+def _reach(jaxpr: Any, inputs: list[bool]) -> tuple[bool, list[bool]]:
+    """Whether something jumps, and which outputs depend on the inputs that are marked."""
+    marked = {v for v, of in zip(jaxpr.invars, inputs, strict=True) if of}
+    jumps = False
+    for equation in jaxpr.eqns:
+        operands = [not isinstance(v, Literal) and v in marked for v in equation.invars]
+        if not any(operands):
+            continue
+        name, depends = equation.primitive.name, [True] * len(equation.outvars)
+        if name == "select_n":
+            jumps |= operands[0]
+        elif name == "convert_element_type":
+            jumps |= equation.invars[0].aval.dtype == bool
+        else:
+            jumps |= name in JUMPING
+        for inner in jaxprs_in_params(equation.params):
+            fits = len(inner.invars) == len(operands) and len(inner.outvars) == len(depends)
+            found, out = _reach(inner, operands if fits else [True] * len(inner.invars))
+            jumps, depends = jumps or found, out if fits else depends
+        marked |= {v for v, of in zip(equation.outvars, depends, strict=True) if of}
+    return jumps, [not isinstance(v, Literal) and v in marked for v in jaxpr.outvars]
+
+
+def check_path(flow: Any, state0: np.ndarray, span: float) -> None:
+    """Refuse a flow of order beyond 0 whose recursion's path meets a jump of its step within a time."""
+    own, start = flow.recursion, np.asarray(state0, dtype=float)
+    if not flow.order or not own.is_users or start.size * STEPS > MOST_ENTRIES:
+        return
+    if not may_jump(lambda z: own.step_at(own.time_step, 1.0, z), start):
+        return
+    found = {name: np.asarray(value) for name, value in bind(_turns, flow)(start, jnp.asarray(float(span))).items()}
+    variables = own.layout(len(start))
+    edges = np.cumsum([0, *(v.size for v in variables)])
+    places = np.searchsorted(edges, found["entry"], side="right") - 1
+    least = SLIGHT * found["largest"][found["entry"]]
+    if own.on_problem is None:  # a user's own step may hold a loss with kinks, whose jumps are small in their piece
+        least = TURNS * np.maximum.reduceat(found["largest"], edges[:-1])[places]
+    low, high = (pick(np.abs([found["before"], found["after"]]), axis=0) for pick in (np.min, np.max))
+    jumps = found["turns"] & (low >= TURNS * high) & (low >= least) & (found["rough"] <= SMOOTH)
+    if not jumps.any():
+        return
+    at = int(np.argmin(np.where(jumps, found["time"], np.inf)))
+    piece = variables[places[at]].name
+    change = f"d({piece})/dt goes from {found['before'][at]:.3g} to {found['after'][at]:.3g} at once"
+    raise _check.fail(
+        "order",
+        f"must be 0 for {type(own).__name__}: its step jumps on the way, as signs do",
+        _check.Words(f"{flow.order}, and near t = {found['time'][at]:.3g} {change}"),
+        "no flow of higher order follows it there",
+    )
+
+
+def _turns(flow: Any, state: jax.Array, span: jax.Array) -> dict[str, jax.Array]:
+    """Where an entry of the rates along the path turns round, and its rates on either side of that place."""
+    own = flow.recursion
+    h = jnp.maximum(own.time_step, span / STEPS)
+
+    def follow(carry: tuple, _: None) -> tuple[tuple, Vector]:
+        k, z = carry
+        return (k + 1, own.step_at(h, k, z)), z
+
+    states = jax.lax.scan(follow, (jnp.zeros(()), state), None, length=STEPS + 1)[1]
+    rates = jnp.diff(states, axis=0) / h
+    is_there = jnp.isfinite(states[1:]).all(axis=1) & (h * jnp.arange(STEPS) <= span)
+    size = jnp.where(jnp.cumprod(is_there)[:, None] > 0, jnp.abs(rates), 0.0)
+    largest = jnp.max(size, axis=0)
+    lower = jnp.where(rates[:-1] * rates[1:] < 0, jnp.minimum(size[:-1], size[1:]), 0.0)
+    shares = lower / jnp.where(largest > 0, largest, 1.0)
+    places = jax.lax.top_k(jnp.minimum(shares, TURNS).ravel(), PLACES)[1]  # the first ones of those that count
+
+    def looked_into(place: jax.Array) -> dict[str, jax.Array]:
+        k, i = place // state.size, place % state.size
+
+        def halve(ends: tuple, is_first: jax.Array) -> tuple[tuple, None]:
+            low, high, before, after = ends
+            middle = jnp.where(is_first, high, 0.5 * (low + high))
+            rate = (own.step_at(h, k * 1.0, middle)[i] - middle[i]) / h
+            is_low = rate * before > 0
+            low, before = jnp.where(is_low, middle, low), jnp.where(is_low, rate, before)
+            return (low, jnp.where(is_low, high, middle), before, jnp.where(is_low, after, rate)), None
+
+        whole = (states[k], states[k + 1], rates[k, i], jnp.zeros(()))
+        low, high, before, after = jax.lax.scan(halve, whole, jnp.arange(HALVINGS) == 0)[0]
+        rough = jnp.zeros(())
+        if own.on_problem is not None:
+            one, other = jax.vmap(lambda z: own.on_problem.grad(own.project(z)))(jnp.stack([low, high]))
+            rough = jnp.max(jnp.abs(one - other)) / jnp.maximum(jnp.max(jnp.abs(one)), jnp.finfo(float).tiny)
+        turns = (before * after < 0) & (lower.ravel()[place] > 0)
+        return {"turns": turns, "before": before, "after": after, "rough": rough, "entry": i, "time": k * h}
+
+    return jax.vmap(looked_into)(places) | {"largest": largest}
