@@ -64,6 +64,10 @@ class Scatter(System):
     def fluctuations(self, h: Time, state: Vector) -> jax.Array:
         """Columns phi of the fluctuation, as rows (m, S)."""
 
+    def within(self, state: Vector) -> Vector:
+        """Where coefficients are taken for this state: itself wherever the recursion may come to."""
+        return state
+
 
 class RecursionEquation(OfRecursion, SDESystem):
     r"""The stochastic equation that a random recursion follows, of weak order 1, 2 or 3 in its time step h.
@@ -151,7 +155,7 @@ class RecursionEquation(OfRecursion, SDESystem):
 
     def drift(self, t: Time, state: Vector) -> Vector:
         """``b``, with ``h (b2 - b'b/2)``; for order 3 the flow of the means of order 2 with the term of C."""
-        start, h = jnp.asarray(state), self.recursion.time_step
+        start, h = jnp.asarray(self.recursion.within(jnp.asarray(state))), self.recursion.time_step
         if self.order < 3:
             b = self._b(start)
             return b if self.order == 1 else b + h * (self._b2(start) - 0.5 * jax.jvp(self._b, (start,), (b,))[1])
@@ -169,7 +173,7 @@ class RecursionEquation(OfRecursion, SDESystem):
 
     def _factors(self, state: Vector) -> jax.Array:
         """Columns of G_h, as rows (m, S)."""
-        z, h = jnp.asarray(state), self.recursion.time_step
+        z, h = jnp.asarray(self.recursion.within(jnp.asarray(state))), self.recursion.time_step
         G = self._columns(z)
         if self.covariance == "plain":
             return G
