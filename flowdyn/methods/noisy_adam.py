@@ -72,7 +72,8 @@ class NoisyAdam(NoisyMoments):
     :class:`RecursionEquation`: a flow that knows the noise's variance, equations of weak order 1 and 2. The v of an
     equation has noise and may fall below 0, where that of the recursion cannot: below l = c_2 eta E g^2, what a step
     adds to it in the mean, coefficients are those of a floor that goes smoothly from l to l/2; no order changes by it.
-    Source: Kingma and Ba (2015), Loshchilov and Hutter (2019); Malladi, Lyu, Panigrahi and Arora (2022) for the scaling.
+    Source: Kingma and Ba (2015), Loshchilov and Hutter (2019); Malladi, Lyu, Panigrahi and Arora (2022) for the
+    scaling.
 
     Examples
     --------
