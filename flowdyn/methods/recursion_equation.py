@@ -34,6 +34,7 @@ from flowdyn.theory.moments_work import Size, sde_route
 
 Covariance = Literal["plain", "matched"]
 COVARIANCES = ("plain", "matched")
+ORDERS = "must be 1, 2, or 3 with covariance='matched'"
 MAX_ENTRIES = 5_000_000  # of the derivatives of all columns, 40 MB
 SKEWED = 1e-9  # share of a third moment that rounding may leave
 
@@ -121,7 +122,7 @@ class RecursionEquation(OfRecursion, SDESystem):
         self.covariance = checked_covariance(covariance)
         self.order = _check.integer("order", order, minimum=1)
         if self.order > (3 if self.covariance == "matched" else 2):
-            raise _check.fail("order", "must be 1, 2, or 3 with covariance='matched'", order)
+            raise _check.fail("order", ORDERS, order)
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:
