@@ -12,7 +12,6 @@ equation has the means right to h^2 and the stationary law to h only, farther of
 covariances are right to h^2 too.
 """
 
-import abc
 from typing import Any, ClassVar, Literal, Self
 
 import equinox as eqx
@@ -27,7 +26,8 @@ from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.registry import look_up
 from flowdyn.methods.following import log_series, slope_of
 from flowdyn.methods.of_recursion import OfRecursion
-from flowdyn.methods.systems import Moments, SDESystem, System
+from flowdyn.methods.scatter_of_steps import Scatter
+from flowdyn.methods.systems import Moments, SDESystem
 from flowdyn.problems.base import Time, Vector
 from flowdyn.theory.linear_moments import LinearNoise, linear_sde_mean_cov
 from flowdyn.theory.moments_work import Size, sde_route
@@ -37,37 +37,6 @@ COVARIANCES = ("plain", "matched")
 ORDERS = "must be 1, 2, or 3 with covariance='matched'"
 MAX_ENTRIES = 5_000_000  # of the derivatives of all columns, 40 MB
 SKEWED = 1e-9  # share of a third moment that rounding may leave
-
-
-class Scatter(System):
-    """A random recursion as its equations need it: the mean and the fluctuation of a step of any length h."""
-
-    @property
-    @abc.abstractmethod
-    def time_step(self) -> jax.Array:
-        """The constant h."""
-
-    @property
-    @abc.abstractmethod
-    def noise_size(self) -> int:
-        """Number m of Brownian motions."""
-
-    @property
-    @abc.abstractmethod
-    def is_symmetric(self) -> bool:
-        """Whether the noise is Gaussian: then it has no third moments."""
-
-    @abc.abstractmethod
-    def mean_at(self, h: Time, state: Vector) -> Vector:
-        """``M_h(z) = E S_h(z)``."""
-
-    @abc.abstractmethod
-    def fluctuations(self, h: Time, state: Vector) -> jax.Array:
-        """Columns phi of the fluctuation, as rows (m, S)."""
-
-    def within(self, state: Vector) -> Vector:
-        """Where coefficients are taken for this state: itself wherever the recursion may come to."""
-        return state
 
 
 class RecursionEquation(OfRecursion, SDESystem):

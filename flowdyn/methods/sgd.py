@@ -17,8 +17,9 @@ from flowdyn._tools.compiled import matvec
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.modified_equation import StochasticModifiedEquation
-from flowdyn.methods.recursion_equation import COVARIANCES, ORDERS, Covariance, RecursionEquation, Scatter
+from flowdyn.methods.recursion_equation import COVARIANCES, ORDERS, Covariance, RecursionEquation
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch, distinct, order_of
+from flowdyn.methods.scatter_of_steps import Scatter
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import Moments, OnProblem, System, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
