@@ -169,7 +169,10 @@ def tanh_network():
 
 
 def test_a_network_along_the_edge():
-    """GD eta = .7, 1500 steps: 5 times nearer to the midpoints than the flow (1.084), mean loss within 20 %."""
+    """GD eta = .7, 1500 steps: 5 times nearer to the midpoints than the flow (1.084), mean loss within 20 %.
+
+    The mean loss lacks 19.8 %. Steps of eta, which have descent's own error of second order, lack 8 %.
+    """
     p, w0 = tanh_network()
     gd = fd.GradientDescent(p, 0.7)
     with warnings.catch_warnings():  # the start is beyond the edge
@@ -185,6 +188,8 @@ def test_a_network_along_the_edge():
     assert float(gaps[-1]) < 0.09 and float(gaps.max()) < 0.15 and float(far[-1] / gaps[-1]) > 5
     averaged = float(run.loss[1400:1500].mean())
     assert averaged == pytest.approx(2.73e-4, abs=1e-6)
+    # first-order steps of eta, eta/4 and eta/16 predict 2.504e-4, 2.232e-4 and 2.199e-4: extrapolated, 2.188e-4
+    assert float(central.predicted_loss[140:].mean()) == pytest.approx(2.188e-4, rel=3e-3)
     assert float(central.predicted_loss[140:].mean()) == pytest.approx(averaged, rel=0.2)
     assert float(flow.loss[-1]) == pytest.approx(5.1e-5, abs=1e-6)
     assert float(central.sharpness[-1]) * 0.7 == pytest.approx(2.0, abs=1e-5)

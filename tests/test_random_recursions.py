@@ -243,6 +243,62 @@ def test_our_own_sgd_matched():
     assert abs(slopes[0] - 1) < 0.1 and abs(slopes[1] - 2) < 0.1
 
 
+def test_our_own_sgd_to_order_3():
+    """Means and squares: the recursion by its map, the equation by its coefficients, both taken by linear algebra."""
+    gaps = []
+    for eta in (0.1, 0.05, 0.025, 0.0125):
+        method = fd.SGD(fd.problems.Quadratic(A, noise=SIGMA), eta, batch_size=2)
+        equation = method.limit(3, "matched")
+        step, m, C = np.eye(2) - eta * A, np.array(W0), np.zeros((2, 2))
+        for _ in range(round(2 / eta)):
+            m, C = step @ m, step @ C @ step.T + eta**2 * SIGMA / 2
+        F = np.stack([np.asarray(equation.drift(0.0, e)) for e in np.eye(2)], axis=1)
+        G = np.asarray(equation.diffusion(0.0, np.zeros(2)))
+        rest = scipy.linalg.solve_continuous_lyapunov(F, -G @ G.T)
+        flow = scipy.linalg.expm(2 * F)
+        mean, cov = flow @ W0, rest - flow @ rest @ flow.T
+        known = equation.exact_moments(np.array(W0), np.array([2.0]))
+        assert np.allclose(known[0][0], mean, rtol=1e-10) and np.allclose(known[1][0], cov, rtol=1e-10)
+        gaps.append([abs(mean[0] - m[0]), abs(cov[0, 0] + mean[0] ** 2 - C[0, 0] - m[0] ** 2), np.abs(cov - C).max()])
+    slopes = np.log2(np.array(gaps[:-1]) / gaps[1:])
+    assert np.abs(slopes[-1] - 3).max() < 0.05 and np.abs(slopes - 3).max() < 0.25
+    ladder = fd.eta_limit(method, W0, t=2.0, order=3, covariance="matched", observable=OBSERVED)
+    assert np.abs(ladder.order - 3).max() < 0.02 and float(ladder.order_expected) == 3 and (ladder.members == 0).all()
+    run = fd.solve(equation, W0, t=0.1, realizations=2)
+    assert fd.rerun(run).w.equals(run.w)
+
+
+def coin_losses(values):
+    """Samples with a slope of their own each, of mean 0, beside w^4/4: the noise is theirs."""
+    loss = lambda w: w[0] ** 4 / 4  # noqa: E731
+    return fd.problems.CustomProblem(loss, np.ones(1), sample_losses=lambda w: loss(w) + jnp.array(values) * w[0])
+
+
+NO_ORDER_3 = {
+    "plain": (lambda: fd.SGD(coin_losses([1.0, -1.0]), 0.1).limit(3), "1, 2, or 3 with covariance='matched'"),
+    "four": (lambda: fd.SGD(coin_losses([1.0, -1.0]), 0.1).limit(4, "matched"), "1, 2, or 3 with covariance='matched'"),
+    "skewed": (
+        lambda: fd.solve(fd.SGD(coin_losses([1.0, -0.5, -0.5]), 0.1).limit(3, "matched"), [1.0], t=1.0),
+        "must be at most 2 where the noise has third moments",
+    ),
+    "reshuffled": (
+        lambda: fd.SGD(coin_losses([1.0, -1.0]), 0.1, sampling="reshuffle").limit(3, "matched"),
+        "reshuffled steps are not independent",
+    ),
+    "fresh": (
+        lambda: fd.SGD(fd.problems.Streaming([1.0], [1.0]), 0.1).limit(3, "matched"),
+        "must be at most 2 on fresh samples, whose gradients have third moments",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_ORDER_3)
+def test_sgd_without_an_order_3_is_refused(name):
+    make, message = NO_ORDER_3[name]
+    with pytest.raises(fd.ArgumentError, match=message):
+        make()
+
+
 def test_deterministic_uses():
     mean = fd.MeanRecursion(sgd())
     run = fd.solve(mean, W0, t=1.0)

@@ -69,8 +69,11 @@ class NoisyAdam(NoisyMoments):
     Notes
     -----
     Both moments are used after their update. The state is [w, m, v] and the age t0 + t. Limits by the rule of
-    :class:`RecursionEquation`: a flow that knows the noise's variance, equations of weak order 1 and 2. Source: Kingma
-    and Ba (2015), Loshchilov and Hutter (2019); Malladi, Lyu, Panigrahi and Arora (2022) for the scaling.
+    :class:`RecursionEquation`: a flow that knows the noise's variance, equations of weak order 1 and 2. The v of an
+    equation has noise and may fall below 0, where that of the recursion cannot: below l = c_2 eta E g^2, what a step
+    adds to it in the mean, coefficients are those of a floor that goes smoothly from l to l/2; no order changes by it.
+    Source: Kingma and Ba (2015), Loshchilov and Hutter (2019); Malladi, Lyu, Panigrahi and Arora (2022) for the
+    scaling.
 
     Examples
     --------
@@ -141,6 +144,11 @@ class NoisyAdam(NoisyMoments):
     def lift(self, w0: Vector) -> Vector:
         """The parameters with the moments and the age that the run starts from."""
         return jnp.append(jnp.asarray(super().lift(w0)), self.t0)
+
+    @property
+    def v_rate(self) -> jax.Array:
+        """The c of v."""
+        return self.rates[1]
 
     def moved(self, h: Time, state: Vector, gradient: Vector) -> Vector:
         """The moments and the age, then w by all of them as they are now."""

@@ -6,6 +6,13 @@ r"""Methods with moments of noisy gradients: a step S_h(z, g), entry by entry in
               phi_k = E[S_i x_i] R_ik,   phi_kl = E[S_i (x_i^2 - 1)/sqrt 2] R_ik R_il, times sqrt 2 where k < l
 
 Where g enters S_h up to g^2 at orders h and h^2, as it does here, the columns of a Gaussian noise are all there are.
+
+    v_{k+1} >= c h g_k^2 > 0 in the recursion, but the noise of an equation takes its v anywhere:
+
+    F(z), G_h(z) are taken at s(v),   s(v) = v for v >= l = c h E g^2(w),   l - d (1 - e^{-l/2d}),  d = l - v,  below
+
+s is smooth and at least l/2. A weak order needs smooth coefficients everywhere, but the right ones only where the
+recursion comes to: at fixed t v stays above v_0 (1 - c h)^{t/h}, hence above l once h is small, and orders stay.
 """
 
 import abc
@@ -25,6 +32,11 @@ NODES = 40  # of the quadrature over a Gaussian noise: exact for polynomials of 
 
 class NoisyMoments(WithMoments, NoisyGradients):
     """Base: means and columns of a step that is a function of one noisy gradient, entry by entry."""
+
+    @property
+    @abc.abstractmethod
+    def v_rate(self) -> jax.Array:
+        """The c of ``v + c h (g^2 - v)``."""
 
     @abc.abstractmethod
     def moved(self, h: Time, state: Vector, gradient: Vector) -> Vector:
@@ -57,17 +69,28 @@ class NoisyMoments(WithMoments, NoisyGradients):
         """No: squares of normals have Brownian motions of their own."""
         return False
 
+    def within(self, state: Vector) -> Vector:
+        """The state with a v that is at least half of what a step adds to it in the mean."""
+        rows, weights, _ = self._gradients(self.project(state))
+        names, size = list(self.at_start), self.problem.size
+        place = slice((1 + names.index("v")) * size, (2 + names.index("v")) * size)
+        level = self.v_rate * self.time_step * (weights @ rows**2)
+        return state.at[place].set(floored(state[place], level))
+
     def _outcomes(self, h: Time, state: Vector) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Each outcome as a row, its probability, and the normal of a Gaussian noise that made it."""
-        w = self.project(state)
+        rows, weights, nodes = self._gradients(self.project(state))
+        return jnp.asarray(jax.vmap(lambda g: self.moved(h, state, g))(rows)), weights, nodes
+
+    def _gradients(self, w: Vector) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Each gradient as a row, its probability, and the normal of a Gaussian noise that made it."""
         if self.outcomes:
             counts, weights = every_batch(self.outcomes, self.batch_size, self.sampling)
             rows, nodes = jnp.asarray(counts / self.batch_size) @ self.problem.sample_grads(w), np.zeros(len(weights))
         else:
             nodes, found = np.polynomial.hermite_e.hermegauss(NODES)
             rows, weights = self.problem.grad(w) + jnp.asarray(nodes)[:, None] * self._spread, found / found.sum()
-        ends = jnp.asarray(jax.vmap(lambda g: self.moved(h, state, g))(rows))
-        return ends, jnp.asarray(weights), jnp.asarray(nodes)
+        return jnp.asarray(rows), jnp.asarray(weights), jnp.asarray(nodes)
 
     @property
     def _spread(self) -> jax.Array:
@@ -94,3 +117,10 @@ class NoisyMoments(WithMoments, NoisyGradients):
         i, j = np.triu_indices(len(R))
         share = jnp.asarray(np.where(i < j, np.sqrt(2), 1.0))[:, None]
         return jnp.concatenate([first * R, second * share * R[i] * R[j]])
+
+
+def floored(v: Vector, level: Vector) -> jax.Array:
+    """``v`` above the level; below it a smooth function that tends to half of the level."""
+    below = jnp.maximum(level - v, 0.0)
+    depth = jnp.where(below > 0, below, 1.0)
+    return jnp.where(below > 0, level + depth * jnp.expm1(-level / (2 * depth)), v)

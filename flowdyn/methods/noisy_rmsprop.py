@@ -59,7 +59,10 @@ class NoisyRMSProp(NoisyMoments):
     Notes
     -----
     v is used before its update. Limits by the rule of :class:`RecursionEquation`: a flow that knows the noise's
-    variance, equations of weak order 1 and 2. Source: Malladi, Lyu, Panigrahi and Arora (2022) for the scaling.
+    variance, equations of weak order 1 and 2. The v of an equation has noise and may fall below 0, where that of the
+    recursion cannot: below l = c eta E g^2, what a step adds to it in the mean, coefficients are those of a floor that
+    goes smoothly from l to l/2; no order changes by it. Source: Malladi, Lyu, Panigrahi and Arora (2022) for the
+    scaling.
 
     Examples
     --------
@@ -109,6 +112,11 @@ class NoisyRMSProp(NoisyMoments):
     def at_start(self) -> dict[str, jax.Array]:
         """V alone."""
         return {"v": self.v0}
+
+    @property
+    def v_rate(self) -> jax.Array:
+        """The c of v."""
+        return self.decay_rate
 
     def moved(self, h: Time, state: Vector, gradient: Vector) -> Vector:
         """``[w - h g / (sqrt(v) + eps), v + c h (g^2 - v)]``."""

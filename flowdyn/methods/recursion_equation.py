@@ -12,7 +12,6 @@ equation has the means right to h^2 and the stationary law to h only, farther of
 covariances are right to h^2 too.
 """
 
-import abc
 from typing import Any, ClassVar, Literal, Self
 
 import equinox as eqx
@@ -28,41 +27,16 @@ from flowdyn._tools.registry import look_up
 from flowdyn.methods.equation_checks import check_equation, whole_state
 from flowdyn.methods.following import log_series, slope_of
 from flowdyn.methods.of_recursion import OfRecursion
-from flowdyn.methods.systems import Moments, SDESystem, System
+from flowdyn.methods.scatter_of_steps import Scatter
+from flowdyn.methods.systems import Moments, SDESystem
 from flowdyn.problems.base import Time, Vector
 from flowdyn.theory.linear_moments import LinearNoise, linear_sde_mean_cov
 from flowdyn.theory.moments_work import Size, sde_route
 
 Covariance = Literal["plain", "matched"]
 COVARIANCES = ("plain", "matched")
+ORDERS = "must be 1, 2, or 3 with covariance='matched'"
 MAX_ENTRIES = 5_000_000  # of the derivatives of all columns, 40 MB
-
-
-class Scatter(System):
-    """A random recursion as its equations need it: the mean and the fluctuation of a step of any length h."""
-
-    @property
-    @abc.abstractmethod
-    def time_step(self) -> jax.Array:
-        """The constant h."""
-
-    @property
-    @abc.abstractmethod
-    def noise_size(self) -> int:
-        """Number m of Brownian motions."""
-
-    @property
-    @abc.abstractmethod
-    def is_symmetric(self) -> bool:
-        """Whether the noise is Gaussian: then it has no third moments."""
-
-    @abc.abstractmethod
-    def mean_at(self, h: Time, state: Vector) -> Vector:
-        """``M_h(z) = E S_h(z)``."""
-
-    @abc.abstractmethod
-    def fluctuations(self, h: Time, state: Vector) -> jax.Array:
-        """Columns phi of the fluctuation, as rows (m, S)."""
 
 
 class RecursionEquation(OfRecursion, SDESystem):
@@ -117,7 +91,7 @@ class RecursionEquation(OfRecursion, SDESystem):
         self.covariance = checked_covariance(covariance)
         self.order = _check.integer("order", order, minimum=1)
         if self.order > (3 if self.covariance == "matched" else 2):
-            raise _check.fail("order", "must be 1, 2, or 3 with covariance='matched'", order)
+            raise _check.fail("order", ORDERS, order)
 
     @classmethod
     def example(cls) -> tuple[Self, np.ndarray]:
@@ -151,7 +125,7 @@ class RecursionEquation(OfRecursion, SDESystem):
 
     def drift(self, t: Time, state: Vector) -> Vector:
         """``b``, with ``h (b2 - b'b/2)``; for order 3 the flow of the means of order 2 with the term of C."""
-        start, h = jnp.asarray(state), self.recursion.time_step
+        start, h = jnp.asarray(self.recursion.within(jnp.asarray(state))), self.recursion.time_step
         if self.order < 3:
             b = self._b(start)
             return b if self.order == 1 else b + h * (self._b2(start) - 0.5 * jax.jvp(self._b, (start,), (b,))[1])
@@ -169,7 +143,7 @@ class RecursionEquation(OfRecursion, SDESystem):
 
     def _factors(self, state: Vector) -> jax.Array:
         """Columns of G_h, as rows (m, S)."""
-        z, h = jnp.asarray(state), self.recursion.time_step
+        z, h = jnp.asarray(self.recursion.within(jnp.asarray(state))), self.recursion.time_step
         G = self.columns(z)
         if self.covariance == "plain":
             return G

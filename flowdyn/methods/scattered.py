@@ -30,9 +30,9 @@ from flowdyn.methods.recursion_equation import (
     MAX_ENTRIES,
     Covariance,
     RecursionEquation,
-    Scatter,
     linear_noise_of,
 )
+from flowdyn.methods.scatter_of_steps import Scatter
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import Moments, System
 from flowdyn.problems.base import Time, Vector

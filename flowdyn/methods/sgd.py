@@ -17,11 +17,12 @@ from flowdyn._tools.compiled import matvec
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.modified_equation import StochasticModifiedEquation
-from flowdyn.methods.recursion_equation import COVARIANCES, Covariance
+from flowdyn.methods.recursion_equation import COVARIANCES, ORDERS, Covariance, RecursionEquation
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch, distinct, order_of
+from flowdyn.methods.scatter_of_steps import Scatter
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import Moments, OnProblem, System, checked_problem
-from flowdyn.problems.base import Problem, Vector
+from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
 from flowdyn.theory.linear_moments import linear_sgd_mean_cov
@@ -89,7 +90,7 @@ class Sampled(OnProblem, RandomRecursionSystem):
         return made.operations + sgd_route(made.size, np.diff(when, prepend=0)).work
 
 
-class SGD(Sampled):
+class SGD(Sampled, Scatter):
     r"""Stochastic gradient descent with batches of size B, at training time t = eta k.
 
     .. math:: w_{k+1} = w_k - \eta_k \frac1B \sum_{i \in \mathrm{batch}_k} \nabla \ell_i(w_k)
@@ -124,7 +125,8 @@ class SGD(Sampled):
     Notes
     -----
     Noise covariance at w: Sigma(w)/B with replacement, times (n - B)/(n - 1) without. Limits: order 0 the gradient
-    flow, 1 and 2 the stochastic modified equations. Source: section 9.5; Li, Tai and E (2017).
+    flow, 1 and 2 the stochastic modified equations, 3 with covariance="matched" a :class:`RecursionEquation`, where the
+    noise has no third moments. Source: section 9.5; Li, Tai and E (2017).
 
     Examples
     --------
@@ -218,15 +220,51 @@ class SGD(Sampled):
         """Step of gradient descent: the estimate of the gradient is unbiased."""
         return state - self.eta(k) * self.problem.grad(state)
 
+    @property
+    def time_step(self) -> jax.Array:
+        """The step size, of the first step if it changes."""
+        return self.increments(jnp.asarray(0))
+
+    @property
+    def noise_size(self) -> int:
+        """Samples, or columns of the factor of a given noise."""
+        return self.problem.noise_dim
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the noise is Gaussian."""
+        return self.is_gaussian
+
+    def mean_at(self, h: Time, state: Vector) -> Vector:
+        """``w - h grad L``."""
+        return state - h * self.problem.grad(state)
+
+    def fluctuations(self, h: Time, state: Vector) -> jax.Array:
+        """Columns ``h sqrt(s) G(w)``, as rows."""
+        return h * np.sqrt(self.noise_scale) * self.problem.noise_factor(state).T
+
     def limit(self, order: int = 0, covariance: Covariance = "plain") -> System:
-        """Gradient flow for order 0, the stochastic modified equation for orders 1 and 2, plain or matched."""
+        """Gradient flow for order 0, the stochastic modified equation for 1 and 2, that of the step for 3, matched."""
         if _check.integer("order", order, minimum=0) == 0:
             return GradientFlow(self.problem)
         eta = self.constant_eta(f"its limit of order {order}")
+        if order > 2:
+            self._check_third(order, covariance)
+            return RecursionEquation(self, order, covariance)
         return StochasticModifiedEquation(self.problem, eta, self.batch_size, order, self.sampling, covariance)
 
+    def _check_third(self, order: int, covariance: Covariance) -> None:
+        if order > 3 or covariance != "matched":
+            raise _check.fail("order", ORDERS, order)
+        if self.sampling == "reshuffle":
+            raise _check.fail(
+                "sampling", "must be 'with' or 'without': reshuffled steps are not independent", "reshuffle"
+            )
+        if self.problem.fresh_numbers:
+            raise _check.fail("order", "must be at most 2 on fresh samples, whose gradients have third moments", order)
+
     def expected_order(self, order: int = 0, error: str = "weak") -> float:
-        """Weak order max(p, 1); strong order 1/2, 1, 3/2 for p = 0, 1, 2, as without noise where there is none.
+        """Weak order max(p, 1); strong order 1/2, 1, 3/2 for p = 0, 1 and from 2, as without noise where there is none.
 
         A strong gap has a part O(eta^max(p, 1)) of the means, which vanishes from the minimum, and a part
         O(eta^{3/2}) of shared noise: within a step it acts at once here, and decays there.
@@ -234,7 +272,7 @@ class SGD(Sampled):
         factor = self.problem.gaussian_factor
         if error == "weak" or (factor is not None and not np.asarray(factor).any()):
             return float(max(order, 1))
-        return (0.5, 1.0, 1.5)[order]
+        return (0.5, 1.0, 1.5)[min(order, 2)]
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance after `when` steps, where the gradients are linear in w."""
