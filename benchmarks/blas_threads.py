@@ -6,8 +6,8 @@ threads that wait for each other cost more than they give.
 
 import jax
 import numpy as np
-from _network import data, network, plain_loss
-from _timing import compare, table
+from benchmarks._network import data, network, plain_loss
+from benchmarks._timing import compare, table
 from scipy.integrate import solve_ivp
 from threadpoolctl import threadpool_limits
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from _timing import clock
+from benchmarks._timing import clock
 from scipy.integrate import solve_ivp
 
 import flowdyn as fd

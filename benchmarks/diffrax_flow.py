@@ -4,8 +4,8 @@ import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _network import data, network, plain_loss
-from _timing import Row, clock, compare, table
+from benchmarks._network import data, network, plain_loss
+from benchmarks._timing import Row, clock, compare, table
 
 import flowdyn as fd
 

@@ -1,7 +1,7 @@
 """The diagonal network's flow at d = 2000, n = 40 by an implicit method: n equations (DualFlow) beside 2d of them."""
 
 import numpy as np
-from _timing import compare, table
+from benchmarks._timing import compare, table
 
 import flowdyn as fd
 

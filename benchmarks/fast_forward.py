@@ -6,7 +6,7 @@ The target is one second; the peer is a second, so the ratio is the time itself.
 import time
 
 import numpy as np
-from _timing import clock, compare, table
+from benchmarks._timing import clock, compare, table
 
 import flowdyn as fd
 

@@ -6,8 +6,8 @@ The numpy loop runs 10^4 of the steps; its time is scaled.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _network import data, network, plain_loss
-from _timing import compare, table
+from benchmarks._network import data, network, plain_loss
+from benchmarks._timing import compare, table
 
 import flowdyn as fd
 

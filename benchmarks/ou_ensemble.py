@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sdeint
-from _timing import compare, table
+from benchmarks._timing import compare, table
 
 import flowdyn as fd
 
