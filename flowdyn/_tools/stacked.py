@@ -27,7 +27,7 @@ class Stack(NamedTuple):
 def form(module: Any) -> Hashable:
     """What modules must agree in to be stacked: everything but the numbers in their arrays."""
     arrays, structure = split(module)
-    return structure, tuple((array.shape, array.dtype.name) for array in arrays)
+    return structure, tuple((array.shape, array.dtype) for array in arrays)
 
 
 def stack(modules: Sequence[Any]) -> Stack:

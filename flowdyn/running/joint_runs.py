@@ -18,7 +18,7 @@ from flowdyn import _check
 from flowdyn.methods.systems import System
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
-from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, sealed
+from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, written
 from flowdyn.running.integration import MAX_BYTES, execute, solve
 from flowdyn.running.like_runs import prepare_like
 from flowdyn.running.observer import rows_of_many
@@ -189,17 +189,19 @@ def _recipes(
 ) -> tuple[list[LabelledArray], list[LabelledArray], list[LabelledArray]]:
     """What the runs were made from, their recipes with their seals, and the numbers of their systems."""
     made, texts, seals, numbers = [], [], [], []
+    starts = dataset.initial_arrays(variables, np.stack([run.start.states for run in runs]), (CELL,))
     for b, run in enumerate(runs):
         t = rows.t[b][np.isfinite(rows.t[b])]
         spec, inputs = run.described
-        own = dataset.input_arrays(inputs) + dataset.initial_arrays(variables, run.start.states, ())
+        own = dataset.input_arrays(inputs)
+        own += [array._replace(dims=array.dims[1:], values=array.values[b]) for array in starts]
         requested = run.times.requested
         if requested is not None and len(requested) != len(t):
             own.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-        recipe, seal, *_ = sealed(recipe_of_run(run, t, rows.k is not None, spec, rows.choices[b]), own, len(t))
+        text, (seal,) = written(recipe_of_run(run, t, rows.k is not None, spec, rows.choices[b]), own, len(t))
         made.append({array.name: array for array in own})
-        texts.append(str(recipe.values))
-        seals.append(np.nan if b in lost else float(seal.values))
+        texts.append(text)
+        seals.append(np.nan if b in lost else float(seal))
         numbers.append({array.name: array for array in dataset.number_coords(run.system, (), {})})
     seal_text = {"long_name": "checksum of recipe, data and start"}
     at_times = np.where(np.isfinite(rows.t), np.array(seals)[:, None], np.nan)

@@ -42,14 +42,14 @@ def prepare_like(known: PreparedRun, system: System, w0: Any, options: RunOption
     run = dataclasses.replace(
         known, system=system, start=Start(state), times=_times(known, system, options), observer=observer
     )
-    vars(run)["form"] = known.form
+    vars(run).update(form=known.form, told=known.told, fuses=known.fuses)  # what it shares with the known one
     return run
 
 
 def _is_plain(run: PreparedRun) -> bool:
     """Whether nothing in it belongs to its own numbers: a stop rule is bound to them, and so may a step be."""
     is_one = not run.system.is_random and not run.has_many_starts and not run.start.is_restart
-    return is_one and run.stop is None and run.times.t is not None and run.solver.fuses(run.task(lambda share: None))
+    return is_one and run.stop is None and run.times.t is not None and run.fuses
 
 
 def _times(known: PreparedRun, system: System, options: RunOptions) -> SaveTimes:

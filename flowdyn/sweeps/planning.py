@@ -82,8 +82,7 @@ def _cells(cell: Cell, count: int, block_bytes: int) -> int:
         return -(-count // MOST_FILES)
     if isinstance(cell, Failure):
         return max(1, min(FEW, count // 64))
-    task = cell.task(lambda share: None)
-    if joint_form(cell) is None or not cell.solver.fuses(task):
+    if joint_form(cell) is None or not cell.fuses:
         return max(1, min(FEW, count // 64))
     return max(1, min(block_bytes // _bytes(cell), max(64, -(-count // PARTS))))
 
