@@ -119,7 +119,7 @@ def solve(
     run = prepare(system, w0, options, solver, _check.integer("max_bytes", max_bytes, minimum=1))
     for doubt in run.doubts():
         warnings.warn(doubt, FlowdynWarning, stacklevel=2)
-    with meter(progress, type(system).__name__) as report:
+    with meter(progress, type(system).__name__, lines=True) as report:
         run, outcome = execute(run, report)
     outcome.refuse_bad_ends(on_divergence)
     ds = label(run, outcome)

@@ -92,8 +92,9 @@ def sweep(
     Notes
     -----
     Cells whose systems differ in numbers alone share what is compiled; recursions among them run side by side in one
-    program, and flows in one that uses all cores and lets each step at its own pace. Each has its own recipe: ``fd.rebuild(result.sel(alpha=0.1))`` gives its run, to the last bits or nearly
-    (a sum over many runs side by side may round otherwise). Source: of our own.
+    program, and flows in one that uses all cores and lets each step at its own pace. Each cell has its own recipe:
+    ``fd.rebuild(result.sel(alpha=0.1))`` gives its run, to the last bits or nearly (a sum over many runs side by side
+    may round otherwise). Source: of our own.
 
     Examples
     --------
