@@ -77,7 +77,8 @@ def solve(
     on_divergence : {"raise", "keep"}
         What to do with a run that diverges or runs out of budget: raise, or keep the good part (NaN afterwards).
     progress : bool or callable, optional
-        A bar on a terminal and in a notebook unless False; or a function of the fraction done.
+        A bar on a terminal and in a notebook unless False, lines of where long work is elsewhere; or a function of the
+        fraction done.
     max_steps, max_seconds, max_bytes : int, float, int, optional
         Budgets: steps of the solver, wall time in seconds, bytes of the result.
 

@@ -67,7 +67,8 @@ def sweep(
     block_bytes : int
         Bytes of results that a block holds at most, unless `block` is given.
     progress : bool or callable, optional
-        A bar with the time left on a terminal unless False; or a function of the fraction done.
+        A bar with the time left on a terminal and in a notebook unless False, lines elsewhere; or a function of the
+        fraction done.
 
     Returns
     -------
