@@ -81,3 +81,16 @@ def test_nobody_looks_on_off_a_terminal(bars, monkeypatch):
 
 def test_the_bar_is_the_one_that_suits_the_place():
     assert progress._tqdm() is tqdm.auto.tqdm
+
+
+def test_long_work_off_a_terminal_says_what_is_left(monkeypatch, capsys):
+    clock = iter([0.0, 5.0, 12.0, 20.0, 300.0, 9000.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.meter(None, "sweep of 8 cells", lines=True) as report:
+        for fraction in (0.1, 0.25, 0.5, 0.5, 1.0):
+            report(fraction)
+    assert capsys.readouterr().err.splitlines() == [
+        "sweep of 8 cells: 25% after 12 s, 36 s left",
+        "sweep of 8 cells: 50% after 5 min, 5 min left",
+        "sweep of 8 cells: 100% after 2.5 h",
+    ]

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -51,6 +52,36 @@ def test_dask_runs_a_sweep(tmp_path):
     ):
         result = fd.sweep(flow, {"alpha": [0.1, 0.2, 0.3]}, tmp_path, executor=client.get_executor(), block=1)
     assert result.drop_attrs().identical(fd.sweep(flow, {"alpha": [0.1, 0.2, 0.3]}, block=1).drop_attrs())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_dask_worker_that_is_killed_in_the_middle_changes_nothing(tmp_path):
+    """Its nanny starts another; the block that it had goes to one that lives."""
+    distributed = pytest.importorskip("distributed")
+    grid = {"alpha": np.linspace(0.1, 0.9, 24)}
+    store, killed = tmp_path / "store", []
+
+    def kill(pid):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and len(list(store.glob("[0-9a-f]*.nc"))) < 4:
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+        killed.append(len(list(store.glob("[0-9a-f]*.nc"))))
+
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.run(sys.path.insert, 0, str(HERE))
+        pid = next(iter(client.run(os.getpid).values()))
+        killer = threading.Thread(target=kill, args=(pid,))
+        killer.start()
+        result = fd.sweep(flow, grid, store, executor=client.get_executor(), block=1)
+        killer.join()
+        alive = set(client.run(os.getpid).values())
+    assert killed and killed[0] < 24 and pid not in alive, "it was not killed in the middle"
+    assert result.drop_attrs().identical(fd.sweep(flow, grid, block=1).drop_attrs())
 
 
 SCRIPT = """

@@ -1,6 +1,7 @@
 """Sweeps: each cell is the run that it would be alone; a store is gone on with; what fails is told and kept."""
 
 import concurrent.futures
+import json
 import pickle
 
 import jax.numpy as jnp
@@ -8,6 +9,10 @@ import numpy as np
 import pytest
 
 import flowdyn as fd
+from flowdyn.solvers import explicit_batch
+from flowdyn.solvers.recursion_run import RecursionRun
+from flowdyn.sweeps.grid import grid_of
+from flowdyn.sweeps.planning import plan_of
 
 X = np.random.default_rng(0).standard_normal((3, 5))
 PROBLEM = fd.problems.DiagonalNetwork(X, [1.0, -1.0, 0.5])
@@ -96,6 +101,114 @@ def test_a_stop_rule_ends_each_cell_in_its_own_row():
         assert float(np.nanmax(row.k)) == steps and float(row.t_stop) == pytest.approx(rate * steps)
         alone = fd.rerun(row)
         assert int(alone.recipe_id) == int(row.recipe_id) and np.allclose(alone.w, row.w.dropna("save"), rtol=1e-13)
+
+
+STOP_AT = 1e-3  # loss w^2 / 2
+
+
+def alone_is_refused(monkeypatch):
+    """Fail where a run is made by itself."""
+
+    def refuse(run):
+        raise AssertionError("a run was made by itself")
+
+    monkeypatch.setattr(RecursionRun, "alone", refuse)
+    monkeypatch.setattr(explicit_batch, "run_alone", refuse)
+
+
+def test_recursions_to_an_end_of_their_own_run_side_by_side(monkeypatch):
+    alone_is_refused(monkeypatch)
+
+    def make(rate, most):
+        system, w0, options = quadratic_of_start(rate, 1.0)
+        options = {"solver": STEPS, "t": np.inf, "max_steps": most, "saves": 8, "on_divergence": "keep"}
+        return system, w0, options | {"stop": {"loss": ("<", STOP_AT)}}
+
+    with pytest.warns(fd.FlowdynWarning, match="2 of 8 cells that were looked at are doubtful"):
+        result = fd.sweep(make, {"rate": [0.01, 0.1, 0.5, 3.0], "most": [20, 10_000]})
+    for rate in (0.01, 0.1, 0.5):
+        steps = int(np.ceil(np.log(np.sqrt(2 * STOP_AT)) / np.log(1 - rate)))
+        for most in (20, 10_000):
+            row = result.sel(rate=rate, most=most)
+            assert float(row.t_stop) == pytest.approx(rate * min(steps, most))
+            assert int(row.status) == (4 if steps > most else 1)  # max_steps, stopped
+            kept = row.k.values[~np.isnan(row.k.values)]
+            assert kept[-1] == min(steps, most)
+            assert np.allclose(row.w.values[: len(kept), 0], (1 - rate) ** kept, rtol=1e-12, atol=0)
+    assert result.status.sel(rate=3.0).values.tolist() == [4, 2]  # 2^20 is no divergence, 2^10000 is
+
+
+def test_recursions_with_a_budget_of_steps_run_side_by_side(monkeypatch):
+    alone_is_refused(monkeypatch)
+
+    def make(rate):
+        system, w0, options = quadratic_of_start(rate, 2.0)
+        return system, w0, options | {"max_steps": 5, "on_divergence": "keep"}
+
+    result = fd.sweep(make, {"rate": [0.1, 0.2]})
+    assert result.status.values.tolist() == [4, 4] and np.isnan(result.w.values[:, -1]).all()
+    assert np.allclose(result.w.values[:, 2, 0], 2 * (1 - result.rate.values) ** 4, rtol=1e-13)
+
+
+def test_flows_of_one_form_run_together_each_at_its_own_pace(monkeypatch):
+    alone_is_refused(monkeypatch)
+
+    def make(rate, start_at):
+        system = fd.GradientFlow(fd.problems.Quadratic(rate))
+        return system, [start_at], {"t": 1.0, "saves": 3, "solver": fd.solvers.Auto(rtol=1e-10)}
+
+    result = fd.sweep(make, {"rate": [0.1, 1.0, 30.0], "start_at": [1.0, -2.0, 1e-8]})
+    share = result.w.isel(param=0) / result.start_at
+    assert np.abs(share - np.exp(-result.rate * result.t)).max() < 1e-9
+
+
+def test_flows_to_an_open_end_run_together(monkeypatch):
+    alone_is_refused(monkeypatch)
+
+    def make(start_at):
+        options = {"t": np.inf, "saves": 20, "stop": {"loss": ("<", STOP_AT)}, "solver": fd.solvers.Auto(rtol=1e-10)}
+        return fd.GradientFlow(fd.problems.Quadratic(2.0)), [start_at], options
+
+    result = fd.sweep(make, {"start_at": [1.0, 3.0, 1e3]})
+    wanted = np.log(result.start_at.values / np.sqrt(STOP_AT)) / 2  # w^2 = STOP_AT there
+    assert np.allclose(result.t_stop, wanted, rtol=1e-7) and result.status.values.tolist() == [1, 1, 1]
+    assert result.w.dims == ("start_at", "save", "param")
+    monkeypatch.undo()
+    alone = fd.rerun(result.sel(start_at=3.0))
+    assert np.allclose(alone.t, result.t.sel(start_at=3.0).dropna("save"), rtol=1e-12)
+
+
+def test_a_flow_that_fails_leaves_the_others_as_they_are():
+    def make(start_at):
+        blows_up = fd.GradientFlow(fd.problems.CustomProblem(cubic, 1.0))  # w' = w^2
+        return blows_up, [start_at], {"t": 1.0, "saves": 3}
+
+    with pytest.warns(fd.FlowdynWarning, match="1 of 3 cells failed; the first, start_at=2: the run"):
+        result = fd.sweep(make, {"start_at": [0.5, 2.0, -1.0]})
+    good = result.sel(start_at=[0.5, -1.0])
+    assert np.allclose(good.w, 1 / (1 / good.start_at - result.t), rtol=1e-6)
+
+
+def cubic(w):
+    return -(w**3) / 3
+
+
+def test_a_closed_form_that_holds_from_some_starts_is_taken_for_those():
+    problem = fd.problems.DeepLinear([[2.0]], widths=[1])
+
+    def make(tilt):
+        return fd.GradientFlow(problem), [1.0, 1.0 + tilt], {"t": 0.5, "saves": 3}
+
+    result = fd.sweep(make, {"tilt": [0.3, 0.0, 0.1]})
+    solvers = [json.loads(str(recipe))["solver"]["class"] for recipe in result.recipe.values]
+    assert solvers == ["Auto", "Exact", "Auto"]
+
+
+def test_dear_flows_are_cut_into_small_blocks():
+    """Two workers share 64 of them, and an interruption loses few."""
+    grid = grid_of({"alpha": np.linspace(0.1, 0.9, 64)})
+    assert plan_of(flow, grid, None, None, None, 1 << 25).block == 16
+    assert plan_of(lambda alpha: descent(0.01, alpha), grid, None, None, None, 1 << 25).block == 64
 
 
 def test_ladders_go_in_as_datasets():

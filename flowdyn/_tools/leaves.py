@@ -1,5 +1,6 @@
 """Array leaves of modules: numbers of whatever a user hands in (numpy, pandas, xarray, lists), or a JAX tracer."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 
 from flowdyn import _check
-from flowdyn._tools.compiled import refuse_fork
+from flowdyn._tools.compiled import float64_is_on, refuse_fork
 
 FEW = 4  # numbers of an array that a repr shows
 Scalar = float | jax.Array  # a number, or the leaf that holds one
@@ -26,12 +27,20 @@ def leaf(name: str, value: Any, *, ndim: int, positive: bool = False, limit: flo
     if is_traced(value):
         return jnp.asarray(value)
     refuse_fork()
+    if type(value) is float and ndim == 0 and 0 < value <= limit and value != np.inf:  # a sweep makes 1e5 of them
+        return _number(value, float64_is_on(), jax.config.jax_default_device)  # type: ignore[attr-defined]
     array = _check.real_array(name, value, ndim=ndim)
     if positive and (array <= 0).any():
         raise _check.fail(name, "must be positive", value)
     if np.abs(array).max(initial=0.0) > limit:
         raise _check.fail(name, f"must be at most {limit:g} in size", float(np.abs(array).max()), "use other units")
     return on_device(array)
+
+
+@functools.lru_cache(maxsize=256)
+def _number(value: float, _precision: bool, _device: Any) -> jax.Array:
+    """One leaf for equal numbers: the second is there a hundred times as fast, and is seen to be the same."""
+    return on_device(np.asarray(value))
 
 
 def on_device(array: np.ndarray) -> jax.Array:

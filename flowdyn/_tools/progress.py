@@ -69,9 +69,17 @@ def _sparse_lines(label: str) -> Report:
         elapsed = time.monotonic() - began
         if elapsed >= due:
             due = 2 * elapsed
-            print(f"{label}: {fraction:.0%} after {elapsed:.0f} s", file=sys.stderr, flush=True)
+            left = f", {_spelled(elapsed * (1 / fraction - 1))} left" if 0 < fraction < 1 else ""
+            print(f"{label}: {fraction:.0%} after {_spelled(elapsed)}{left}", file=sys.stderr, flush=True)
 
     return report
+
+
+def _spelled(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def is_spoken(progress: bool | Report | None) -> bool:

@@ -1,4 +1,4 @@
-"""Modules of one structure as one: a compiled program runs over all of them side by side.
+"""Modules of one structure as one: a compiled program runs over all of them, side by side or one after the other.
 
     kernel(module_b, *statics, *args_b),    b = 0 .. B - 1
 
@@ -27,22 +27,20 @@ class Stack(NamedTuple):
 def form(module: Any) -> Hashable:
     """What modules must agree in to be stacked: everything but the numbers in their arrays."""
     arrays, structure = split(module)
-    return structure, tuple((array.shape, array.dtype.name) for array in arrays)
+    return structure, tuple((array.shape, array.dtype) for array in arrays)
 
 
 def stack(modules: Sequence[Any]) -> Stack:
     """Stack modules of one form."""
-    parts = [split(module) for module in modules]
+    is_one = all(module is modules[0] for module in modules)
+    parts = [split(module) for module in (modules[:1] if is_one else modules)]
     shared, own, varies = [], [], []
     for column in zip(*(arrays for arrays, _ in parts), strict=True):
-        first = np.asarray(column[0])
-        is_one = all(array is column[0] for array in column)
-        rows = None if is_one else np.stack([np.asarray(array) for array in column])
-        if rows is None or (rows == first).all():
-            shared.append(first)
-        else:
-            own.append(rows)
-        varies.append(not (rows is None or (rows == first).all()))
+        is_shared = all(array is column[0] for array in column)
+        rows = np.zeros(0) if is_shared else np.stack([np.asarray(array) for array in column])
+        is_shared = is_shared or bool((rows == rows[0]).all())
+        (shared if is_shared else own).append(column[0] if is_shared else rows)
+        varies.append(not is_shared)
     return Stack(shared, own, tuple(varies), parts[0][1])
 
 
@@ -50,9 +48,7 @@ def stack(modules: Sequence[Any]) -> Stack:
 def _program(kernel: Callable, structure: tuple, statics: tuple, varies: tuple, axes: tuple) -> Callable:
     def run(shared: list, own: list, *args: Any) -> Any:
         def one(own: list, *args: Any) -> Any:
-            sources = {False: iter(shared), True: iter(own)}
-            module = join([next(sources[is_own]) for is_own in varies], structure)
-            return kernel(module, *statics, *args)
+            return kernel(_module(shared, own, varies, structure), *statics, *args)
 
         return jax.vmap(one, in_axes=(0, *axes))(own, *args)
 
@@ -68,6 +64,37 @@ def bind_stack(kernel: Callable, stacked: Stack, axes: tuple[int | None, ...], *
     refuse_fork()
     program = _program(kernel, stacked.structure, statics, stacked.varies, axes)
     return functools.partial(program, stacked.shared, stacked.own)
+
+
+def _module(shared: list, own: list, varies: tuple, structure: tuple) -> Any:
+    sources = {False: iter(shared), True: iter(own)}
+    return join([next(sources[is_own]) for is_own in varies], structure)
+
+
+@functools.lru_cache(maxsize=CACHE_SIZE)
+def _turns(kernel: Callable, structure: tuple, statics: tuple, varies: tuple) -> Callable:
+    def run(shared: list, own: list, args: tuple) -> Any:
+        def one(each: tuple) -> Any:
+            return kernel(_module(shared, each[0], varies, structure), *statics, *each[1])
+
+        return jax.lax.map(one, (own, args))
+
+    run.__name__ = getattr(kernel, "__name__", "kernel")
+    return jax.jit(run)
+
+
+def bind_turns(kernel: Callable, stacked: Stack, *statics: Hashable) -> Callable:
+    """Return `call(rows, *args)` that runs `kernel(module, *statics, *args)` for the modules numbered `rows` in turn.
+
+    Every argument has an entry a row. Loops of different length do not wait for one another.
+    """
+    refuse_fork()
+    program = _turns(kernel, stacked.structure, statics, stacked.varies)
+
+    def call(rows: Sequence[int], *args: Any) -> Any:
+        return program(stacked.shared, [own[np.asarray(rows)] for own in stacked.own], args)
+
+    return call
 
 
 def padded_batch(items: Sequence[Any]) -> list[Any]:

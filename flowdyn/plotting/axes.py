@@ -11,6 +11,7 @@ COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#000000", "#8C6D00")
 FEW = 8  # lines with a colour and an entry of the legend each
 MANY = 200  # lines beyond which quantiles are drawn
 SHOWN = 5  # entries of a legend that stand for more lines
+COMMON = 200  # places at which quantiles of rows over places of their own are taken
 LABEL = 0.5  # inches that a tick label takes
 COUNTED = {"start": "starts", "others": "others"}  # many of them, in words
 DECADES = 2000  # last time over first from which a linear axis would show the last moments only
@@ -37,8 +38,11 @@ def grid(axis: Any) -> None:
 
 def time_axis(axis: Any, t: np.ndarray) -> None:
     """The clock below the lines, logarithmic from the first step on where an open-ended run spans decades."""
-    if len(t) > 2 and t[1] > 0 and t[-1] > DECADES * t[1]:
-        symlog(axis, "x", float(t[1]), 0.0, float(t[-1]))
+    first, last = (t[1], t[-1]) if t.ndim == 1 and len(t) > 2 else (np.inf, 0.0)
+    if t.ndim == 2 and (t > 0).any():
+        first, last = t[t > 0].min(), np.nanmax(t)
+    if first > 0 and last > DECADES * first:
+        symlog(axis, "x", float(first), 0.0, float(last))
     axis.set_xlabel("training time t")
     grid(axis)
 
@@ -120,7 +124,7 @@ def draw_lines(axis: Any, x: np.ndarray, rows: np.ndarray, labels: Sequence[str]
     """
     count = len(rows)
     if count > MANY:
-        draw_bands(axis, np.broadcast_to(x, rows.shape)[0], rows, what)
+        draw_bands(axis, *((x, rows) if x.ndim == 1 else _on_common(x, rows)), what)
         legend(axis)
         return
     named = range(count) if count <= FEW else np.unique(np.linspace(0, count - 1, SHOWN).round().astype(int))
@@ -131,6 +135,17 @@ def draw_lines(axis: Any, x: np.ndarray, rows: np.ndarray, labels: Sequence[str]
         label = labels[i] if count > 1 and i in named else None
         axis.plot(own, row[there], color=colour, linewidth=1.6 if count <= FEW else 0.9, label=label)
     legend(axis, what if count <= FEW else f"{what} ({len(named)} of {count})", beside=count > 1)
+
+
+def _on_common(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows over places of their own (C, T), as their straight lines have them at places of all."""
+    common = np.unique(np.nanquantile(x, np.linspace(0.0, 1.0, COMMON)))
+    found = np.full((len(rows), len(common)), np.nan)
+    for own, row, out in zip(x, rows, found, strict=True):
+        there = np.isfinite(own) & np.isfinite(row)
+        if there.any():
+            out[:] = np.interp(common, own[there], row[there], np.nan, np.nan)
+    return common, found
 
 
 def draw_bands(axis: Any, x: np.ndarray, rows: np.ndarray, what: str, colour: str = BLUE) -> None:

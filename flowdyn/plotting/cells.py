@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 MEMBERS = "realization"
+SAVE, OWN_TIMES = "save", "t_of_run"
 NUMBERS = 2  # coordinates that a label names where the dimension has no values of its own
 
 
@@ -19,6 +20,23 @@ class Scalar(NamedTuple):
     name: str
     place: int
     label: str
+
+
+def over_time(ds: xr.Dataset) -> xr.Dataset:
+    """The runs over a dimension `t`: those of a sweep with times of their own are numbered by `save`.
+
+    Then their times stand in the variable ``t_of_run``, with NaN behind the end of a run.
+    """
+    if SAVE not in ds.dims or "t" not in ds.variables or "t" in ds.dims:
+        return ds
+    if ds["t"].dims == (SAVE,):  # one run was selected
+        return ds.isel({SAVE: np.isfinite(ds["t"].values)}).swap_dims({SAVE: "t"})
+    return ds.rename_vars({"t": OWN_TIMES}).rename_dims({SAVE: "t"})
+
+
+def times(ds: xr.Dataset) -> np.ndarray:
+    """Times (T,) of all runs, or of each, (C, T)."""
+    return rows(ds, Scalar(OWN_TIMES, 0, "")) if OWN_TIMES in ds.variables else ds["t"].values
 
 
 def cell_dims(ds: xr.Dataset) -> list[str]:

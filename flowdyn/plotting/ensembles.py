@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from flowdyn.plotting.axes import BLUE, FEW, GREEN, GREY, RED, grid, legend, ramp, symlog, time_axis
-from flowdyn.plotting.cells import MEMBERS, Scalar, cell_dims, labels, observed, parameters, scalars, values
+from flowdyn.plotting.cells import MEMBERS, Scalar, cell_dims, labels, observed, parameters, scalars, times, values
 from flowdyn.plotting.runs import whole
 
 PATHS = 6  # single members drawn in a fan
@@ -131,18 +131,19 @@ def _means(part: Scalar) -> Callable:
     """Mean and 95 % of the members of several runs."""
 
     def draw(ds: xr.Dataset, axis: Any) -> None:
-        names, what = labels(ds)
+        (names, what), when = labels(ds), times(ds)
         rows = _member_rows(ds, part.name)[..., part.place]
         rows = np.broadcast_to(rows, (*(ds.sizes[dim] for dim in cell_dims(ds)), *rows.shape[-2:]))
         rows = rows.reshape(-1, *rows.shape[-2:])
         kept = np.unique(np.linspace(0, len(rows) - 1, min(FEW, len(rows))).round().astype(int))
         for i, colour in zip(kept, ramp(len(kept)), strict=True):
             alive = np.isfinite(rows[i]).any(axis=0)
-            t, own = ds.t.values[alive], rows[i][:, alive]
+            own = rows[i][:, alive]
+            t = (when if when.ndim == 1 else when[i])[alive]
             low, high = _quantiles(own, [0.025, 0.975])
             axis.fill_between(t, low, high, color=colour, alpha=0.15, linewidth=0)
             axis.plot(t, np.nanmean(own, axis=0), color=colour, linewidth=1.6, label=names[i])
-        time_axis(axis, ds.t.values)
+        time_axis(axis, when)
         axis.set_ylabel(f"{part.label}, mean and 95 %")
         legend(axis, what if len(kept) == len(rows) else f"{what} ({len(kept)} of {len(rows)})", beside=True)
 

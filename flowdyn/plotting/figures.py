@@ -9,7 +9,7 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.plotting.axes import show_literally
-from flowdyn.plotting.cells import MEMBERS
+from flowdyn.plotting.cells import MEMBERS, over_time
 from flowdyn.plotting.ensembles import Density, ensemble_panels, panels_of_kind
 from flowdyn.plotting.ladders import ladder_panels, random_ladder_panels
 from flowdyn.plotting.maps import has_map, map_panels, phase_panels
@@ -77,6 +77,7 @@ def plot(
     ['loss L(w)']
     """
     result: Any = load(ds) if isinstance(ds, str | os.PathLike) else ds
+    result = over_time(result) if isinstance(result, xr.Dataset) else result
     made = check_kind(result, PANELS, "draw one of its parts: fd.plot(tree[name].to_dataset())")
     if ax is not None and not hasattr(ax, "set_xlabel"):
         raise _check.fail("ax", "must be a matplotlib Axes", ax, "e.g. plt.subplots()[1]")

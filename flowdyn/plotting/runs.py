@@ -23,7 +23,7 @@ from flowdyn.plotting.axes import (
     symlog,
     time_axis,
 )
-from flowdyn.plotting.cells import Scalar, cell_dims, labels, observed, parameters, rows, scalars, values
+from flowdyn.plotting.cells import Scalar, cell_dims, labels, observed, parameters, rows, scalars, times, values
 
 PANELS = 6  # of what was observed
 LOG_T = 1e3  # log t from which it is drawn on a scale of its own
@@ -52,7 +52,7 @@ def scalar_panel(part: Scalar) -> Callable:
     """One number of each run over t."""
 
     def draw(ds: xr.Dataset, axis: Any) -> None:
-        t, found = ds.t.values, rows(ds, part)
+        t, found = times(ds), rows(ds, part)
         draw_lines(axis, t, found, *labels(ds))
         good = found[np.isfinite(found)]
         if good.size and good.min() > 0 and good.max() > 30 * good.min():
@@ -118,7 +118,7 @@ def _parameters(names: list[str]) -> Callable:
 def _numbers(ds: xr.Dataset, axis: Any, names: list[str]) -> None:
     """All numbers of the variables of one run: the largest in colour, the others grey, or as quantiles."""
     one = ds.isel(dict.fromkeys(cell_dims(ds), 0))
-    t = ds.t.values
+    t = np.ravel(times(one))
     parts = [part for name in names for part in scalars(one, name)]
     found = np.concatenate([values(one, name).T for name in names])
     ranked = np.argsort(-np.where(np.isfinite(found), np.abs(found), 0.0).max(axis=1), kind="stable")

@@ -32,11 +32,8 @@ def sealed(
 
     Members that differ in nothing but their noise share the seals of their times. `times` is 0 where there is no `t`.
     """
-    named = {array.name: (array.dims, array.values) for array in arrays}
-    full = {key: part for key, part in recipe.items() if part is not None}
-    full |= {"arrays": sorted(named), "at_times": times > 0}
-    text = json.dumps(full, sort_keys=True, allow_nan=False, default=lambda value: np.asarray(value).tolist())
-    seals = np.array(list(_seals(text, named)), dtype=np.int64)
+    text, each = written(recipe, arrays, times)
+    seals = np.array(each, dtype=np.int64)
     values = np.resize(seals, members) if lead else seals[0]
     over: tuple[str, ...] = (lead,) if lead else ()
     what = "checksum of recipe, data and start"
@@ -50,6 +47,19 @@ def sealed(
         dims = (*over, "t") if len(seals) > 1 else ("t",)
         found.append(LabelledArray(SEAL_OF_TIMES, dims, at_times, {"long_name": f"{what}, at each time"}))
     return found
+
+
+def written(recipe: Mapping[str, Any], arrays: Sequence[LabelledArray], times: int) -> tuple[str, list[int]]:
+    """The recipe as text, and its seal, or one for each of many starts."""
+    named = {array.name: (array.dims, array.values) for array in arrays}
+    full = {key: part for key, part in recipe.items() if part is not None}
+    full |= {"arrays": sorted(named), "at_times": times > 0}
+    text = json.dumps(full, sort_keys=True, allow_nan=False, default=_plain)
+    return text, list(_seals(text, named))
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value).tolist()
 
 
 def _seals(text: str, arrays: Mapping[str, tuple[tuple[str, ...], Any]]) -> Iterator[int]:

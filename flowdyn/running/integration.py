@@ -77,7 +77,8 @@ def solve(
     on_divergence : {"raise", "keep"}
         What to do with a run that diverges or runs out of budget: raise, or keep the good part (NaN afterwards).
     progress : bool or callable, optional
-        A bar on a terminal and in a notebook unless False; or a function of the fraction done.
+        A bar on a terminal and in a notebook unless False, lines of where long work is elsewhere; or a function of the
+        fraction done.
     max_steps, max_seconds, max_bytes : int, float, int, optional
         Budgets: steps of the solver, wall time in seconds, bytes of the result.
 
@@ -119,7 +120,7 @@ def solve(
     run = prepare(system, w0, options, solver, _check.integer("max_bytes", max_bytes, minimum=1))
     for doubt in run.doubts():
         warnings.warn(doubt, FlowdynWarning, stacklevel=2)
-    with meter(progress, type(system).__name__) as report:
+    with meter(progress, type(system).__name__, lines=True) as report:
         run, outcome = execute(run, report)
     outcome.refuse_bad_ends(on_divergence)
     ds = label(run, outcome)

@@ -18,7 +18,7 @@ from flowdyn import _check
 from flowdyn.methods.systems import System
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
-from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, sealed
+from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, written
 from flowdyn.running.integration import MAX_BYTES, execute, solve
 from flowdyn.running.like_runs import prepare_like
 from flowdyn.running.observer import rows_of_many
@@ -41,20 +41,20 @@ def prepare_asked(system: System, w0: Any, options: Mapping[str, Any], known: Pr
     own = RunOptions(**{name: options[name] for name in ASKED if name in options})
     solver, max_bytes = options.get("solver"), options.get("max_bytes", MAX_BYTES)
     asks_for_other = solver is not None and (known is None or known.solver != solver)
-    like = None if known is None or asks_for_other else prepare_like(known, system, w0, own)
+    like = None if known is None or asks_for_other else prepare_like(known, system, w0, own, solver)
     return prepare(system, w0, own, solver, max_bytes) if like is None else like
 
 
 def joint_form(run: PreparedRun) -> Hashable | None:
     """What runs must agree in to be run together; None for a run that is one of its own."""
-    if run.system.is_random or run.has_many_starts or run.times.t is None or not run.observer.joins:
+    if run.system.is_random or run.has_many_starts or not run.observer.joins:
         return None
     options = run.options
     functions = tuple((name, id(function)) for name, function in run.observer.functions.items())
     rules = None if run.stop is None else tuple(sign for _, sign in run.stop.spec)
     named = tuple(options.stop or ())
     solver = type(run.solver), tuple(map(repr, run.solver.config().values()))
-    saved = len(run.times.t), options.observe_only, run.times.requested is None
+    saved = None if run.times.t is None else len(run.times.t), options.observe_only, run.times.requested is None
     return run.form, run.first.size, functions, named, rules, solver, saved
 
 
@@ -121,7 +121,8 @@ class _Rows:
         values = _observed(runs, states)
         made = [result.choice if isinstance(result, Result) else "" for result in results]
         outside = dict(mark_outside_domain(runs[0].observer, t, states, values, codes, t_stop))
-        return cls(t, None if axes[0][1] is None else k, states, values, codes, t_stop, made, outside)
+        has_k = any(steps is not None for _, steps in axes)
+        return cls(t, k if has_k else None, states, values, codes, t_stop, made, outside)
 
     def ending(self, b: int, run: PreparedRun, result: Result) -> Ending:
         """How a cell ended, in words."""
@@ -133,10 +134,11 @@ class _Rows:
 
 
 def _axis(run: PreparedRun, result: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Times and step numbers of one run: its own where it was stopped, else those asked for."""
-    if isinstance(result, Result) and result.status == "stopped":
+    """Times and step numbers of one run: its own where it was stopped or has no end, else those asked for."""
+    if isinstance(result, Result) and (run.times.t is None or result.status == "stopped"):
         return result.t, result.k
-    assert run.times.t is not None
+    if run.times.t is None:
+        return np.empty(0), None
     return run.times.t, run.times.k
 
 
@@ -189,17 +191,19 @@ def _recipes(
 ) -> tuple[list[LabelledArray], list[LabelledArray], list[LabelledArray]]:
     """What the runs were made from, their recipes with their seals, and the numbers of their systems."""
     made, texts, seals, numbers = [], [], [], []
+    starts = dataset.initial_arrays(variables, np.stack([run.start.states for run in runs]), (CELL,))
     for b, run in enumerate(runs):
         t = rows.t[b][np.isfinite(rows.t[b])]
         spec, inputs = run.described
-        own = dataset.input_arrays(inputs) + dataset.initial_arrays(variables, run.start.states, ())
+        own = dataset.input_arrays(inputs)
+        own += [array._replace(dims=array.dims[1:], values=array.values[b]) for array in starts]
         requested = run.times.requested
         if requested is not None and len(requested) != len(t):
             own.append(LabelledArray("t_requested", ("t_request",), requested, {"long_name": "times asked for"}))
-        recipe, seal, *_ = sealed(recipe_of_run(run, t, rows.k is not None, spec, rows.choices[b]), own, len(t))
+        text, (seal,) = written(recipe_of_run(run, t, rows.k is not None, spec, rows.choices[b]), own, len(t))
         made.append({array.name: array for array in own})
-        texts.append(str(recipe.values))
-        seals.append(np.nan if b in lost else float(seal.values))
+        texts.append(text)
+        seals.append(np.nan if b in lost else float(seal))
         numbers.append({array.name: array for array in dataset.number_coords(run.system, (), {})})
     seal_text = {"long_name": "checksum of recipe, data and start"}
     at_times = np.where(np.isfinite(rows.t), np.array(seals)[:, None], np.nan)

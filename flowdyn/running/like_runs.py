@@ -18,9 +18,13 @@ from flowdyn.running.initial_state import Start
 from flowdyn.running.options import RunOptions
 from flowdyn.running.preparation import PreparedRun
 from flowdyn.running.save_times import SaveTimes, resolve_save_times
+from flowdyn.solvers.base import Demand, Solver
+from flowdyn.solvers.selection import pick_solver
 
 
-def prepare_like(known: PreparedRun, system: System, w0: Any, options: RunOptions) -> PreparedRun | None:
+def prepare_like(
+    known: PreparedRun, system: System, w0: Any, options: RunOptions, solver: Solver | None
+) -> PreparedRun | None:
     """As :func:`flowdyn.running.preparation.prepare`, beside a run of the same options; None where more may differ."""
     if (
         type(system) is not type(known.system)
@@ -35,21 +39,22 @@ def prepare_like(known: PreparedRun, system: System, w0: Any, options: RunOption
         return None
     state = np.array(system.lift(flat), dtype=float)
     system.check_start(state)
-    if known.solver.refuses_system(system) or known.solver.refuses_start(system, state):
+    end = Demand(known.times.t[-1] if known.times.t is not None else np.inf)
+    if pick_solver(system, state, solver, end) != known.solver:  # a closed form may be known from some starts only
         return None
     observer = copy.copy(known.observer)
     observer.system, observer.state0 = system, state
     run = dataclasses.replace(
         known, system=system, start=Start(state), times=_times(known, system, options), observer=observer
     )
-    vars(run)["form"] = known.form
+    vars(run).update(form=known.form, told=known.told, fuses=known.fuses)  # what it shares with the known one
     return run
 
 
 def _is_plain(run: PreparedRun) -> bool:
     """Whether nothing in it belongs to its own numbers: a stop rule is bound to them, and so may a step be."""
     is_one = not run.system.is_random and not run.has_many_starts and not run.start.is_restart
-    return is_one and run.stop is None and run.times.t is not None and run.solver.fuses(run.task(lambda share: None))
+    return is_one and run.stop is None and run.times.t is not None and run.fuses
 
 
 def _times(known: PreparedRun, system: System, options: RunOptions) -> SaveTimes:

@@ -12,7 +12,7 @@ from flowdyn._tools.compiled import float64_is_on
 from flowdyn._tools.progress import Report
 from flowdyn._tools.stacked import form
 from flowdyn.methods.systems import System
-from flowdyn.results.recipes import Arrays, describe
+from flowdyn.results.recipes import Arrays, describe, describe_solver
 from flowdyn.running.initial_state import Start, fitted, start_from
 from flowdyn.running.observer import Observer
 from flowdyn.running.options import RunOptions
@@ -60,6 +60,16 @@ class PreparedRun:
     def form(self) -> Hashable:
         """What its system is but for the numbers in its arrays."""
         return form(self.system)
+
+    @functools.cached_property
+    def told(self) -> dict[str, Any]:
+        """Solver and options as its recipe holds them."""
+        return {"solver": describe_solver(self.solver), "options": self.options.encode()}
+
+    @functools.cached_property
+    def fuses(self) -> bool:
+        """Whether its solver runs many like it at little more than the cost of one."""
+        return self.solver.fuses(self.task(lambda share: None))
 
     def task(self, progress: Report) -> Task:
         """What the solver is given."""

@@ -9,7 +9,6 @@ import xarray as xr
 from flowdyn._tools.compiled import float64_is_on
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
-from flowdyn.results.recipes import describe_solver
 from flowdyn.results.sealed_recipe import sealed
 from flowdyn.running.exact_law import law_beside
 from flowdyn.running.outcome import Ending, Outcome
@@ -79,9 +78,8 @@ def recipe_of_run(run: PreparedRun, t: np.ndarray, has_k: bool, spec: dict[str, 
     return {
         "kind": "run",
         "system": spec,
-        "solver": describe_solver(run.solver),
         "choice": choice or None,
-        "options": run.options.encode(),
+        **run.told,
         "noise": run.solver.brownian_id(run.task(lambda share: None)) if system.is_random else None,
         "target": target or None,
         "span": [float(t[0]), float(t[-1]), len(t)] if len(t) else None,

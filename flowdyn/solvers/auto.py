@@ -1,8 +1,9 @@
 """The default for ODEs: explicit steps in one compiled loop, handed over to an implicit method where they are dear."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -82,6 +83,8 @@ class Auto(Solver):
         rtol = max(self.rtol / 10, float(LEAST_RTOL))
         return dataclasses.replace(self, rtol=rtol, atol=None if self.atol is None else self.atol * rtol / self.rtol)
 
+    gains_up_to: ClassVar[int] = 16
+
     @property
     def support(self) -> Support:
         """Ordinary differential equations written with jax.numpy, open ends included."""
@@ -117,6 +120,21 @@ class Auto(Solver):
         runs = [self._begin(dataclasses.replace(task, state0=state)) for state in states0]
         run_together(runs)
         return [run.result for run in runs if run.result is not None]
+
+    def fuses(self, task: Task) -> bool:
+        """Flows step in one program, each at its own pace; a budget of seconds is one run's own."""
+        return task.max_seconds is None
+
+    def run_many(self, tasks: Sequence[Task]) -> "list[Result | _check.FlowdynError]":
+        """All of them spread over the cores, as many starts are."""
+        from flowdyn.solvers.explicit_batch import run_together
+
+        if len(tasks) > 1 and all(map(self.fuses, tasks)):
+            with contextlib.suppress(_check.FlowdynError):  # each is run alone then, which tells whose it was
+                runs = [self._begin(task) for task in tasks]
+                run_together(runs)
+                return [run.result for run in runs if run.result is not None]
+        return super().run_many(tasks)
 
     def _begin(self, task: Task) -> "ExplicitRun":
         from flowdyn.solvers.explicit_run import ExplicitRun

@@ -107,6 +107,7 @@ class Solver(metaclass=PlainABCMeta):
     """Base of the back ends."""
 
     shown: ClassVar[tuple[str, ...]] = ("order", "support")  # by `help`
+    gains_up_to: ClassVar[int] = 64  # tasks that `run_many` is worth being given at once, where it fuses them
 
     @property
     @abc.abstractmethod

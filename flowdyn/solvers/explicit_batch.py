@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from flowdyn._tools.compiled import bind
-from flowdyn.solvers.explicit_program import advance, advance_many
+from flowdyn._tools.stacked import bind_turns, stack
+from flowdyn.solvers.explicit_program import advance
 from flowdyn.solvers.explicit_run import ExplicitRun
 from flowdyn.solvers.explicit_state import Carry
 from flowdyn.solvers.handover import value_cost
@@ -54,17 +55,18 @@ def block_size(run: ExplicitRun) -> int:
 
 
 def run_together(runs: list[ExplicitRun]) -> None:
-    """Go on with all of them until each has a result."""
-    size, tries = block_size(runs[0]), first_tries(runs[0])
-    call = bind(advance_many, runs[0].task.system, runs[0].program)
+    """Go on with all of them until each has a result; their systems are one, or of one form, and so are their saves."""
+    share = 1 << (-(-len(runs) // cores()) - 1).bit_length()  # so that few runs keep every core busy too
+    size, tries = min(block_size(runs[0]), share), first_tries(runs[0])
+    call = bind_turns(advance, stack([run.task.system for run in runs]), runs[0].program)
     with ThreadPoolExecutor(cores()) as threads:
-        while left := [run for run in runs if run.result is None]:
+        while left := [i for i, run in enumerate(runs) if run.result is None]:
             blocks = [left[i : i + size] for i in range(0, len(left), size)]
             began = time.monotonic()
-            advanced = threads.map(functools.partial(_advance, call, size, tries), blocks)
+            advanced = threads.map(functools.partial(_advance, call, runs, size, tries), blocks)
             for block, (carries, *saved) in zip(blocks, advanced, strict=True):
-                for i, run in enumerate(block):
-                    run.absorb(Carry(*(_row(part, i) for part in carries)), *(part[i] for part in saved))
+                for place, i in enumerate(block):
+                    runs[i].absorb(Carry(*(_row(part, place) for part in carries)), *(part[place] for part in saved))
             tries = 2 * tries if time.monotonic() - began < 10 * LONG else tries
 
 
@@ -72,9 +74,9 @@ def _row(part: Any, i: int) -> Any:
     return Path(*(leaf[i] for leaf in part)) if isinstance(part, Path) else part[i]
 
 
-def _advance(call: Callable, size: int, tries: int, block: list[ExplicitRun]) -> tuple:
+def _advance(call: Callable, runs: list[ExplicitRun], size: int, tries: int, block: list[int]) -> tuple:
     """One call for a block; runs that fill it up take no step."""
     full = [*block, *[block[-1]] * (size - len(block))]
-    given = [(run.carry, run.numbers(tries if i < len(block) else 0)) for i, run in enumerate(full)]
+    given = [(runs[i].carry, runs[i].numbers(tries if at < len(block) else 0)) for at, i in enumerate(full)]
     stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *given)
-    return jax.tree.map(np.asarray, call(*stacked))
+    return jax.tree.map(np.asarray, call(full, *stacked))

@@ -199,8 +199,3 @@ def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers
     more = lambda loop: (loop[1].why == 0) & (loop[0] < numbers.most_tries)  # noqa: E731
     _, carry, record = jax.lax.while_loop(more, attempt, (jnp.zeros((), jnp.int64), carry, record))
     return carry, *record
-
-
-def advance_many(system: ODESystem, program: Explicit, carries: Carry, numbers: Numbers) -> tuple:
-    """The same for each of many runs, one after the other."""
-    return jax.lax.map(lambda one: advance(system, program, *one), (carries, numbers))

@@ -11,23 +11,22 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.stacked import Stack, bind_stack, padded_batch, stack
-from flowdyn.methods.base import DiscreteSystem
 from flowdyn.solvers.base import Result, Status, Task, failure_status, is_bad
 from flowdyn.solvers.recursion_loops import advance, advance_until, first_bad
+from flowdyn.solvers.recursion_run import RecursionRun
 
 PIECE_NUMBERS = 2**26  # numbers that one call steps over: some tenths of a second
 ROWS = 64  # saves that one call returns at most
 FOREVER = np.iinfo(np.int64).max
 
 
-def can_join(task: Task) -> bool:
-    """Whether a run may be one of many: it has a fixed end and no budget of its own."""
-    is_bounded = task.max_steps is not None or task.max_seconds is not None
-    return isinstance(task.system, DiscreteSystem) and task.k is not None and not is_bounded
+def has_fixed_end(task: Task) -> bool:
+    """Whether nothing but a stop rule, or its own failure, ends a run before its last save."""
+    return task.k is not None and task.max_steps is None
 
 
 def run_together(tasks: Sequence[Task]) -> "list[Result | _check.FlowdynError]":
-    """Results of runs that :func:`can_join`, in their order."""
+    """Results of runs with a :func:`fixed end <has_fixed_end>`, in their order."""
     alike: dict[tuple, list[int]] = {}
     for i, task in enumerate(tasks):
         assert task.k is not None
@@ -38,6 +37,34 @@ def run_together(tasks: Sequence[Task]) -> "list[Result | _check.FlowdynError]":
     for done, members in enumerate(alike.values()):
         found |= zip(members, _run_alike([tasks[i] for i in members]), strict=True)
         tasks[0].progress((done + 1) / len(alike))
+    return [found[i] for i in range(len(tasks))]
+
+
+def run_in_pieces(tasks: Sequence[Task]) -> "list[Result | _check.FlowdynError]":
+    """Results of runs to an open end, or with a budget of steps: each says how far it goes next, until all are done.
+
+    Runs that are done are left out when they are most of what is run.
+    """
+    runs = [RecursionRun(task) for task in tasks]
+    pieces = [run.pieces() for run in runs]
+    targets = {i: next(piece) for i, piece in enumerate(pieces)}
+    found: dict[int, Result] = {}
+    filled: list[int] = []
+    call: Any = None
+    while targets:
+        if 4 * len(targets) < len(filled) or call is None:
+            filled = padded_batch(list(targets))
+            call = _caller(stack([tasks[i].system for i in filled]), [tasks[i] for i in filled], in_step=False)
+        k, states = np.array([runs[i].k for i in filled]), np.stack([runs[i].state for i in filled])
+        here = [targets.get(i, np.full(runs[i].block, runs[i].k)) for i in filled]  # who is done stays where it is
+        at, rows = call(_Reached(k, states, np.zeros(len(filled), bool)), np.stack(here))
+        for place in [filled.index(i) for i in targets]:
+            i = filled[place]
+            try:
+                targets[i] = pieces[i].send((at.k[place], at.states[place], rows[place], at.hit[place]))
+            except StopIteration as end:
+                found[i] = end.value
+                del targets[i]
     return [found[i] for i in range(len(tasks))]
 
 

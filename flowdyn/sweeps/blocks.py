@@ -18,7 +18,6 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.results.blocked_arrays import Shape
-from flowdyn.results.recipes import describe_solver
 from flowdyn.results.schema import SCHEMA
 from flowdyn.results.storage import load, save
 from flowdyn.running.joint_runs import CELL
@@ -131,13 +130,11 @@ def identity(cells: list[Cell], job: Job) -> tuple[str, str]:
 def _add_run(digest: Any, run: PreparedRun) -> str:
     """Add everything that a run depends on; name what is a user's own."""
     spec, arrays = run.described
-    options = run.options.encode() | {"clock": [run.start.t0, run.start.k0]}
-    text = json.dumps([spec, options, describe_solver(run.solver)], sort_keys=True, default=_plain)
+    text = json.dumps([spec, run.told, run.start.t0, run.start.k0], sort_keys=True, default=_plain)
     digest.update(text.encode())
-    extra = {"": ((), run.start.states, ""), "t": ((), np.asarray(run.options.t, dtype=object).astype(str), "")}
-    if np.ndim(run.options.t):
-        extra["t"] = ((), np.asarray(run.options.t, dtype=float), "")
-    for name, (_, values, _) in {**arrays, **extra}.items():
+    times = np.asarray(run.options.t if np.ndim(run.options.t) else [], dtype=float)  # one end stands in the text
+    named = {name: values for name, (_, values, _) in arrays.items()} | {"": run.start.states, "t": times}
+    for name, values in named.items():
         array = np.asarray(values)
         digest.update(f"{name}{array.shape}{array.dtype}".encode())
         digest.update(np.ascontiguousarray(array) if array.dtype.kind in "biuf" else str(array.tolist()).encode())

@@ -30,8 +30,10 @@ def all_made(make: Callable, points: Sequence[Mapping[str, Any]]) -> list[Cell]:
     cells: list[Cell] = []
     known = None
     for point in points:
-        cells.append(made(make, point, known))
-        known = cells[-1] if isinstance(cells[-1], PreparedRun) else known
+        cell = made(make, point, known)
+        cells.append(cell)
+        if isinstance(cell, PreparedRun) and (known is None or cell.form is not known.form):
+            known = cell
     return cells
 
 

@@ -82,17 +82,15 @@ def _cells(cell: Cell, count: int, block_bytes: int) -> int:
         return -(-count // MOST_FILES)
     if isinstance(cell, Failure):
         return max(1, min(FEW, count // 64))
-    task = cell.task(lambda share: None)
-    if joint_form(cell) is None or not cell.solver.fuses(task):
+    if joint_form(cell) is None or not cell.fuses:
         return max(1, min(FEW, count // 64))
-    return max(1, min(block_bytes // _bytes(cell), max(64, -(-count // PARTS))))
+    return max(1, min(block_bytes // _bytes(cell), max(cell.solver.gains_up_to, -(-count // PARTS))))
 
 
 def _bytes(run: PreparedRun) -> int:
     """Of one cell's results, about."""
-    assert run.times.t is not None
     row = run.first.size + sum(variable.size for variable in run.observer.variables) + 2
-    return 8 * row * len(run.times.t) + 2048
+    return 8 * row * (run.times.saves if run.times.t is None else len(run.times.t)) + 2048
 
 
 def _plan_name(grid: Grid, key: str) -> str:

@@ -67,7 +67,8 @@ def sweep(
     block_bytes : int
         Bytes of results that a block holds at most, unless `block` is given.
     progress : bool or callable, optional
-        A bar with the time left on a terminal unless False; or a function of the fraction done.
+        A bar with the time left on a terminal and in a notebook unless False, lines elsewhere; or a function of the
+        fraction done.
 
     Returns
     -------
@@ -92,8 +93,9 @@ def sweep(
     Notes
     -----
     Cells whose systems differ in numbers alone share what is compiled; recursions among them run side by side in one
-    program. Each has its own recipe: ``fd.rebuild(result.sel(alpha=0.1))`` gives its run, to the last bits or nearly
-    (a sum over many runs side by side may round otherwise). Source: of our own.
+    program, and flows in one that uses all cores and lets each step at its own pace. Each cell has its own recipe:
+    ``fd.rebuild(result.sel(alpha=0.1))`` gives its run, to the last bits or nearly (a sum over many runs side by side
+    may round otherwise). Source: of our own.
 
     Examples
     --------

@@ -1,0 +1,74 @@
+"""Pictures of sweeps whose cells have times of their own: each line over its own times, up to its own end."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import flowdyn as fd
+
+QUADRATIC = fd.problems.Quadratic(1.0)
+STEPS = fd.solvers.Iteration()
+STOP = {"loss": ("<", 1e-3)}
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def descent(eta):
+    options = {"t": np.inf, "stop": STOP, "saves": 12, "solver": STEPS}
+    return fd.GradientDescent(QUADRATIC, eta), [1.0], options
+
+
+def lines(axis):
+    return [(line.get_xdata(), line.get_ydata()) for line in axis.lines if len(line.get_xdata())]
+
+
+def test_each_line_has_its_own_times():
+    etas = [0.05, 0.2, 0.5]
+    sweep = fd.sweep(descent, {"eta": etas})
+    assert "t" not in sweep.dims
+    loss, *_ = fd.plot(sweep).axes
+    drawn = lines(loss)
+    assert len(drawn) == 3 and loss.get_legend().get_title().get_text() == "eta"
+    for eta, (t, value) in zip(etas, drawn, strict=True):
+        steps = np.ceil(np.log(np.sqrt(2e-3)) / np.log(1 - eta))  # w^2 / 2 < 1e-3
+        assert t[-1] == pytest.approx(eta * steps)
+        assert np.allclose(value, 0.5 * (1 - eta) ** (2 * np.rint(t / eta)), rtol=1e-12)
+
+
+def test_one_cell_is_a_run():
+    cell = fd.sweep(descent, {"eta": [0.05, 0.5]}).sel(eta=0.5)
+    t, value = lines(fd.plot(cell).axes[0])[0]
+    assert np.allclose(value, 0.5 * 0.25 ** np.rint(t / 0.5), rtol=1e-12)
+
+
+def test_many_lines_of_own_times_are_quantiles_at_common_times():
+    """Every cell is exp(-t) nearly, so that its median at any time is that."""
+    etas = np.linspace(0.001, 0.002, 210)
+    sweep = fd.sweep(lambda eta: (fd.GradientDescent(QUADRATIC, eta), [1.0], {"t": 1.0, "saves": 60}), {"eta": etas})
+    axis = fd.plot(sweep).axes[-1]
+    ((t, middle),) = lines(axis)
+    assert np.abs(middle - np.exp(-t)).max() < 2e-3 and np.all(np.diff(t) > 0)
+
+
+def test_ensembles_of_own_times_are_drawn_over_them():
+    def make(eta):
+        sgd = fd.SGD(fd.problems.LinearRegression([[1.0], [2.0]], [1.0, 1.0]), eta, batch_size=1)
+        return sgd, [0.0], {"t": 1.0, "saves": 5, "realizations": 4}
+
+    sweep = fd.sweep(make, {"eta": [0.05, 0.25]})
+    axis = fd.plot(sweep).axes[0]
+    (first, _), (second, mean) = lines(axis)
+    assert np.allclose(second, 0.25 * np.arange(5)) and first[-1] == pytest.approx(1.0)
+    assert np.allclose(mean, sweep.w.sel(eta=0.25).mean("realization").values[:, 0])
+
+
+def test_time_that_spans_decades_is_logarithmic():
+    def make(rate):
+        return fd.GradientDescent(fd.problems.Quadratic(rate), 0.5 / rate), [1.0], {"steps": 40, "solver": STEPS}
+
+    sweep = fd.sweep(make, {"rate": [1e-4, 1.0]})
+    assert fd.plot(sweep).axes[0].get_xscale() == "symlog"
