@@ -11,18 +11,10 @@ from typing import Any
 import numpy as np
 import scipy  # its integrators load where one is made
 
+from flowdyn.solvers import stopping
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
-from flowdyn.solvers.stopping import (
-    AT_REST,
-    BROKEN_OFF,
-    FOREVER,
-    behind,
-    bounds,
-    first_crossing,
-    how_steps_shrank,
-    why_stuck,
-)
+from flowdyn.solvers.stopping import behind, bounds, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
 from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
 
@@ -202,7 +194,7 @@ class Drive:
         if self.task.t is not None or self.task.stop is None or not self.task.system.comes_to_rest:
             return False
         passed = t - self.task.t0
-        if passed > FOREVER or (broke_off and passed > AT_REST * self.first_step):
+        if passed > stopping.FOREVER or (broke_off and passed > stopping.AT_REST * self.first_step):
             return True
         if passed < 2 * self.looked_at:
             return False
@@ -237,7 +229,7 @@ class Drive:
         message: str = "",
     ) -> Result:
         """Collect rows and counters; `state` at `t_stop` becomes the last row."""
-        if stepper and status in BROKEN_OFF and self.rests(stepper.t, stepper.y, broke_off=True):
+        if stepper and status in stopping.BROKEN_OFF and self.rests(stepper.t, stepper.y, broke_off=True):
             status, message = "at_rest", ""
         t, rows = np.array(self.rows_t), np.array(self.rows).reshape(len(self.rows), self.task.state0.size)
         if self.task.t is None:
