@@ -24,6 +24,8 @@ SMALL = 2.0**-12  # of h, for the slope near h = 0
 MOVES = 1e-6  # share of a step that is left at h = 0
 STAYS = 1e-14  # share of a direction that rounding may leave after three times dS_0/dz - 1
 ROUGH = 0.05  # distance of the slope near 0 from the rate at 0, as a share
+RIPPLES = (2.0**-20, 2.0**-12)  # of h, at which the rates of two steps are compared
+RIPPLED = 1e-3  # change of a rate from a step to the next, as a share, that is none
 LOST = 0.01  # share of the slope that may be rounding
 
 
@@ -47,9 +49,12 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     moved = np.abs(found["at_zero"] - state0)
     left = found["cubed"]
     stays = left > np.maximum(STAYS, 0.1 * found["cubed_larger"])  # and does not shrink with h
-    fails = moved > MOVES * scale + 8 * np.finfo(float).eps * np.abs(state0) if flow.order == 0 else stays
+    moves = moved > MOVES * scale + 8 * np.finfo(float).eps * np.abs(state0)
+    fails = stays if flow.order else moves
     if fails.any():
         raise _not_identity(flow, variables, np.where(fails, left if flow.order else moved, 0.0))
+    if flow.order and moves.any():
+        _check_ripples(flow, state0, np.where(moves, moved, 0.0))
     _check_slopes(flow, state0, found)
 
 
@@ -84,6 +89,44 @@ def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
         "slope": (near(SMALL, state) - state) / (SMALL * h),
         "rate": flow.drift(h, state),
     }
+
+
+def _check_ripples(flow: Any, state0: np.ndarray, moved: np.ndarray) -> None:
+    """Refuse rates that change from a step to the next however small eta is: what adds up in a step steers them.
+
+    A trace of gradients adds up too, but moves the parameters by less and less. Where the change stays the first steps
+    leave a gap O(eta) that no order mends: with u = -g/sqrt(s), s+ = s + g^2 (Adagrad), u changes by g^2/(2 s).
+    """
+    variables = flow.layout(len(state0))
+    small, large, size = map(np.asarray, bind(_ripples, flow)(state0))
+    lost = 8 * np.finfo(float).eps * np.abs(state0) / (RIPPLES[0] * float(flow.recursion.time_step))
+    stays = (small > 0.1 * large) & (small > RIPPLED * size + lost)
+    if not stays.any():
+        return
+    share = np.where(stays, small / np.maximum(size, np.finfo(float).tiny), 0.0)
+    raise _check.fail(
+        "step",
+        f"must keep its rates from a step to the next as eta -> 0 for a flow of order {flow.order}",
+        _check.Words(f"{_piece(variables, stays)} whose rate changes by {100 * share.max():.2g} %"),
+        f"{_piece(variables, moved > 0)} changes by {moved.max():.3g} a step at any eta, so that the gap is O(eta) at "
+        "every order: let it change by eta times that, or start it at a size of 1/eta",
+    )
+
+
+def _ripples(flow: Any, state: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Change of the rates from the first step to the second at two small h, and their size there and at h."""
+    own, h = flow.recursion, flow.recursion.time_step
+    is_fresh = jnp.all(own.lift(own.project(state)) == state)  # then it starts at small h as it does there
+
+    def of(part: jax.Array) -> tuple[jax.Array, jax.Array]:
+        start = own.with_eta((part * h) ** (1 / own.step_power)).lift(own.project(state))
+        start = jnp.where(is_fresh, start, state)
+        first = own.step_at(part * h, 1 / part, start)
+        rate = (first - start) / (part * h)
+        return jnp.abs((own.step_at(part * h, 1 + 1 / part, first) - first) / (part * h) - rate), jnp.abs(rate)
+
+    changes, sizes = jax.vmap(of)(jnp.array([*RIPPLES, 1.0]))
+    return changes[0], changes[1], jnp.maximum(sizes[0], sizes[2])
 
 
 def _check_slopes(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:
