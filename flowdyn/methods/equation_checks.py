@@ -31,12 +31,12 @@ def check_equation(equation: Any, state: np.ndarray) -> None:
             )
     moved = np.abs(np.asarray(bind(_at_zero, equation)(state)) - state)
     if (moved > 1e-12 * np.abs(state).max(initial=1.0)).any():
-        variables = equation.layout(len(state))
-        piece = variables[0].name if len(variables) == 1 else f"entry {int(moved.argmax())}"
+        edges = np.cumsum([v.size for v in equation.layout(len(state))])
+        piece = equation.layout(len(state))[int(np.searchsorted(edges, moved.argmax(), side="right"))].name
         raise _check.fail(
             "step",
             "must tend to the identity as eta -> 0",
-            _check.Words(f"{piece} that still changes by {moved.max():.3g} at eta = 0"),
+            _check.Words(f"{piece!r} that still changes by {moved.max():.3g} at eta = 0"),
             "let its rates tend to 1 with eta, e.g. decay = 1 - c*h",
         )
     if equation.order == 3:

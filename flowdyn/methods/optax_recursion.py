@@ -67,9 +67,9 @@ class Optax(OnProblem, DiscreteSystem):
 
     Notes
     -----
-    ``limit(order)`` is a :class:`RecursionFlow`. Rates that an optimiser keeps in its state (``inject_hyperparams``) are
-    functions of eta and no part of the recursion's. optax itself is only needed by the factory. Source: Babuschkin et al.
-    (2020) for optax; Hairer, Lubich and Wanner (2006), section IX.1, for the limits.
+    ``limit(order)`` is a :class:`RecursionFlow`. Rates that an optimiser keeps in its state (``inject_hyperparams``)
+    are functions of eta and no part of the recursion's. optax itself is only needed by the factory. Source: Babuschkin
+    et al. (2020) for optax; Hairer, Lubich and Wanner (2006), section IX.1, for the limits.
 
     Examples
     --------
