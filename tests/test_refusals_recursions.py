@@ -320,3 +320,35 @@ def test_a_ladder_of_order_3_refuses_steps_that_are_not_affine_in_h():
         lambda: fd.eta_limit(curved, [1.0], t=1.0, order=3, covariance="matched", observable=lambda w: w[0]),
         "`order` must be at most 2 where a step is not affine in its length h",
     )
+
+
+def jolted(z, eta, x):
+    return z - eta * z + jnp.sqrt(eta) * x
+
+
+NOISE = {"normals": {"normals": 1}, "samples": {"samples": [[1.0], [-1.0]]}}
+IN_PROPORTION = r"`step` must have noise in proportion to the time step as eta -> 0, got 'w' with one that "
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_noise_in_a_root_of_eta_is_refused_wherever_its_limit_is_asked_for(name):
+    """Coefficients and moments were NaN without a word, and the means alone had a flow of order 1."""
+    known = fd.RandomRecursion(jolted, 0.1, jnp.zeros(1), **NOISE[name])
+    for order in (0, 1, 2):
+        assert_refused(
+            lambda p=order: known.limit(p), rf"{IN_PROPORTION}shrinks like eta\^0.5; write its equation as fd"
+        )
+    free = fd.RandomRecursion(jolted, 0.1, **NOISE[name])
+    for call in (free.limit(1).drift, free.limit(2).diffusion):
+        assert_refused(lambda call=call: call(0.0, [1.0]), "`step` must have derivatives in eta at 0")
+    assert_refused(lambda: free.limit(1).exact_moments([1.0], [1.0]), IN_PROPORTION)
+    assert_refused(lambda: fd.solve(free.limit(0), [1.0], t=1.0), IN_PROPORTION)
+
+
+def test_noise_that_stays_has_no_equation():
+    """Its columns have the derivative 0 at eta = 0: the equation was one without noise."""
+    white = fd.RandomRecursion(lambda z, eta, x: z - eta * z + x, 0.1, normals=1)
+    for order in (0, 1):
+        assert_refused(follow(lambda: white, [1.0], order), f"{IN_PROPORTION}does not shrink")
+    for order, eta in ((0, 0.1), (1, 0.1), (0, 1e-9), (1, 1e-9)):
+        follow(lambda e=eta: fd.RandomRecursion(lambda z, h, x: z - h * (z - x), e, **NOISE["samples"]), [1.0], order)()
