@@ -370,3 +370,52 @@ def test_bad_calls_say_what_to_do(name):
     make, message = BAD_CALLS[name]
     with pytest.raises(fd.ArgumentError, match=message):
         make()
+
+
+def injected(h):
+    return optax.inject_hyperparams(optax.sgd)(learning_rate=h)
+
+
+def injected_schedule(h):
+    return optax.inject_hyperparams(optax.sgd)(learning_rate=lambda n: h * jnp.cos(h * n))
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_rates_in_the_state_of_an_optimiser_are_functions_of_eta(order):
+    """They were taken for pieces of the state that stay as eta -> 0, and every limit was refused for that."""
+    h, half = 0.1, fd.problems.Quadratic(3.0)
+    for factory, rate in ((injected, 1.0), (injected_schedule, np.cos(0.7))):
+        flow = fd.Optax(half, factory, h).limit(order)
+        assert [v.name for v in flow.layout(1)] == ["w"]
+        flow.check_start(np.ones(1))
+        if order and factory is injected_schedule:
+            continue
+        x = -3.0 * h
+        series = sum((-1) ** j / (j + 1) * x ** (j + 1) for j in range(order + 1)) / h if order else -3.0 * rate
+        assert np.isclose(float(flow.drift(0.7, jnp.ones(1))[0]), series, rtol=1e-9)
+
+
+def test_moments_stay_in_the_state_beside_injected_rates():
+    def factory(h):
+        return optax.inject_hyperparams(optax.adam)(learning_rate=h, b1=1 - 4 * h, b2=1 - h, eps=0.05)
+
+    ours = fd.Optax(P, factory, 0.02)
+    assert [v.name for v in ours.layout(2)] == ["w", "inner_state_mu", "inner_state_nu"]
+    run, plain = fd.solve(ours, START, t=1.0, saves=3), fd.solve(fd.Optax(P, adam, 0.02), START, t=1.0, saves=3)
+    assert np.allclose(run.w, plain.w, rtol=1e-13)
+
+
+def started(method, order):
+    flow = method.limit(order)
+    return lambda: flow.check_start(np.asarray(flow.lift(flow.ravel(START))))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_sum_of_squares_that_is_not_scaled_has_no_order_beyond_one(order):
+    """Its w changes its rate by g^2/(2 s) from a step to the next: 28 % at the start, at any eta; gaps are O(eta)."""
+    g, s = np.array(GRAD(jnp.array(START))), 0.1
+    shares = np.sqrt((s + g**2) / (s + 2 * g**2))  # but for the change of g, which is O(eta)
+    words = rf"got 'w' whose rate changes by {100 * (1 - shares.min()):.0f} %; 'sum_of_squares' changes by "
+    with pytest.raises(fd.ArgumentError, match=words + rf"{(g**2).max():.3g} a step at any eta"):
+        started(fd.Optax(P, optax.adagrad, 0.02), order)()
+    started(fd.Optax(P, lambda h: optax.adagrad(h, initial_accumulator_value=1 / h), 0.02), order)()

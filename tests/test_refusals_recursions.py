@@ -8,7 +8,7 @@ import pytest
 from refusal import assert_refused
 
 import flowdyn as fd
-from flowdyn.methods.jumps import may_jump
+from flowdyn._tools.dependence import may_jump
 
 P = fd.problems.CustomProblem(lambda w: 0.5 * (w[0] * w[1] - 1) ** 2 + 0.0125 * (w[0] - 2) ** 4, np.array([1.5, 0.2]))
 START = [1.5, 0.2]
@@ -100,7 +100,7 @@ FOREIGN = {
     "optax: lookahead": (
         optimiser(lambda h: optax.lookahead(optax.sgd(h), 5, 0.5)),
         r"`factory` must return an optimiser that is updated by a gradient alone, of the problem's own parameters "
-        r"\(w\[2\]\), .*'fast'",
+        r"\(w\[2\]\), .*AttributeError: .*fast",
     ),
     "optax: whole numbers of h": (
         optimiser(lambda h: optax.sgd(optax.cosine_decay_schedule(h, int(1 / h)))),
@@ -224,3 +224,131 @@ def test_kinks_are_no_signs(name):
     state = np.asarray(flow.lift(flow.ravel(start)))
     assert may_jump(lambda z: flow.recursion.step_at(0.02, 1.0, z), state)  # so that its way is looked at
     flow.check_path(state, 20.0)
+
+
+def follow(make, start, order):
+    flow = make().limit(order)
+    return lambda: flow.check_start(np.asarray(flow.lift(flow.ravel(start))))
+
+
+def fixed(s, eta):
+    return {"w": s["w"] - eta * s["m"], "m": 0.9 * s["m"] + s["w"]}
+
+
+def fixed_beta():
+    return fd.Recursion(fixed, 0.05, jnp.zeros(1), **WITH_INIT)
+
+
+def root():
+    return fd.Recursion(lambda z, eta: z - jnp.sqrt(eta) * z, 0.05)
+
+
+IDENTITY = "`step` must tend to the identity as eta -> 0, got "
+TO_ONE = r"; let its rates tend to 1 with eta, e\.g\. decay = 1 - c\*h$"
+TOLD = {
+    "a root": (root, [1.0], (0, 1), r"got 'w' that changes like eta\^0.5; give clock_power=0.5: training time is then"),
+    "a root of an optimiser": (
+        lambda: descended(lambda h: optax.rmsprop(h, decay=1 - jnp.sqrt(h), initial_scale=0.3)),
+        START,
+        (0, 1),
+        r"got 'nu' that changes like eta\^0.5; write it in the time step h",
+    ),
+    "a fixed beta": (fixed_beta, [1.0], (0, 1, 2), f"{IDENTITY}'m' that still changes by 1 at eta = 0{TO_ONE}"),
+    "a fixed beta at rest": (fixed_beta, [0.0], (1,), f"{IDENTITY}'m' that still forgets where it was at eta = 0"),
+    "a fixed factor": (
+        lambda: fd.Recursion(lambda z, eta: 0.9 * z, 0.05),
+        [1.0],
+        (0, 1),
+        f"{IDENTITY}'w' that still changes by 0.1 at eta = 0{TO_ONE}",
+    ),
+    "a logarithm": (
+        lambda: fd.Recursion(lambda z, eta: z - eta * jnp.log(eta) * z, 0.05),
+        [1.0],
+        (0,),
+        r"must be smooth in eta at 0, got 'w' with a slope of 11.31 near 0 and",  # -log(.05 / 4096)
+    ),
+    "a momentum that a sign starts on": (
+        lambda: descended(lion),
+        START,
+        (0,),
+        "got 'w' with a slope of 0.9985 near 0 and -0.0015 at 0; .*start warm what a sign is taken of",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_said_of_a_step_is_true_of_it(name):
+    """Cubes of derivatives stood for changes, one number stood for two slopes, a hint led to another refusal."""
+    make, start, orders, words = TOLD[name]
+    for order in orders:
+        assert_refused(follow(make, start, order), words)
+
+
+@pytest.mark.parametrize("power", [2, 3])
+def test_a_step_of_second_order_stands_still_in_the_limit(power):
+    """z - eta^2 z was called not smooth; its limit is z' = 0, and its gap 1 - exp(-eta t) + ... of order 1."""
+    slow = fd.Recursion(lambda z, eta: z - eta**power * z, 0.05)
+    follow(lambda: slow, [1.0], 0)()
+    assert float(slow.limit(0).drift(0.0, jnp.ones(1))[0]) == 0
+    follow(lambda: slow.with_eta(1e-9), [1.0], 0)()
+    if power == 2:
+        ladder = fd.eta_limit(slow, [1.0], t=1.0, saves=2)
+        assert np.allclose(ladder.sup_error, 1 - (1 - ladder.eta**2) ** np.rint(1 / ladder.eta), rtol=1e-12)
+        assert abs(float(ladder.order) - 1) < 0.01
+
+
+def test_a_root_has_its_limit_on_its_own_clock():
+    method = fd.Recursion(lambda z, eta: z - jnp.sqrt(eta) * z, 0.05, clock_power=0.5)
+    for order in (0, 1):
+        follow(lambda: method, [1.0], order)()
+
+
+def test_equations_name_the_piece_and_the_method_without_noise():
+    noisy = fd.RandomRecursion(lambda s, eta, x: fixed(s, eta), 0.1, jnp.zeros(1), normals=1, **WITH_INIT)
+    assert_refused(follow(lambda: noisy, [1.0], 1), f"{IDENTITY}'m' that still changes by 1 at eta = 0")
+    assert_refused(follow(lambda: noisy, [1.0], 0), f"{IDENTITY}'m' that still changes by 1 at eta = 0{TO_ONE}")
+    silent = fd.problems.Quadratic(1.0)
+    assert_refused(
+        lambda: fd.NoisyAdam(silent, 0.1, [4.0, 1.0], 0.1, t0=0.5, m0=0.0, v0=0.1),
+        "`problem` must have given samples .*; without noise it is fd.Adam",
+    )
+
+
+def test_a_ladder_of_order_3_refuses_steps_that_are_not_affine_in_h():
+    curved = fd.RandomRecursion(lambda z, h, x: z - h * (z - h * z - x), 0.1, samples=[[1.0], [-1.0]])
+    assert_refused(
+        lambda: fd.eta_limit(curved, [1.0], t=1.0, order=3, covariance="matched", observable=lambda w: w[0]),
+        "`order` must be at most 2 where a step is not affine in its length h",
+    )
+
+
+def jolted(z, eta, x):
+    return z - eta * z + jnp.sqrt(eta) * x
+
+
+NOISE = {"normals": {"normals": 1}, "samples": {"samples": [[1.0], [-1.0]]}}
+IN_PROPORTION = r"`step` must have noise in proportion to the time step as eta -> 0, got 'w' with one that "
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_noise_in_a_root_of_eta_is_refused_wherever_its_limit_is_asked_for(name):
+    """Coefficients and moments were NaN without a word, and the means alone had a flow of order 1."""
+    known = fd.RandomRecursion(jolted, 0.1, jnp.zeros(1), **NOISE[name])
+    for order in (0, 1, 2):
+        assert_refused(
+            lambda p=order: known.limit(p), rf"{IN_PROPORTION}shrinks like eta\^0.5; write its equation as fd"
+        )
+    free = fd.RandomRecursion(jolted, 0.1, **NOISE[name])
+    for call in (free.limit(1).drift, free.limit(2).diffusion):
+        assert_refused(lambda call=call: call(0.0, [1.0]), "`step` must have derivatives in eta at 0")
+    assert_refused(lambda: free.limit(1).exact_moments([1.0], [1.0]), IN_PROPORTION)
+    assert_refused(lambda: fd.solve(free.limit(0), [1.0], t=1.0), IN_PROPORTION)
+
+
+def test_noise_that_stays_has_no_equation():
+    """Its columns have the derivative 0 at eta = 0: the equation was one without noise."""
+    white = fd.RandomRecursion(lambda z, eta, x: z - eta * z + x, 0.1, normals=1)
+    for order in (0, 1):
+        assert_refused(follow(lambda: white, [1.0], order), f"{IN_PROPORTION}does not shrink")
+    for order, eta in ((0, 0.1), (1, 0.1), (0, 1e-9), (1, 1e-9)):
+        follow(lambda e=eta: fd.RandomRecursion(lambda z, h, x: z - h * (z - x), e, **NOISE["samples"]), [1.0], order)()

@@ -1,6 +1,7 @@
 """Whether a random recursion has an equation:  M_h(z) -> z as h -> 0,  M_h and its columns smooth in h at 0.
 
-Order 3 needs more: steps affine in h, and noise without third moments.
+Its noise must shrink like h: one of size h^(1/2), as Langevin's, is in the limit itself, which is then neither the flow
+of the means nor the equation of section 1. Order 3 needs more: steps affine in h, and noise without third moments.
 """
 
 from typing import Any
@@ -11,36 +12,77 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
+from flowdyn._tools.leaves import is_traced
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Vector
 from flowdyn.problems.named_pieces import shown_layout
 
+PARTS = (2.0**-20, 2.0**-12)  # of h, between which the power of h in the noise is read
+SEEN = 1e4  # roundings of a noise from which its power is read
 SKEWED = 1e-9  # share of a third moment that rounding may leave
+
+
+def check_noise(recursion: Any, state: np.ndarray) -> None:
+    """Refuse noise of a user's step that does not shrink in proportion to the time step."""
+    if not recursion.is_users:
+        return
+    small, larger = (np.asarray(size) for size in bind(_noise_sizes, recursion)(state))
+    is_seen = small > SEEN * np.finfo(float).eps * np.abs(state).max(initial=0.0)
+    power = np.ones(len(state))
+    power[is_seen] = np.log2(larger[is_seen] / small[is_seen]) / np.log2(PARTS[1] / PARTS[0])
+    at = int(np.argmin(power))
+    if power[at] < 0.9:
+        like = f"shrinks like eta^{recursion.step_power * power[at]:.2g}" if power[at] > 0.1 else "does not shrink"
+        raise _check.fail(
+            "step",
+            "must have noise in proportion to the time step as eta -> 0",
+            _check.Words(f"{_name(recursion, state, at)} with one that {like}"),
+            "write its equation as fd.SDE (fd.Langevin and fd.SGLD have theirs)",
+        )
+
+
+def finite(value: Any) -> Any:
+    """Return coefficients of an equation that are finite, or being traced; else refuse the step."""
+    known = [np.asarray(part) for part in jax.tree.leaves(value) if not is_traced(part)]
+    if not all(np.isfinite(part).all() for part in known):
+        raise _check.fail(
+            "step",
+            "must have derivatives in eta at 0",
+            _check.Words("coefficients that are not finite"),
+            "write it in the time step h (h**2 for the step size of a momentum method), without roots of eta",
+        )
+    return value
 
 
 def check_equation(equation: Any, state: np.ndarray) -> None:
     """Refuse coefficients that are not finite, a step that is not the identity at h = 0, an order 3 that is none."""
-    for value in bind(_coefficients, equation)(state):
-        if not np.isfinite(np.asarray(value)).all():
-            raise _check.fail(
-                "step",
-                "must have derivatives in eta at 0",
-                _check.Words("coefficients that are not finite"),
-                "write it in the time step h (h**2 for the step size of a momentum method), without roots of eta",
-            )
+    finite(bind(_coefficients, equation)(state))
     moved = np.abs(np.asarray(bind(_at_zero, equation)(state)) - state)
     if (moved > 1e-12 * np.abs(state).max(initial=1.0)).any():
-        variables = equation.layout(len(state))
-        piece = variables[0].name if len(variables) == 1 else f"entry {int(moved.argmax())}"
+        piece = _name(equation, state, int(moved.argmax()))
         raise _check.fail(
             "step",
             "must tend to the identity as eta -> 0",
             _check.Words(f"{piece} that still changes by {moved.max():.3g} at eta = 0"),
             "let its rates tend to 1 with eta, e.g. decay = 1 - c*h",
         )
+    check_noise(equation.recursion, state)
     if equation.order == 3:
         _check_third_order(equation, state)
+
+
+def _name(system: System, state: np.ndarray, entry: int) -> str:
+    """Name of the piece of the state that holds an entry."""
+    variables = system.layout(len(state))
+    edges = np.cumsum([v.size for v in variables])
+    return repr(variables[int(np.searchsorted(edges, entry, side="right"))].name)
+
+
+def _noise_sizes(recursion: Any, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Size of the noise of each entry at two small time steps."""
+    sizes = [jnp.linalg.norm(recursion.fluctuations(part * recursion.time_step, state), axis=0) for part in PARTS]
+    return sizes[0], sizes[1]
 
 
 def _check_third_order(equation: Any, state: np.ndarray) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal, jaxprs_in_params
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
+from flowdyn._tools.dependence import may_jump
 from flowdyn.problems.base import Vector
 
 STEPS = 200  # of the path
@@ -26,37 +26,6 @@ HALVINGS = 50
 TURNS = 0.25  # share of the larger side that the smaller one of a jump is
 SLIGHT = 1e-3  # of a component's largest rate, below which a jump is not told from rounding
 SMOOTH = 1e-6  # change of a gradient, as a share, that is none
-# operations that jump, or undo a jump, where their operands depend on the state
-JUMPING = frozenset(["sign", "floor", "ceil", "round", "abs", "argmax", "argmin"])
-
-
-def may_jump(step: Any, state: np.ndarray) -> bool:
-    """Whether an operation that jumps has an operand that depends on the state; steps without one are not followed."""
-    closed = jax.make_jaxpr(step)(state)
-    return _reach(closed.jaxpr, [True] * len(closed.jaxpr.invars))[0]
-
-
-def _reach(jaxpr: Any, inputs: list[bool]) -> tuple[bool, list[bool]]:
-    """Whether something jumps, and which outputs depend on the inputs that are marked."""
-    marked = {v for v, of in zip(jaxpr.invars, inputs, strict=True) if of}
-    jumps = False
-    for equation in jaxpr.eqns:
-        operands = [not isinstance(v, Literal) and v in marked for v in equation.invars]
-        if not any(operands):
-            continue
-        name, depends = equation.primitive.name, [True] * len(equation.outvars)
-        if name == "select_n":
-            jumps |= operands[0]
-        elif name == "convert_element_type":
-            jumps |= equation.invars[0].aval.dtype == bool
-        else:
-            jumps |= name in JUMPING
-        for inner in jaxprs_in_params(equation.params):
-            fits = len(inner.invars) == len(operands) and len(inner.outvars) == len(depends)
-            found, out = _reach(inner, operands if fits else [True] * len(inner.invars))
-            jumps, depends = jumps or found, out if fits else depends
-        marked |= {v for v, of in zip(equation.outvars, depends, strict=True) if of}
-    return jumps, [not isinstance(v, Literal) and v in marked for v in jaxpr.outvars]
 
 
 def check_path(flow: Any, state0: np.ndarray, span: float) -> None:

@@ -23,12 +23,13 @@ from flowdyn.problems.base import Problem, Time, Vector
 WAY_OUT = "e.g. Quadratic(A, noise=Sigma), or CustomProblem(..., sample_losses=...)"
 
 
-def sampled_problem(problem: Any) -> Problem:
-    """Refuse a problem without given samples and without a noise of its own."""
+def sampled_problem(problem: Any, without: str = "") -> Problem:
+    """Refuse a problem without given samples and without a noise of its own; `without` names the method without it."""
     checked_problem(problem)
     if not problem.noise_dim or problem.fresh_numbers:
+        way_out = WAY_OUT + (f"; without noise it is {without}" if without else "")
         raise _check.fail(
-            "problem", "must have given samples or a Gaussian gradient noise", type(problem).__name__, WAY_OUT
+            "problem", "must have given samples or a Gaussian gradient noise", type(problem).__name__, way_out
         )
     return problem
 

@@ -13,18 +13,14 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, is_traced, leaf
-from flowdyn._tools.user_calls import callable_as, traced_call
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.methods.following import slope_of
-from flowdyn.methods.optax_state import named_arrays, not_counts, with_arrays
+from flowdyn.methods.optax_state import begun, made, moving_leaves, named_arrays, not_counts, updated, with_arrays
 from flowdyn.methods.systems import OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Time, Variable, Vector
-from flowdyn.problems.named_pieces import shown_layout
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.problems.tree_layout import is_number, numbers_of
 from flowdyn.schedules import Schedule, as_schedule
-
-TRACED = "the factory is traced in h and the count of steps: jnp.where in place of `if`, h * count in place of int(1/h)"
 
 
 class _Descent(NamedTuple):
@@ -71,8 +67,9 @@ class Optax(OnProblem, DiscreteSystem):
 
     Notes
     -----
-    ``limit(order)`` is a :class:`RecursionFlow`. optax itself is only needed by the factory. Source: Babuschkin et al.
-    (2020) for optax; Hairer, Lubich and Wanner (2006), section IX.1, for the limits.
+    ``limit(order)`` is a :class:`RecursionFlow`. Rates that an optimiser keeps in its state (``inject_hyperparams``)
+    are functions of eta and no part of the recursion's. optax itself is only needed by the factory. Source: Babuschkin
+    et al. (2020) for optax; Hairer, Lubich and Wanner (2006), section IX.1, for the limits.
 
     Examples
     --------
@@ -133,26 +130,11 @@ class Optax(OnProblem, DiscreteSystem):
         return {"problem": self.problem, "factory": self.factory, "eta": self.constant_eta("its limit"), "t0": self.t0}
 
     def _optimiser(self) -> Any:
-        return self._made(self.eta(jnp.asarray(0)))
+        return made(self.factory, self.eta(jnp.asarray(0)))
 
-    def _made(self, h: Any) -> Any:
-        """The optimiser of a step size, which is traced: a ladder compiles once."""
-        return traced_call("factory", self.factory, (h,), lambda: callable_as("factory(h), h a number"), TRACED)
-
-    def _started(self, params: Any) -> Any:
-        """The state that the optimiser starts with."""
-        return traced_call("factory", self._optimiser().init, (params,), self._of_gradients, TRACED)
-
-    def _updated_by(self, optimiser: Any, *given: Any) -> tuple[Any, Any]:
-        """Updates and next state of an optimiser from gradients, state and parameters."""
-        return traced_call("factory", optimiser.update, given, self._of_gradients, TRACED)
-
-    def _of_gradients(self) -> str:
-        shown = shown_layout(self.problem.variables)
-        return (
-            f"must return an optimiser that is updated by a gradient alone, of the problem's own parameters ({shown}), "
-            "its step counts taken as real numbers"
-        )
+    def _moving(self) -> tuple[bool, ...]:
+        """Which leaves of the optimiser's state are arrays of the recursion's state."""
+        return moving_leaves(self.factory, self._params_like())
 
     def _params(self, w: Vector) -> Any:
         return numbers_of(self.problem.unravel(jnp.asarray(w)))
@@ -160,8 +142,8 @@ class Optax(OnProblem, DiscreteSystem):
     def _pieces(self) -> list[tuple[Variable, Any]]:
         """The arrays of the optimiser's state: their layout, and the leaf that each is."""
         flat = jax.ShapeDtypeStruct((self.problem.size,), jnp.float64)
-        state = jax.eval_shape(lambda w: self._started(self._params(w)), flat)
-        return named_arrays(state, self._params_like(), self.problem.variables)
+        state = jax.eval_shape(lambda w: begun(self._optimiser(), self._params(w)), flat)
+        return named_arrays(state, self._moving(), self._params_like(), self.problem.variables)
 
     def _params_like(self) -> Any:
         return jax.eval_shape(lambda w: self._params(w), jax.ShapeDtypeStruct((self.problem.size,), jnp.float64))
@@ -173,11 +155,10 @@ class Optax(OnProblem, DiscreteSystem):
     def lift(self, w0: Vector) -> Vector:
         """The parameters with the optimiser's own start, or the moments given."""
         w = jnp.asarray(w0)
-        arrays = [x for x in jax.tree.leaves(self._started(self._params(w))) if is_number(x)]
-        started = [
-            jnp.ravel(jnp.asarray({v.name: x, **self.moments}[v.name], dtype=jnp.float64))
-            for (v, _), x in zip(self._pieces(), arrays, strict=True)
-        ]
+        arrays = named_arrays(
+            begun(self._optimiser(), self._params(w)), self._moving(), self._params_like(), self.problem.variables
+        )
+        started = [jnp.ravel(jnp.asarray({v.name: x, **self.moments}[v.name], dtype=jnp.float64)) for v, x in arrays]
         return jnp.concatenate([w, *started])
 
     def project(self, state: Vector) -> Vector:
@@ -189,12 +170,11 @@ class Optax(OnProblem, DiscreteSystem):
         w, arrays = state[: self.problem.size], state[self.problem.size :]
         optimiser, params = self._optimiser(), self._params(w)
         count = k + self.t0 / self.eta(jnp.asarray(0))
-        like = jax.eval_shape(self._started, params)
-        own = with_arrays(like, arrays, count)
-        updates, after = self._updated_by(optimiser, self._params(self.problem.grad(w)), own, params)
+        moving = self._moving()
+        own = with_arrays(begun(optimiser, params), moving, arrays, count)
+        updates, after = updated(optimiser, self._params(self.problem.grad(w)), own, params)
         change = [jnp.ravel(x) for x in jax.tree.leaves(updates) if is_number(x)]
-        pairs = zip(jax.tree.leaves(like), jax.tree.leaves(after), strict=True)
-        kept = [jnp.ravel(x) for of, x in pairs if is_number(of)]  # a count was a whole number there
+        kept = [jnp.ravel(x) for x, moves in zip(jax.tree.leaves(after), moving, strict=True) if moves]
         return jnp.concatenate(change), jnp.concatenate([*kept, jnp.zeros(0)])
 
     def step(self, k: jax.Array, state: Vector) -> Vector:
@@ -233,21 +213,13 @@ class Optax(OnProblem, DiscreteSystem):
     def _check_update(self) -> None:
         """Refuse an optimiser that asks for more than a gradient, or whose counts do not count the steps."""
         optimiser, params = self._optimiser(), self._params(jnp.cos(1.0 + jnp.arange(self.problem.size)))
-        state = self._started(params)
+        state = begun(optimiser, params)
         paths, _ = jax.tree_util.tree_flatten_with_path(state)
-        for path, x in paths:
-            if not is_number(x) and not (jnp.issubdtype(x.dtype, jnp.integer) and x.ndim == 0):
-                raise not_counts(path, f"which holds {x.dtype}")
         counted = 5.0  # as if five steps had been taken
-        size = sum(x.size for x in jax.tree.leaves(state) if is_number(x))
-        like = jax.eval_shape(self._started, params)
-
-        def updated(made: Any, count: Any) -> Any:
-            return self._updated_by(made, params, with_arrays(like, jnp.full(size, 0.5), count), params)[1]
-
-        after, number = updated(optimiser, jnp.asarray(counted)), jax.ShapeDtypeStruct((), jnp.float64)
-        jax.eval_shape(lambda h, count: updated(self._made(h), count), number, number)
-        ends = jax.tree_util.tree_flatten_with_path(after)[0]
+        moving = self._moving()
+        size = sum(x.size for (_, x), moves in zip(paths, moving, strict=True) if moves)
+        own = with_arrays(state, moving, jnp.full(size, 0.5), jnp.asarray(counted))
+        ends = jax.tree_util.tree_flatten_with_path(updated(optimiser, params, own, params)[1])[0]
         for (path, x), (_, end) in zip(paths, ends, strict=True):
             if not is_number(x) and float(end) != counted + 1:
                 raise not_counts(path, f"which went from {counted:g} to {float(end):g}")

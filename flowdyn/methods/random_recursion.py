@@ -11,7 +11,10 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree, is_traced
 from flowdyn._tools.polynomial_degree import degree_of
+from flowdyn.methods.equation_checks import check_noise
+from flowdyn.methods.recursion_equation import Covariance
 from flowdyn.methods.scattered import Scattered
+from flowdyn.methods.systems import System
 from flowdyn.methods.user_state import UserState, checked_state
 from flowdyn.problems.base import Time, Vector
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
@@ -74,6 +77,7 @@ class RandomRecursion(UserState, Scattered):
     normals: int | None = eqx.field(static=True)
     init: Callable | None
     params: Callable | None
+    is_users: ClassVar[bool] = True
     summary: ClassVar[str] = "a user's recursion with noise z_{k+1} = step(z_k, eta, x_k)"
 
     def __init__(
@@ -128,6 +132,13 @@ class RandomRecursion(UserState, Scattered):
         x = noise if self.normals else jax.tree.map(lambda leaf: leaf[noise], self.samples)
         form = "step(state, eta, x), x " + (f"{self.normals} normals" if self.normals else "a sample")
         return self.called_step(self.function, state, h, x, form=form)
+
+    def limit(self, order: int = 0, covariance: Covariance = "plain") -> System:
+        """The flow of the mean step, or the equation; noise in a root of eta is refused at once where w is known."""
+        found = super().limit(order, covariance)
+        if self.w0_like is not None and not is_traced(self.eta(jnp.asarray(0))):
+            check_noise(self, np.cos(1.0 + np.arange(sum(v.size for v in self.layout(0)))))
+        return found
 
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse a step that is not affine in its normals."""

@@ -24,7 +24,7 @@ from flowdyn._tools.compiled import bind
 from flowdyn._tools.leaves import shown_call
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.registry import look_up
-from flowdyn.methods.equation_checks import check_equation, whole_state
+from flowdyn.methods.equation_checks import check_equation, check_noise, finite, whole_state
 from flowdyn.methods.following import log_series, slope_of
 from flowdyn.methods.of_recursion import OfRecursion
 from flowdyn.methods.scatter_of_steps import Scatter
@@ -128,7 +128,9 @@ class RecursionEquation(OfRecursion, SDESystem):
         start, h = jnp.asarray(self.recursion.within(jnp.asarray(state))), self.recursion.time_step
         if self.order < 3:
             b = self._b(start)
-            return b if self.order == 1 else b + h * (self._b2(start) - 0.5 * jax.jvp(self._b, (start,), (b,))[1])
+            return finite(
+                b if self.order == 1 else b + h * (self._b2(start) - 0.5 * jax.jvp(self._b, (start,), (b,))[1])
+            )
         slopes, z = [], start
         for _ in range(3):
             slopes.append(self._slope(z))
@@ -155,7 +157,7 @@ class RecursionEquation(OfRecursion, SDESystem):
 
     def diffusion(self, t: Time, state: Vector) -> Vector:
         """``sqrt(h) G_h``, one column a Brownian motion."""
-        return jnp.sqrt(self.recursion.time_step) * self._factors(state).T
+        return finite(jnp.sqrt(self.recursion.time_step) * self._factors(state).T)
 
     def diffusion_product(self, t: Time, state: Vector, increment: Vector) -> Vector:
         """``sqrt(h) G_h dW``."""
@@ -191,7 +193,10 @@ class RecursionEquation(OfRecursion, SDESystem):
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance where drift and diffusion are affine in the state."""
         start = whole_state(self, w0)
-        return affine_moments(self, start, when) if self._is_affine(len(start)) else None
+        if not self._is_affine(len(start)):
+            return None
+        check_noise(self.recursion, start)
+        return affine_moments(self, start, when)
 
 
 def checked_covariance(covariance: Any) -> Covariance:

@@ -22,7 +22,7 @@ from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.randomness import Draw, RandomInputs, below
 from flowdyn._tools.registry import look_up
 from flowdyn.methods.base import DiscreteSystem
-from flowdyn.methods.equation_checks import whole_state
+from flowdyn.methods.equation_checks import check_noise, whole_state
 from flowdyn.methods.following import RecursionFlow
 from flowdyn.methods.of_recursion import OfRecursion
 from flowdyn.methods.recursion_equation import (
@@ -45,6 +45,7 @@ class Scattered(Scatter, RandomRecursionSystem):
     """A random recursion that says what its step would be at any time step h, and for any outcome."""
 
     covariances: ClassVar[tuple[str, ...]] = COVARIANCES
+    is_users: ClassVar[bool] = False  # whether its step is a user's own, which may do anything
 
     @property
     @abc.abstractmethod
@@ -218,6 +219,11 @@ class MeanRecursion(OfRecursion, DiscreteSystem):
     def step(self, k: jax.Array, state: Vector) -> Vector:
         """The mean over the outcomes."""
         return self.recursion.mean_step(k, state)
+
+    def check_start(self, state0: np.ndarray) -> None:
+        """Refuse noise that is in the limit itself: then the means do not follow a flow of their own."""
+        self.recursion.check_start(state0)
+        check_noise(self.recursion, np.asarray(state0, dtype=float))
 
     def step_at(self, h: Time, k: Time, state: Vector) -> Vector:
         """The mean step at another time step."""

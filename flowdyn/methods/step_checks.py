@@ -3,6 +3,8 @@ r"""Whether a recursion has a flow at all: what is measured of its step before t
     S_h(z) - z -> 0 as h -> 0                        order 0: the step tends to the identity
     (dS_0/dz - 1)^3 = 0                              order p: at most it adds up what stands still
     (S_h(z) - z) / h -> F_0(z)                       order 0: the step is smooth in h at 0
+    S_h(z) - z ~ h^q, 0 < q < 1                      never: training time is another power of eta
+    u_h(S_h(z)) - u_h(z) -> 0, u_h = (S_h - 1)/h     order p: nor does what it adds up change its rates
 
 A momentum that does not tend to 1 fails the first two, a trace of gradients (m + g, of size 1/h) the first alone. A
 step in the sign of something has a flow, which slides along the sign's change, but no order beyond 0 there.
@@ -23,7 +25,11 @@ SMALLEST, LARGER = 2.0**-30, 2.0**-20  # of h: the step at about h = 0, where on
 SMALL = 2.0**-12  # of h, for the slope near h = 0
 MOVES = 1e-6  # share of a step that is left at h = 0
 STAYS = 1e-14  # share of a direction that rounding may leave after three times dS_0/dz - 1
+ROOTS = 1e4  # roundings of a change from which its power of h is read
+CLOSER = 0.02  # share of that distance that is left at LARGER where it shrinks with h
 ROUGH = 0.05  # distance of the slope near 0 from the rate at 0, as a share
+RIPPLES = (2.0**-20, 2.0**-12)  # of h, at which the rates of two steps are compared
+RIPPLED = 1e-3  # change of a rate from a step to the next, as a share, that is none
 LOST = 0.01  # share of the slope that may be rounding
 
 
@@ -42,14 +48,18 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
         )
     if not np.isfinite(found["at_zero"]).all():
         where = _piece(variables, ~np.isfinite(found["at_zero"]))
-        raise _check.fail("step", "must be finite as eta -> 0", _check.Words(f"{where} that is not"), _way_out(flow))
+        raise _check.fail("step", "must be finite as eta -> 0", _check.Words(f"{where} that is not"))
     scale = np.abs(found["whole"]) + np.finfo(float).eps * np.abs(state0)
     moved = np.abs(found["at_zero"] - state0)
     left = found["cubed"]
     stays = left > np.maximum(STAYS, 0.1 * found["cubed_larger"])  # and does not shrink with h
-    fails = moved > MOVES * scale + 8 * np.finfo(float).eps * np.abs(state0) if flow.order == 0 else stays
+    moves = moved > MOVES * scale + 8 * np.finfo(float).eps * np.abs(state0)
+    _check_roots(flow, state0, found)
+    fails = stays if flow.order else moves
     if fails.any():
-        raise _not_identity(flow, variables, np.where(fails, left if flow.order else moved, 0.0))
+        raise _not_identity(flow, variables, np.where(fails, left, 0.0), np.where(fails, moved, 0.0), not stays.any())
+    if flow.order and moves.any():
+        _check_ripples(flow, state0, np.where(moves, moved, 0.0))
     _check_slopes(flow, state0, found)
 
 
@@ -75,15 +85,55 @@ def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
         return jnp.abs(last) / jnp.maximum(jnp.max(jnp.abs(powers)), jnp.max(jnp.abs(aside)))
 
     left = jax.vmap(cubed)(jnp.array([SMALLEST, LARGER]))
+    at_zero, larger, small = jax.vmap(lambda part: near(part, state))(jnp.array([SMALLEST, LARGER, SMALL]))
     return {
-        "at_zero": near(SMALLEST, state),
+        "at_zero": at_zero,
+        "larger": larger,
+        "small": small,
         "whole": recursion.step_at(h, 1.0, state) - state,
         "turn": excess(1.0, aside),
         "cubed": left[0],
         "cubed_larger": left[1],
-        "slope": (near(SMALL, state) - state) / (SMALL * h),
         "rate": flow.drift(h, state),
     }
+
+
+def _check_ripples(flow: Any, state0: np.ndarray, moved: np.ndarray) -> None:
+    """Refuse rates that change from a step to the next however small eta is: what adds up in a step steers them.
+
+    A trace of gradients adds up too, but moves the parameters by less and less. Where the change stays the first steps
+    leave a gap O(eta) that no order mends: with u = -g/sqrt(s), s+ = s + g^2 (Adagrad), u changes by g^2/(2 s).
+    """
+    variables = flow.layout(len(state0))
+    small, large, size = map(np.asarray, bind(_ripples, flow)(state0))
+    lost = 8 * np.finfo(float).eps * np.abs(state0) / (RIPPLES[0] * float(flow.recursion.time_step))
+    stays = (small > 0.1 * large) & (small > RIPPLED * size + lost)
+    if not stays.any():
+        return
+    share = np.where(stays, small / np.maximum(size, np.finfo(float).tiny), 0.0)
+    raise _check.fail(
+        "step",
+        f"must keep its rates from a step to the next as eta -> 0 for a flow of order {flow.order}",
+        _check.Words(f"{_piece(variables, stays)} whose rate changes by {100 * share.max():.2g} %"),
+        f"{_piece(variables, moved > 0)} changes by {moved.max():.3g} a step at any eta, so that the gap is O(eta) at "
+        "every order: let it change by eta times that, or start it at a size of 1/eta",
+    )
+
+
+def _ripples(flow: Any, state: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Change of the rates from the first step to the second at two small h, and their size there and at h."""
+    own, h = flow.recursion, flow.recursion.time_step
+    is_fresh = jnp.all(own.lift(own.project(state)) == state)  # then it starts at small h as it does there
+
+    def of(part: jax.Array) -> tuple[jax.Array, jax.Array]:
+        start = own.with_eta((part * h) ** (1 / own.step_power)).lift(own.project(state))
+        start = jnp.where(is_fresh, start, state)
+        first = own.step_at(part * h, 1 / part, start)
+        rate = (first - start) / (part * h)
+        return jnp.abs((own.step_at(part * h, 1 + 1 / part, first) - first) / (part * h) - rate), jnp.abs(rate)
+
+    changes, sizes = jax.vmap(of)(jnp.array([*RIPPLES, 1.0]))
+    return changes[0], changes[1], jnp.maximum(sizes[0], sizes[2])
 
 
 def _check_slopes(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:
@@ -93,14 +143,8 @@ def _check_slopes(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -
     if not np.isfinite(rate).all():
         where = _piece(flow.layout(len(state0)), ~np.isfinite(rate))
         raise _check.fail("step", "must have a slope as eta -> 0", _check.Words(f"{where} whose slope is not finite"))
-    rounding = np.finfo(float).eps * np.abs(state0).max() / (SMALL * h)
-    if flow.order == 0 and np.abs(rate - found["slope"]).max() > ROUGH * np.abs(found["slope"]).max() + 4 * rounding:
-        raise _check.fail(
-            "step",
-            "must be smooth in eta at 0",
-            _check.Words(f"a slope of {np.abs(found['slope']).max():.4g} near 0 and of {size:.4g} at 0"),
-            "write what depends on eta without quotients of small differences",
-        )
+    if flow.order == 0:
+        _check_smooth(flow, state0, found)
     lost = flow.drift_rounding(state0)
     if lost > LOST * size:
         raise _check.fail(
@@ -112,18 +156,55 @@ def _check_slopes(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -
         )
 
 
-def _not_identity(flow: Any, variables: tuple[Variable, ...], size: np.ndarray) -> _check.ArgumentError:
-    return _check.fail(
+def _check_smooth(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:
+    """Refuse a rate at h = 0 that the slopes do not tend to: of a polynomial in h the distance is O(h)."""
+    h, eps = float(flow.recursion.time_step), np.finfo(float).eps * np.abs(state0).max()
+    near, nearer = (found["small"] - state0) / (SMALL * h), (found["larger"] - state0) / (LARGER * h)
+    apart, closer = np.abs(found["rate"] - near), np.abs(found["rate"] - nearer)
+    is_off = apart > ROUGH * np.abs(near).max() + 4 * eps / (SMALL * h)
+    is_off &= closer > CLOSER * apart + 4 * eps / (LARGER * h)
+    if is_off.any():
+        at = int(np.argmax(np.where(is_off, apart, 0.0)))
+        piece = _piece(flow.layout(len(state0)), np.arange(len(state0)) == at)
+        raise _check.fail(
+            "step",
+            "must be smooth in eta at 0",
+            _check.Words(f"{piece} with a slope of {near[at]:.4g} near 0 and {found['rate'][at] + 0.0:.4g} at 0"),
+            "write what depends on eta without quotients of small differences; start warm what a sign is taken of",
+        )
+
+
+def _check_roots(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:
+    """Refuse a step that changes like a root of h: training time is another power of eta."""
+    small, larger = np.abs(found["small"] - state0), np.abs(found["larger"] - state0)
+    is_seen = larger > ROOTS * np.finfo(float).eps * np.maximum(np.abs(state0), np.abs(state0).max(initial=0.0))
+    power = np.zeros(len(state0))
+    power[is_seen] = np.log2(small[is_seen] / larger[is_seen]) / np.log2(SMALL / LARGER)
+    is_root = is_seen & (power > 0.1) & (power < 0.9)
+    if not is_root.any():
+        return
+    own = flow.recursion
+    q = own.step_power * power[is_root].min()
+    clock = f"give clock_power={q:.3g}: training time is then eta^{q:.3g} k"
+    raise _check.fail(
         "step",
-        "must tend to the identity as eta -> 0",
-        _check.Words(f"{_piece(variables, size > 0)} that still changes by {size.max():.3g} at eta = 0"),
-        _way_out(flow),
+        "must change in proportion to the time step as eta -> 0",
+        _check.Words(f"{_piece(flow.layout(len(state0)), is_root)} that changes like eta^{q:.3g}"),
+        clock
+        if "clock_power" in own.config()
+        else "write it in the time step h, with h**2 where eta stands beside a root",
     )
 
 
-def _way_out(flow: Any) -> str:
-    """What to do about a step without a limit."""
-    return "let its rates tend to 1 with eta, e.g. decay = 1 - c*h" + ("" if flow.order else ", or use order >= 1")
+def _not_identity(
+    flow: Any, variables: tuple[Variable, ...], left: np.ndarray, moved: np.ndarray, has_orders: bool
+) -> _check.ArgumentError:
+    found = f"{_piece(variables, moved == moved.max())} that still changes by {moved.max():.3g} at eta = 0"
+    if not moved.any():  # it stands still here, and would not elsewhere
+        found = f"{_piece(variables, left == left.max())} that still forgets where it was at eta = 0"
+    way_out = "let its rates tend to 1 with eta, e.g. decay = 1 - c*h"
+    more = ", or use order >= 1" if has_orders and not flow.order else ""
+    return _check.fail("step", "must tend to the identity as eta -> 0", _check.Words(found), way_out + more)
 
 
 def _piece(variables: tuple[Variable, ...], fails: np.ndarray) -> str:
