@@ -1,9 +1,11 @@
 """Averaged iterates: exact moments beside closed linear algebra, orders, every kind of system."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from scipy.integrate import solve_ivp
 
 import flowdyn as fd
 
@@ -142,3 +144,62 @@ def test_refusals(name):
     make, message = REFUSED[name]
     with pytest.raises(fd.ArgumentError, match=message):
         make()
+
+
+def ema_by_hand(w, rate):
+    """Averages of rows that follow the first, step by step."""
+    e = [w[0]]
+    for x in w[1:]:
+        e.append(e[-1] + rate * (x - e[-1]))
+    return np.array(e)
+
+
+def mean_by_hand(w):
+    """Means of the rows after the first."""
+    return np.concatenate([w[:1], np.cumsum(w[1:], axis=0) / np.arange(1, len(w))[:, None]])
+
+
+BY_HAND = {"polyak": (mean_by_hand, {}, "mean"), "ema": (lambda w: ema_by_hand(w, 0.15), {"rate": 1.5}, "ema")}
+
+
+@pytest.mark.parametrize("outer", BY_HAND)
+@pytest.mark.parametrize("inner", BY_HAND)
+def test_the_average_of_an_average(inner, outer):
+    """Before, it was refused by names that nobody could change."""
+    (first, one, name), (second, two, last) = BY_HAND[inner], BY_HAND[outer]
+    method = fd.averaged(fd.averaged(fd.SGD(NOISY, 0.1), inner, **one), outer, **two)
+    run = fd.solve(method, [1.0, -1.0], t=2.0, realizations=1, seed=4)
+    w = run.w.values[0]
+    assert np.allclose(run[f"w_{name}"][0], first(w), rtol=1e-12, atol=1e-14)
+    found = run[f"w_{name}_{last}"].values[0]
+    assert np.allclose(found, second(first(w)), rtol=1e-12, atol=1e-14)
+    loss = "loss_at_" + (f"{last}_2" if inner == outer else last)
+    assert np.allclose(run[loss][0], [0.5 * x @ A @ x for x in found], rtol=1e-12)
+    assert fd.rerun(run).w.equals(run.w)
+
+
+@pytest.mark.parametrize("outer", BY_HAND)
+@pytest.mark.parametrize("inner", BY_HAND)
+def test_orders_of_the_average_of_an_average(inner, outer):
+    """Without noise the drifts of order 1 and 2 are flows; the equation of order 2 stands half a step later twice."""
+    (_, one, name), (_, two, last) = BY_HAND[inner], BY_HAND[outer]
+    around = lambda method: fd.averaged(fd.averaged(method, inner, **one), outer, **two)  # noqa: E731
+    still, start, gaps = fd.problems.Quadratic(A, noise=np.zeros((2, 2))), np.array([1.0, -1.0]), []
+    drift = jax.jit(lambda equation, z: equation.drift(0.0, z))
+    for eta in (0.1, 0.05, 0.025, 0.0125):
+        run = fd.solve(around(fd.GradientDescent(still, eta)), start, t=2.0, saves=2)
+        end, row = run[f"w_{name}_{last}"].values[-1], []
+        for order in (1, 2):
+            equation = around(fd.SGD(still, eta)).limit(order)
+            z = np.asarray(equation.lift(start))
+            flow = solve_ivp(lambda t, z, e=equation: drift(e, z), (0, 2), z, "DOP853", rtol=1e-10, atol=1e-12)
+            row.append(np.abs(np.asarray(equation.project(flow.y[:, -1])) - end).max())
+        gaps.append(row)
+    slopes = np.log2(np.array(gaps[:-1]) / gaps[1:])
+    assert np.abs(slopes[-1] - [1, 2]).max() < 0.06 and np.abs(slopes - [1, 2]).max() < 0.2
+
+
+def test_an_average_of_an_average_has_no_law_of_the_state_alone():
+    equation = fd.averaged(fd.averaged(fd.OrnsteinUhlenbeck(2.0, 1.0)), "ema", rate=1.0)
+    assert equation.linear_law() is None and equation.exact_moments(np.array([1.0]), np.array([2.0])) is None
+    assert np.isfinite(fd.solve(equation, [1.0], t=1.0, realizations=2, saves=2).w_mean_ema).all()

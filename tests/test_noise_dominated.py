@@ -149,6 +149,20 @@ def test_the_square_root_rule(cls, numbers):
     assert abs(fine - coarse / 4) < 3 * np.hypot(finer, error / 4)
 
 
+def test_the_square_root_rule_over_all_paths():
+    """B = 4 at 2 eta has as many paths as B = 1: what its law moves by is of order 1 in h, on four rungs."""
+    rungs = (8, 12, 16, 20)
+
+    def moved(cls, end, numbers):
+        pairs = [(method, method.rescaled(4)) for method in (cls(COIN, (end / k) ** 0.5, **numbers) for k in rungs)]
+        return np.abs([all_paths(a, k) - all_paths(b, k // 4) for (a, b), k in zip(pairs, rungs, strict=True)])
+
+    adam = slopes(moved(fd.NoiseDominatedAdam, 0.25, ADAM | {"m0": -0.6}), rungs)
+    assert np.abs(adam - 1).max() < 0.13 and np.abs(adam[-1] - 1).max() < 0.05
+    rmsprop = slopes(moved(fd.NoiseDominatedRMSProp, 1.0, RMSPROP), rungs)
+    assert np.abs(rmsprop[:, 0] - 1).max() < 0.12 and (rmsprop[:, 1] > 1.9).all()  # its square moves by h^2
+
+
 def test_a_mean_over_too_many_batches_is_refused():
     """57 samples in threes with replacement: C(59, 3) = 32,509 batches."""
     samples = lambda w: 0.5 * w[0] ** 2 + jnp.linspace(-1, 1, 57) * w[0]  # noqa: E731

@@ -34,6 +34,28 @@ def test_sampled_laws_agree_with_the_exact_ones():
     assert sampled.standard_error > 0 and abs(sampled.distance - exact.distance) < 0.01
 
 
+@pytest.mark.parametrize(
+    ("eta", "kappa", "message"),
+    [
+        (0.5, 4, "`kappa` = 4 scales beyond the largest that is stable, 1 with eta = 0.5: `eta` = 2 is above"),
+        (0.2, 40, "`kappa` = 40 scales beyond the largest that is stable, 4 with eta = 0.8: `eta` = 8 is above"),
+        (1.0, 2, "`method` is in doubt before it is scaled, and is so by `kappa` = 2: `eta` = 2 is above"),
+    ],
+)
+def test_an_unstable_scaled_method_is_warned_of(eta, kappa, message):
+    """2/lambda_max is .906: before, the distance was 1.3e5 without a word."""
+    p = fd.problems.Quadratic([[2.0, 0.5], [0.5, 1.0]], noise=[[1.0, -0.3], [-0.3, 0.5]])
+    with pytest.warns(fd.FlowdynWarning, match=message):
+        fd.scaling_rule(fd.SGD(p, eta), kappa, [1.0, -1.0], t=16.0)
+
+
+def test_a_stable_rule_is_not_warned_of_and_a_law_without_spread_is_measured():
+    """Warnings are errors here. Without noise the distance is that of two points."""
+    p = fd.problems.Streaming([1.0, 1.0], [1.0, 1.0])
+    found = fd.scaling_rule(fd.SGD(p, 0.1), 4, [1.0, 1.0], t=1.6)
+    assert found.distance == 0 and found.spread == 0
+
+
 def test_what_has_no_rule_is_refused():
     with pytest.raises(fd.ArgumentError, match="must have a scaling rule"):
         fd.scaling_rule(fd.LabelNoiseSGD.example()[0], 2, fd.LabelNoiseSGD.example()[1], t=1.0)

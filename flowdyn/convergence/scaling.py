@@ -8,15 +8,16 @@ Two laws are compared by their means and covariances: the 2-Wasserstein distance
     W^2 = |m - m'|^2 + tr(C + C' - 2 (C^{1/2} C' C^{1/2})^{1/2})
 """
 
+import warnings
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
-import scipy
 
 from flowdyn import _check
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.results.dataset import flat_parameters
 from flowdyn.running.integration import solve
+from flowdyn.theory.moments import root
 
 DEAR = 1e10  # operations of exact moments above which laws are sampled
 REALIZATIONS = 4096
@@ -96,6 +97,11 @@ def scaling_rule(
     ArgumentError
         If the method has no rule, kappa is below 1, or t is no time of both clocks.
 
+    Warns
+    -----
+    FlowdynWarning
+        If the scaled method may be unstable where the run starts; the largest kappa that is not is named.
+
     Notes
     -----
     The rule keeps the equation of order 1; the distance is what orders beyond it say, O(kappa eta). Source: Goyal et
@@ -117,11 +123,32 @@ def scaling_rule(
     steps = [_steps(each, end) for each in (method, scaled)]
     number = None if realizations is None else _check.integer("realizations", realizations, minimum=2)
     state0 = np.asarray(method.lift(method.ravel(w0)), dtype=float)
+    doubt = _doubt(method, factor, np.asarray(method.project(state0)))
+    if doubt:
+        warnings.warn(doubt, _check.FlowdynWarning, stacklevel=2)
     laws = None if number else _exact((method, scaled), state0, steps)
     if laws is not None:
         (mean, cov), (other, moved) = laws
         return Rescaled(scaled, _distance(mean, cov, other, moved), float(np.sqrt(np.trace(cov))), 0.0)
     return _sampled((method, scaled), w0, steps, number or REALIZATIONS, _check.seed(seed))
+
+
+def _doubt(method: RandomRecursionSystem, kappa: int, w0: np.ndarray) -> str | None:
+    """Why the scaled method may be unstable from flat w0, and the largest kappa of which nothing is feared."""
+    doubt = method.rescaled(kappa).warn_before(w0)
+    if doubt is None:
+        return None
+    stable, doubtful = 0, kappa
+    while doubtful - stable > 1:
+        middle = (stable + doubtful) // 2
+        if method.rescaled(middle).warn_before(w0) is None:
+            stable = middle
+        else:
+            doubtful = middle
+    if not stable:
+        return f"`method` is in doubt before it is scaled, and is so by `kappa` = {kappa}: {doubt}"
+    eta = float(np.asarray(method.rescaled(stable).eta(np.asarray(0))))
+    return f"`kappa` = {kappa} scales beyond the largest that is stable, {stable} with eta = {eta:.6g}: {doubt}"
 
 
 def _steps(method: RandomRecursionSystem, t: float) -> int:
@@ -148,8 +175,8 @@ def _exact(methods: Any, state0: np.ndarray, steps: list[int]) -> list[tuple[np.
 
 def _distance(mean: np.ndarray, cov: np.ndarray, other: np.ndarray, moved: np.ndarray) -> float:
     """The 2-Wasserstein distance of two Gaussians."""
-    root = np.real(scipy.linalg.sqrtm(cov))
-    cross = np.real(scipy.linalg.sqrtm(root @ moved @ root))
+    half = root(cov)
+    cross = root(half @ moved @ half)
     return float(np.sqrt(np.sum((mean - other) ** 2) + max(np.trace(cov + moved - 2 * cross), 0.0)))
 
 

@@ -122,7 +122,7 @@ class AveragedEquation(Averaging, SDESystem):
     def linear_law(self) -> LinearGaussianLaw | None:
         """Law of state and average together, where the equation's is known and its state is its parameters."""
         law = self.method.linear_law()
-        if law is None or len(law.force) > MOST:
+        if law is None or len(law.force) > MOST or self._holds_more(len(law.force)):
             return None
         d, more = len(law.force), int(self.average == "polyak")
         eye, half, zero = np.eye(d), 0.5 * float(self.lag), np.zeros((d, d))
@@ -135,6 +135,10 @@ class AveragedEquation(Averaging, SDESystem):
         A = np.vstack([np.hstack([law.A, zero]), rows])
         A, D = np.pad(A, (0, more)), np.pad(law.D, (0, d + more))
         return LinearGaussianLaw(A, D, np.concatenate([law.force, force, np.ones(more)]))
+
+    def _holds_more(self, size: int) -> bool:
+        """Whether the equation's state is more than its parameters, as that of an average is."""
+        return jax.eval_shape(self.method.project, jax.ShapeDtypeStruct((size,), jnp.float64)).shape != (size,)
 
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance of the averaged parameters from flat w0, where the equation is linear."""

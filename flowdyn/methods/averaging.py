@@ -58,7 +58,8 @@ class Averaging(Around):
         if self.average == "ema":
             return (*self.method.layout(own), *self._named(parameters))
         sums = (v._replace(name=f"{v.name}_integral", long_name=f"integral of {v.name} over t") for v in parameters)
-        return (*self.method.layout(own), *sums, Variable("averaging_time", (), (), "time that is averaged over"))
+        inner = self.method.layout(own)
+        return (*inner, *sums, Variable(_unused("averaging_time", inner), (), (), "time that is averaged over"))
 
     def _named(self, parameters: tuple[Variable, ...]) -> tuple[Variable, ...]:
         text = "mean of {}" if self.average == "polyak" else "exponential average of {}"
@@ -93,7 +94,11 @@ class Averaging(Around):
         found = (*self.method.observable_variables, *self._means)
         if self.method.on_problem is None:
             return found
-        return (*found, Variable(f"loss_at_{self.suffix}", (), (), "loss at the averaged parameters"))
+        return (*found, Variable(self._loss_name, (), (), "loss at the averaged parameters"))
+
+    @property
+    def _loss_name(self) -> str:
+        return _unused(f"loss_at_{self.suffix}", self.method.observable_variables)
 
     @property
     def _means(self) -> tuple[Variable, ...]:
@@ -107,7 +112,7 @@ class Averaging(Around):
         if variables:
             parts = jnp.split(mean, np.cumsum([v.size for v in variables])[:-1])
             found |= {v.name: part.reshape(v.shape) for v, part in zip(variables, parts, strict=True)}
-        return found if problem is None else found | {f"loss_at_{self.suffix}": problem.loss(mean)}
+        return found if problem is None else found | {self._loss_name: problem.loss(mean)}
 
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse what the system refuses at its own state."""
@@ -161,6 +166,16 @@ def check_rate(rate: Any, h: Any) -> None:
         return
     if float(np.asarray(rate)) * float(h) > 1:
         raise _check.fail("rate", "must keep 1 - rate*h >= 0, h the step of the clock", rate, "use a smaller rate")
+
+
+def _unused(name: str, taken: tuple[Variable, ...]) -> str:
+    """The name, numbered where an average inside has it."""
+    names, number = {v.name for v in taken}, 2
+    if name not in names:
+        return name
+    while f"{name}_{number}" in names:
+        number += 1
+    return f"{name}_{number}"
 
 
 def _fixed_size(method: Any) -> int | None:
