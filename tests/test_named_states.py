@@ -103,6 +103,18 @@ def test_a_mean_of_named_states():
     assert np.allclose(ema.x_ema, (1 + ema.t) * np.exp(-ema.t), rtol=1e-5)  # e' = exp(-t) - e
 
 
+def test_several_mappings_are_several_starts(tmp_path):
+    starts = [{"x": 1.0, "v": 2.0}, {"v": -1.0, "x": 3.0}]
+    run = fd.solve(fd.ODE(decay), starts, t=1.0, saves=3)
+    assert run.x.dims == ("start", "t") and run.x_initial.values.tolist() == [1.0, 3.0]
+    assert np.allclose(run.v, np.array([[2.0], [-1.0]]) * np.exp(-2 * run.t.values), rtol=1e-6)
+    fd.save(run, tmp_path / "run.nc")
+    loaded = fd.load(tmp_path / "run.nc")
+    assert same(fd.rerun(loaded, f=decay), run)
+    one = fd.rerun(loaded.isel(start=1), f=decay)  # its seal took a number for another thing than a row of numbers
+    assert np.allclose(one.x, 3 * np.exp(-one.t), rtol=1e-6)
+
+
 PAIR = {"x": 1.0, "v": 2.0}
 REFUSED = {
     "one string": (
@@ -122,6 +134,18 @@ REFUSED = {
     "another key": (
         lambda: fd.solve(fd.ODE(decay, names=("x", "v")), {"x": 1.0, "u": 1.0}, t=1.0),
         r"`w0` must have exactly the keys \['x', 'v'\]",
+    ),
+    "a mapping beside none": (
+        lambda: fd.solve(fd.ODE(decay), [PAIR, [1.0, 2.0]], t=1.0),
+        "`w0` must hold a mapping for each start, or none",
+    ),
+    "a start of other names": (
+        lambda: fd.solve(fd.ODE(decay), [PAIR, {"x": 1.0}], t=1.0),
+        r"`w0` must have exactly the keys \['v', 'x'\], got \['x'\]",
+    ),
+    "several starts of noise": (
+        lambda: fd.solve(fd.SDE(decay, lambda t, y: {"x": jnp.ones(1), "v": jnp.ones(1)}), [PAIR, PAIR], t=1.0),
+        "`w0` must be one start for a random system, got 2 of them",
     ),
     "text": (lambda: fd.solve(fd.ODE(decay), {"x": "a", "v": 1.0}, t=1.0), r"`w0\['x'\]` must hold real numbers"),
     "f of an array": (

@@ -50,8 +50,17 @@ class NamedState(System):
             return {}
         return {"names": dict(self.pieces) if self.is_mapping else tuple(name for name, _ in self.pieces)}
 
+    def are_starts(self, w0: Any) -> bool:
+        """Several mappings of the names."""
+        kinds = {isinstance(row, Mapping) for row in w0} if isinstance(w0, list | tuple) else set()
+        if len(kinds) == 2:
+            raise _check.fail("w0", "must hold a mapping for each start, or none", w0)
+        return kinds == {True}
+
     def started_from(self, w0: Any) -> Self:
-        """The equation with the names of a mapping that a run starts from."""
+        """The equation with the names of a mapping that a run starts from, the first of several."""
+        if self.are_starts(w0):
+            w0 = w0[0]
         if self.pieces or not isinstance(w0, Mapping) or is_dataset(w0):
             return self
         shapes = {name: np.shape(_check.real_array(f"w0[{name!r}]", value)) for name, value in w0.items()}

@@ -79,6 +79,10 @@ class System(Module):
         """The system for a start of that form, which may name its pieces."""
         return self
 
+    def are_starts(self, w0: Any) -> bool:
+        """Whether `w0` lists several starts that are no rows of a matrix."""
+        return False
+
     @property
     def on_problem(self) -> Problem | None:
         """The problem whose parameters the state is or holds, if there is one."""

@@ -53,7 +53,10 @@ def scalar_panel(part: Scalar) -> Callable:
 
     def draw(ds: xr.Dataset, axis: Any) -> None:
         t, found = times(ds), rows(ds, part)
-        draw_lines(axis, t, found, *labels(ds))
+        if len(found) > MANY:  # bands, which have no labels but what they are of
+            draw_lines(axis, t, found, (), labels(ds.isel(dict.fromkeys(cell_dims(ds), slice(2))))[1])
+        else:
+            draw_lines(axis, t, found, *labels(ds))
         good = found[np.isfinite(found)]
         if good.size and good.min() > 0 and good.max() > 30 * good.min():
             log_axis(axis)
@@ -99,7 +102,10 @@ def _spans(ds: xr.Dataset, name: str) -> np.ndarray:
     found = values(
         ds.isel(realization=0, missing_dims="ignore"), name, *(d for d in cell_dims(ds) if d in ds[name].dims)
     )
-    flat = np.where(np.isfinite(found), found, np.nan).reshape(-1, found.shape[-1])
+    flat = found.reshape(-1, found.shape[-1])
+    if np.isfinite(flat).all():
+        return np.ptp(flat, axis=0)
+    flat = np.where(np.isfinite(flat), flat, np.nan)
     empty = np.isnan(flat).all(axis=0)
     flat[:, empty] = 0.0
     return np.nanmax(flat, axis=0) - np.nanmin(flat, axis=0)

@@ -77,7 +77,7 @@ def _seals(text: str, arrays: Mapping[str, tuple[tuple[str, ...], Any]]) -> Iter
     for i in range(len(starts[0][1]) if starts else 1):
         own = shared.copy()
         for name, rows in starts:
-            _add(own, name, rows[i])
+            _add(own, name, np.atleast_1d(rows[i]))  # a number has the shape that it has in a run of one start
         yield int.from_bytes(own.digest(), "big")
 
 

@@ -36,7 +36,7 @@ def start_from(system: System, w0: Any) -> Start:
     if problem and len(problem.variables) == 1 and np.ndim(w0) == 1:
         (dim, *_) = problem.variables[0].dims or ("",)
         same_labels("w0", labels_of(w0, 0), f"the problem's {dim}s", problem.coords.get(dim))
-    if isinstance(w0, np.ndarray | list | tuple) and _is_batch(system, w0):
+    if system.are_starts(w0) or (isinstance(w0, np.ndarray | list | tuple) and _is_batch(system, w0)):
         return Start(np.stack([np.asarray(system.lift(system.ravel(row))) for row in w0]))
     return Start(np.array(system.lift(system.ravel(w0)), dtype=float))
 
