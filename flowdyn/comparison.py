@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn.problems.inputs import same_labels
 from flowdyn.results.sealed_recipe import recipe_of
 
 __all__ = ["error", "midpoints", "strong_error", "sup_error", "weak_error"]
@@ -128,8 +129,10 @@ def midpoints(run: xr.Dataset, window: int | None = None) -> xr.Dataset:
 
 def _apart(a: Any, b: Any) -> _check.ArgumentError:
     """What keeps two results from being compared point by point."""
-    for dim in ("realization", "start", "eta"):
-        if dim in a.dims and dim in b.dims and not a[dim].equals(b[dim]):
+    for dim in sorted({str(dim) for dim in a.dims if dim in b.dims and dim != "t"}):
+        if dim not in ("realization", "start", "eta"):
+            same_labels("b", b[dim].values, f"`a` along {dim!r}", a[dim].values)
+        elif not a[dim].equals(b[dim]):
             return _check.ArgumentError(
                 f"`a` and `b` must have the same members along {dim!r}, got {a.sizes[dim]} and {b.sizes[dim]}; "
                 f"select those in common: .isel({dim}=slice(...))"

@@ -1,9 +1,12 @@
 """Labels of pandas and xarray: data are matched by position, so labels that say otherwise are refused."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from refusal import assert_refused
 
 import flowdyn as fd
 
@@ -72,3 +75,55 @@ def test_a_parameter_named_as_another_variable_of_a_ladder(names):
     p = fd.problems.CustomProblem(lambda w: sum(v**2 / 2 for v in w.values()), dict.fromkeys(names, 1.0))
     with pytest.raises(fd.ArgumentError, match=f"names of other variables of this Dataset, got .*{names[1]}.*rename"):
         fd.eta_limit(fd.GradientDescent(p, 0.1), p.init(), t=1.0)
+
+
+def swapped(frame):
+    """The same columns in another order."""
+    return fd.problems.LinearRegression(frame[["b", "a"]], [1.0, 0.0, 2.0])
+
+
+TWO = pd.DataFrame({"a": [1.0, 2.0, 0.5], "b": [0.0, 1.0, -1.0]})
+
+
+def test_a_start_whose_labels_are_those_of_another_problem_is_refused():
+    problem = fd.problems.LinearRegression(TWO, [1.0, 0.0, 2.0])
+    end = fd.solve(fd.GradientFlow(problem), [3.0, 4.0], t=1.0, saves=3).isel(t=-1)
+    order = "in their order"
+    for flow, start in (
+        (fd.GradientFlow(swapped(TWO)), end),
+        (fd.GradientFlow(problem), end.sel(feature=["b", "a"])),
+        (fd.GradientFlow(problem), {"w": end.w.sel(feature=["b", "a"])}),
+        (fd.GradientFlow(problem), {"w": end.w.to_series()[["b", "a"]]}),
+        (fd.GradientFlow(problem), end.w.to_series()[["b", "a"]]),
+    ):
+        assert_refused(lambda flow=flow, start=start: fd.solve(flow, start, t=2.0), order)
+    assert_refused(
+        lambda: fd.eta_limit(fd.GradientDescent(problem, 0.1), {"w": end.w.sel(feature=["b", "a"])}, t=1.0), order
+    )
+    same = fd.solve(fd.GradientFlow(problem), {"w": end.w.to_series()}, t=1.0, saves=2)
+    assert np.array_equal(same.w[0], end.w)
+
+
+def test_a_restart_has_the_shape_of_the_state():
+    run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(np.eye(3))), [1.0, 2.0, 3.0], t=1.0, saves=2)
+    flow = fd.GradientFlow(fd.problems.LinearRegression(TWO, [1.0, 0.0, 2.0]))
+    assert_refused(lambda: fd.solve(flow, run.isel(t=-1), t=2.0), r"must hold 'w' of shape \(2,\), got shape \(3,\)")
+
+
+def test_runs_whose_labels_stand_in_another_order_are_not_compared():
+    runs = [
+        fd.solve(fd.GradientFlow(problem), problem.init(), t=1.0, saves=3)
+        for problem in (fd.problems.LinearRegression(TWO, [1.0, 0.0, 2.0]), swapped(TWO))
+    ]
+    assert_refused(lambda: fd.comparison.sup_error(*runs), "the labels of `a` along 'feature' in their order")
+
+
+def test_names_of_dimensions_and_columns_that_stand_twice_are_refused():
+    problem = fd.problems.LinearRegression(TWO, [1.0, 0.0, 2.0])
+    for name in ("feature", "sample"):
+        observe = {name: lambda w: w[0]}
+        solve = functools.partial(fd.solve, fd.SGD(problem, 0.1), [0.0, 0.0], steps=2, observe=observe)
+        for more in ({}, {"realizations": 3, "seed": 0}):
+            assert_refused(lambda solve=solve, more=more: solve(**more), "must not reuse a name of the Dataset")
+    twice = TWO.set_axis(["a", "a"], axis=1)
+    assert_refused(lambda: fd.problems.LinearRegression(twice, [1.0, 0.0, 2.0]), r"each column once, got \['a'\] twice")

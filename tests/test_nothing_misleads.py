@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
+from kinds import made
+from refusal import assert_refused
 
 import flowdyn as fd
 from flowdyn.convergence.order_fit import fit_order
@@ -132,3 +134,26 @@ def test_headers_that_pandas_made(tmp_path, header, message):
     path.write_text(f"{header}\n1,2,3\n2,3,5\n")
     with pytest.raises(fd.FileError, match=message):
         fd.problems.LinearRegression.from_file(path, target="y")
+
+
+@pytest.mark.parametrize("dim", [3, None, "", "w", "w_initial", np.arange(2)])
+def test_runs_are_joined_along_a_name(dim):
+    run = made("labelled")
+    assert_refused(lambda: fd.concat([run, run], dim), "`dim` must")
+
+
+def test_runs_that_do_not_fit_together_are_not_joined():
+    run = made("labelled")
+    assert_refused(lambda: fd.concat([run, made("ladder")], "run"), "must be results of one kind")
+    assert_refused(lambda: fd.concat([run, run.isel(t=slice(3))], "run", join="exact"), "must fit together along 'run'")
+
+
+def test_a_relative_tolerance_is_a_share():
+    for solver in (fd.solvers.Auto, fd.solvers.Scipy, fd.solvers.Diffrax):
+        assert_refused(lambda solver=solver: solver(rtol=2.0), "`rtol` must be at least .* and below 1, got 2.0")
+
+
+def test_a_ragged_start_is_no_start():
+    ragged = [[1.0, 2.0], [3.0]]
+    for system in (fd.GradientFlow(fd.problems.Quadratic(np.eye(2))), fd.ODE(lambda t, y: -y)):
+        assert_refused(lambda system=system: fd.solve(system, ragged, t=1.0), "`w0` must be an array of numbers")

@@ -140,7 +140,6 @@ class System(Module):
 
     def check_path(self, state0: np.ndarray, span: float) -> None:
         """Refuse a system that is not what it says on its way from this state, `span` of time long."""
-        return
 
 
 class ODESystem(System):

@@ -101,6 +101,9 @@ def table(X: Any, y: Any, labels: Labels | None) -> tuple[jax.Array, jax.Array, 
         samples = labels_of(y, 0)
         if samples is None:
             samples = labels_of(X, 0)
+        names = [] if features is None else list(map(str, features))
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise _check.fail("X", "must have each column once", _check.Words(f"{twice} twice"), "rename them")
         name = getattr(y, "name", None)
         labels = Labels({"feature": features, "sample": samples}, {} if name is None else {"target": str(name)})
     if X_leaf.shape[0] != y_leaf.shape[0]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
-from flowdyn.problems.inputs import same_labels
+from flowdyn.problems.inputs import labels_of, same_labels
 
 if TYPE_CHECKING:
     from flowdyn.problems.base import Variable, Vector
@@ -40,9 +40,11 @@ def ravel_variables(
         names = [v.name for v in variables]
         if sorted(map(str, value)) != sorted(names):
             raise _check.fail(argument, f"must have exactly the keys {names}", sorted(map(str, value)))
-        parts = [_check.real_array(f"{argument}[{v.name!r}]", value[v.name], shape=v.shape) for v in variables]
-        return np.concatenate([part.ravel() for part in parts])
-    array = _check.real_array(argument, value)
+        parts = {v: _by_name(f"{argument}[{v.name!r}]", value[v.name], v, coords) for v in variables}
+        return np.concatenate(
+            [_check.real_array(f"{argument}[{v.name!r}]", part, shape=v.shape).ravel() for v, part in parts.items()]
+        )
+    array = _check.real_array(argument, _by_name(argument, value, *variables, coords) if len(variables) == 1 else value)
     if array.shape != (size,) and not (len(variables) == 1 and array.shape == variables[0].shape):
         raise _check.fail(
             argument,
@@ -51,6 +53,17 @@ def ravel_variables(
             "give one start" if array.shape[1:] == (size,) else "make one by problem.init(...)",
         )
     return array.ravel()
+
+
+def _by_name(argument: str, value: Any, v: "Variable", coords: Mapping[str, np.ndarray]) -> Any:
+    """An array of pandas or xarray in the order of a variable's dimensions, if its labels are the problem's."""
+    dims = getattr(value, "dims", ())
+    if dims != v.dims and sorted(map(str, dims)) == sorted(v.dims):
+        value = value.transpose(*v.dims)
+    if getattr(value, "ndim", None) == len(v.dims):
+        for axis, dim in enumerate(v.dims):
+            same_labels(argument, labels_of(value, axis), f"the problem's {dim}s", coords.get(dim))
+    return value
 
 
 def ravel_dataset(

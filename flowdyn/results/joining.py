@@ -1,7 +1,7 @@
 """Many runs in one Dataset, each with its own recipe."""
 
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import xarray as xr
@@ -42,7 +42,8 @@ def concat(
     Raises
     ------
     ArgumentError
-        If `runs` holds none, or something that is no result of flowdyn with its recipe.
+        If `runs` holds none, something that is no result of flowdyn with its recipe, or results that do not fit
+        together; or if `dim` has no name, or that of an array of the runs.
 
     Notes
     -----
@@ -65,16 +66,34 @@ def concat(
     if not parts:
         raise _check.fail("runs", "must hold at least one result", parts)
     _check.choice("join", join, get_args(Join))
-    joined = xr.concat(
-        parts,
-        dim,
-        data_vars="all",
-        coords="different",
-        compat="equals",
-        join=join,
-        combine_attrs="drop_conflicts",
-    )
+    _check_dim(dim, parts)
+    if len(kinds := {str(part.attrs.get("flowdyn_kind")) for part in parts}) > 1:
+        raise _check.fail("runs", "must be results of one kind", sorted(kinds), "join runs and ladders apart")
+    try:
+        joined = xr.concat(
+            parts,
+            dim,
+            data_vars="all",
+            coords="different",
+            compat="equals",
+            join=join,
+            combine_attrs="drop_conflicts",
+        )
+    except ValueError as error:
+        reason = _check.Words(" ".join(str(error).split())[:160])
+        raise _check.fail("runs", f"must fit together along {dim!r}", reason, "join those of one layout") from None
     return joined.assign_attrs(_texts(parts) | history(f"concat of {len(parts)} results"))
+
+
+def _check_dim(dim: Any, parts: list[xr.Dataset]) -> None:
+    """Refuse what is no name of a dimension, and the name of something else that the runs hold."""
+    name = dim if isinstance(dim, str) else getattr(dim, "name", None)
+    if not isinstance(dim, str | xr.DataArray | pd.Index) or not isinstance(name, str) or not name:
+        rule = "must be the name of a dimension, or a DataArray or Index that has one"
+        raise _check.fail("dim", rule, dim, 'e.g. "eta", or pandas.Index(values, name="run")')
+    held = [part[name].ndim for part in parts if name in part.variables and name not in part.dims]
+    if any(held):
+        raise _check.fail("dim", "must not name an array of the runs", name, 'e.g. "eta", "seed" or "run"')
 
 
 def _texts(parts: list[xr.Dataset]) -> dict[str, str]:

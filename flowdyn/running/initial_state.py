@@ -13,7 +13,7 @@ from flowdyn import _check
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
-from flowdyn.problems.inputs import labels_of, same_labels
+from flowdyn.problems.inputs import same_labels
 from flowdyn.results.recipes import read_json
 from flowdyn.results.sealed_recipe import INITIAL, RECIPE
 
@@ -32,10 +32,6 @@ def start_from(system: System, w0: Any) -> Start:
     piece = slice_of(w0)
     if piece is not None:
         return _restart(system, piece)
-    problem = system.on_problem
-    if problem and len(problem.variables) == 1 and np.ndim(w0) == 1:
-        (dim, *_) = problem.variables[0].dims or ("",)
-        same_labels("w0", labels_of(w0, 0), f"the problem's {dim}s", problem.coords.get(dim))
     if system.are_starts(w0) or (isinstance(w0, np.ndarray | list | tuple) and _is_batch(system, w0)):
         return Start(np.stack([np.asarray(system.lift(system.ravel(row))) for row in w0]))
     return Start(np.array(system.lift(system.ravel(w0)), dtype=float))
@@ -73,7 +69,7 @@ def _restart(system: System, piece: Any) -> Start:
     size = problem.size if problem else _entries(piece)
     variables = system.layout(size)
     own = problem.variables if problem else variables
-    found, t, k = restart(piece, variables, len(own))
+    found, t, k = restart(piece, variables, len(own), system.coords)
     if "realization" in piece.dims:
         states = _member_states(system, found, variables, own)
     elif len(found) == len(variables):
@@ -122,14 +118,23 @@ def slice_of(w0: Any) -> xr.Dataset | None:
 
 
 def restart(
-    ds: xr.Dataset, variables: Sequence[Variable], needed: int
+    ds: xr.Dataset, variables: Sequence[Variable], needed: int, coords: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], float | None, int | None]:
-    """Named pieces of the state in a slice, its time and its step number; the first `needed` pieces must be there."""
+    """Named pieces of the state in a slice, its time and its step number; the first `needed` pieces must be there.
+
+    Labels of the slice must be those of the system, `coords`, and in their order: numbers go by position.
+    """
     found = {}
     for i, v in enumerate(variables):
         if v.name in ds:
             dims = [dim for dim in v.dims if dim in ds[v.name].dims]
-            found[v.name] = np.asarray(ds[v.name].transpose(..., *dims).values)
+            found[v.name] = piece = np.asarray(ds[v.name].transpose(..., *dims).values)
+            if piece.shape[piece.ndim - len(v.shape) :] != v.shape:
+                found_shape = _check.Words(f"shape {ds[v.name].shape}")
+                raise _check.fail("w0", f"must hold {v.name!r} of shape {v.shape}", found_shape)
+            for dim in dims:
+                own = ds[dim].values if dim in ds.coords else None
+                same_labels(f"w0.{v.name}", own, f"the problem's {dim}s", coords.get(dim))
         elif i < needed:
             raise _check.fail("w0", f"must hold the variable {v.name!r}", sorted(map(str, ds.data_vars)))
     t = float(ds.t) if "t" in ds.coords else None

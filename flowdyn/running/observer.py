@@ -101,7 +101,10 @@ class Observer:
             for name, function in self.functions.items()
             if not (isinstance(function, Observable) and name in recorded)
         }
-        taken = recorded | {v.name for v in system.layout(state0.size)} | set(TAKEN)
+        pieces = (*system.layout(state0.size), *own)
+        data = system.on_problem.arrays.values() if system.on_problem else ()
+        dims = {dim for over in (*(v.dims for v in pieces), *(over for over, _ in data)) for dim in over}
+        taken = {v.name for v in pieces} | dims | set(TAKEN)
         for name, function in self.functions.items():
             if not isinstance(name, str) or not name.isidentifier():
                 raise _check.fail("observe", "must map names (letters, digits, underscore) to functions", name)

@@ -10,7 +10,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
-from flowdyn.solvers.tolerances import breakpoints
+from flowdyn.solvers.tolerances import breakpoints, relative_tolerance
 
 if TYPE_CHECKING:
     from flowdyn.solvers.explicit_run import ExplicitRun
@@ -66,8 +66,7 @@ class Auto(Solver):
     breakpoints: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        if _check.real("rtol", self.rtol, positive=True) < LEAST_RTOL:
-            raise _check.fail("rtol", f"must be at least {LEAST_RTOL:.2g} in float64", self.rtol)
+        relative_tolerance(self.rtol, LEAST_RTOL)
         if self.atol is not None:
             _check.real("atol", self.atol, nonnegative=True)
         if self.max_step is not None:

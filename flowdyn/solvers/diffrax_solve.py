@@ -12,7 +12,7 @@ from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
 from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.stopping import OUT_OF_REACH
-from flowdyn.solvers.tolerances import RERUNS, Path, breakpoints
+from flowdyn.solvers.tolerances import RERUNS, Path, breakpoints, relative_tolerance
 from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
 
@@ -111,9 +111,7 @@ class Diffrax(Solver):
             return
         if not METHODS[self.method].adapts:
             raise _check.fail("dt", f"must be given for {self.method}, which has no error estimate", self.dt)
-        rtol = 1e-8 if self.rtol is None else _check.real("rtol", self.rtol, positive=True)
-        if rtol < 1e-14:
-            raise _check.fail("rtol", "must be at least 1e-14 in float64", self.rtol)
+        rtol = 1e-8 if self.rtol is None else relative_tolerance(self.rtol, 1e-14)
         object.__setattr__(self, "rtol", rtol)
 
     def tighter(self) -> "Diffrax":

@@ -10,7 +10,7 @@ from flowdyn import _check
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
 from flowdyn.solvers.stepping import IMPLICIT, Drive
-from flowdyn.solvers.tolerances import Options, breakpoints
+from flowdyn.solvers.tolerances import Options, breakpoints, relative_tolerance
 
 ORDERS = {"LSODA": None, "RK45": 5, "DOP853": 8, "RK23": 3, "Radau": 5, "BDF": None}
 MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with a warning
@@ -68,8 +68,7 @@ class Scipy(Solver):
 
     def __post_init__(self) -> None:
         _check.choice("method", self.method, ORDERS)
-        if _check.real("rtol", self.rtol, positive=True) < MIN_RTOL:
-            raise _check.fail("rtol", f"must be at least {MIN_RTOL:.2g} in float64", self.rtol)
+        relative_tolerance(self.rtol, MIN_RTOL)
         if self.atol is not None:
             _check.real("atol", self.atol, nonnegative=True)
         if self.max_step is not None:

@@ -36,6 +36,14 @@ def breakpoints(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted({float(t) for t in _check.real_array("breakpoints", values, ndim=1)}))
 
 
+def relative_tolerance(value: float, least: float) -> float:
+    """Return a relative tolerance that steps can be held to."""
+    rtol = _check.real("rtol", value, positive=True)
+    if not least <= rtol < 1:
+        raise _check.fail("rtol", f"must be at least {least:.2g}, in float64, and below 1", value)
+    return rtol
+
+
 class Options(NamedTuple):
     """What a stepper of scipy is told."""
 
