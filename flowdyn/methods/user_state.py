@@ -38,10 +38,12 @@ class UserState(System):
 
     def _made(self, w: Any) -> Any:
         """The state that the user's `init` makes of w."""
+        assert self.init is not None
         return traced_call("init", self.init, (w,), lambda: callable_as("init(w), w like `w0_like`"))
 
     def _taken(self, state: Any) -> Any:
         """The parameters that the user's `params` takes out of a state."""
+        assert self.params is not None
         return traced_call("params", self.params, (state,), lambda: callable_as("params(state), state of `init`"))
 
     def seen(self, state: Vector) -> Any:
