@@ -86,7 +86,7 @@ class NoisyMoments(WithMoments, NoisyGradients):
         names, size = list(self.at_start), self.problem.size
         place = slice((1 + names.index("v")) * size, (2 + names.index("v")) * size)
         level = self.v_rate * self.time_step * (weights @ rows**2)
-        return state.at[place].set(floored(state[place], level))
+        return jnp.asarray(state).at[place].set(floored(state[place], level))
 
     def _outcomes(self, h: Time, state: Vector) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Each outcome as a row, its probability, and the normal of a Gaussian noise that made it."""
