@@ -291,6 +291,10 @@ MANY = fd.problems.CustomProblem(
 )
 BAD = {
     "no noise": (lambda: fd.NoisyAdam(fd.problems.Quadratic(1.0), 0.1, RATES, EPS, **WARM), "must have given samples"),
+    "fresh": (
+        lambda: fd.NoisyAdam(fd.problems.Streaming([1.0], [1.0]), 0.1, RATES, EPS, **WARM),
+        r"a gradient on fresh samples is a product of normals, .* has no closed form, got 'Streaming'; draw samples",
+    ),
     "fixed beta": (lambda: fd.NoisyAdam(COIN, 0.5, RATES, EPS, **WARM), "a fixed beta has no closed limit"),
     "rates": (lambda: fd.NoisyAdam(COIN, 0.1, [4.0, 0.0], EPS, **WARM), "`rates` must be positive"),
     "start": (lambda: fd.NoisyAdam(COIN, 0.1, RATES, EPS, **WARM | {"t0": 0.0}), "`t0` must be positive"),

@@ -98,8 +98,49 @@ def test_an_ensemble_has_the_means_of_all_paths():
     assert (run.v > 0).all()
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_fresh_samples(batch):
+    """Moments of g = mean of x r, r = e x - sigma xi, by Isserlis: cumulants of products of normals."""
+    lam, e, sigma, h, c, eps, v = 0.8, 0.7, 0.5, 0.1, 2.0, 0.1, 6.0
+    method = fd.NoisyRMSProp(fd.problems.Streaming([lam], [0.3], sigma), h, c, eps, v, batch_size=batch)
+    # x r = z^T Q z for the law of (x, r): cumulants 2^{k-1} (k-1)! tr (Q K)^k, one over B^{k-1} for a mean
+    QK = np.array([[0.0, 0.5], [0.5, 0.0]]) @ np.array([[lam, lam * e], [lam * e, lam * e**2 + sigma**2]])
+    k1, k2, k3, k4 = (
+        2 ** (k - 1) * factor * np.trace(np.linalg.matrix_power(QK, k)) / batch ** (k - 1)
+        for k, factor in ((1, 1), (2, 1), (3, 2), (4, 6))
+    )
+    square = k2 + k1**2
+    covariance = np.array([[k2, k3 + 2 * k1 * k2], [0, k4 + 4 * k1 * k3 + 2 * k2**2 + 4 * k1**2 * k2]])
+    covariance[1, 0] = covariance[0, 1]
+    z, own = np.array([0.3 + e, v]), np.diag([-1 / (np.sqrt(v) + eps), c])
+    drift, G = method.limit(1).drift(0.0, z), np.asarray(method.limit(1).diffusion(0.0, z))
+    assert np.allclose(drift, [-k1 / (np.sqrt(v) + eps), c * (square - v)], rtol=1e-11)
+    assert np.allclose(G @ G.T / h, own @ covariance @ own, rtol=1e-11)
+    assert np.allclose(method.mean_step(0, z), z + h * np.asarray(drift), rtol=1e-12)
+    run = fd.solve(method, [0.3 + e], steps=1, realizations=40_000, seed=5, saves=2)
+    moved = np.stack([run.w[:, -1, 0] - z[0], run.v[:, -1, 0] - z[1]]) / h
+    assert (np.abs(moved.mean(axis=1) - drift) < 5 * moved.std(axis=1) / 200).all()
+
+
+def test_the_flow_of_order_0_on_fresh_samples():
+    """E (x r)^2 = l (3 l e^2 + sigma^2)."""
+    method = fd.NoisyRMSProp(fd.problems.Streaming([0.8], [0.3], 0.5), 0.1, 1.0, 0.5, 1.5)
+    found = fd.solve(method.limit(0), [1.0], t=0.5, saves=2).w[-1, 0]
+
+    def rate(t, z):
+        e = z[0] - 0.3
+        return [-0.8 * e / (np.sqrt(z[1]) + 0.5), 0.8 * (3 * 0.8 * e**2 + 0.25) - z[1]]
+
+    assert np.isclose(found, solve_ivp(rate, (0, 0.5), [1.0, 1.5], rtol=1e-10, atol=1e-12).y[0, -1], rtol=1e-6)
+
+
+MANY_INPUTS = fd.problems.Streaming(np.ones(6), np.ones(6))
 BAD = {
     "no noise": (lambda: fd.NoisyRMSProp(fd.problems.Quadratic(1.0), 0.1, 1.0, 0.1, 1.0), "must have given samples"),
+    "fresh": (
+        lambda: fd.NoisyRMSProp(MANY_INPUTS, 0.1, 1.0, 0.1, 1.0).limit(1).noise_dim(0),
+        r"at most 20000 nodes for squares of gradients on fresh samples, got 5\^7 for 7 normals a step",
+    ),
     "batch": (lambda: fd.NoisyRMSProp(COIN, 0.1, 1.0, 0.1, 1.0, 3, "without"), "`batch_size` must be at most n = 2"),
     "fixed beta": (lambda: fd.NoisyRMSProp(COIN, 0.5, 10.0, 0.1, 1.0), "a fixed beta has no closed limit"),
     "v": (lambda: fd.NoisyRMSProp(COIN, 0.1, 1.0, 0.1, 0.0), "`v0` must be positive"),

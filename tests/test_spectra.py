@@ -119,6 +119,24 @@ def test_noise_scale_of_gaussian_noise_and_at_a_minimum():
     assert np.isnan(float(found(np.zeros(2))))
 
 
+@pytest.mark.parametrize("H", [np.array([[1.0, 0.3], [0.3, 0.5]]), np.array([1.0, 0.5])])
+def test_noise_scale_of_fresh_samples(H):
+    """By quadrature over the law of a sample: its gradient is a polynomial of degree 2 in three normals."""
+    star, sigma, w = np.array([1.0, -0.5]), 0.5, np.array([0.2, 0.7])
+    p, full = fd.problems.Streaming(H, star, sigma), H if H.ndim == 2 else np.diag(H)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(3)
+    z = np.stack([x.ravel() for x in np.meshgrid(nodes, nodes, nodes)], axis=1)
+    law = np.prod([x.ravel() for x in np.meshgrid(*[weights / weights.sum()] * 3)], axis=0)
+    x = z[:, :2] @ np.linalg.cholesky(full).T
+    rows = x * (x @ (w - star) - sigma * z[:, 2])[:, None]
+    g = law @ rows
+    Sigma = (rows - g).T @ (law[:, None] * (rows - g))
+    found = observables.gradient_noise_scale(p, curvature=True)
+    assert float(found["gradient_noise_scale"](w)) == pytest.approx(np.trace(Sigma) / (g @ g), rel=1e-12)
+    curved = np.trace(full @ Sigma) / (g @ full @ g)
+    assert float(found["gradient_noise_scale_curved"](w)) == pytest.approx(curved, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

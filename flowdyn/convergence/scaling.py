@@ -147,7 +147,7 @@ def _doubt(method: RandomRecursionSystem, kappa: int, w0: np.ndarray) -> str | N
             doubtful = middle
     if not stable:
         return f"`method` is in doubt before it is scaled, and is so by `kappa` = {kappa}: {doubt}"
-    eta = float(np.asarray(method.rescaled(stable).eta(np.asarray(0))))
+    eta = method.rescaled(stable).constant_eta("a scaling rule")
     return f"`kappa` = {kappa} scales beyond the largest that is stable, {stable} with eta = {eta:.6g}: {doubt}"
 
 

@@ -114,7 +114,7 @@ class NoisyAdam(NoisyMoments):
         batch_size: int = 1,
         sampling: Sampling = "with",
     ):
-        self.problem, self.eta = sampled_problem(problem, "fd.Adam"), as_schedule("eta", eta)
+        self.problem, self.eta = sampled_problem(problem, "fd.Adam", no_mean=True), as_schedule("eta", eta)
         self.batch_size, self.sampling = checked_draws(problem, batch_size, sampling)
         self.rates = jnp.asarray(checked_rates("rates", rates, "betas", None, 2)[0])
         self.eps, self.t0, self.decay = positive("eps", eps), positive("t0", t0), nonnegative_leaf("decay", decay)

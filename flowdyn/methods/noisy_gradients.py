@@ -20,17 +20,28 @@ from flowdyn.methods.scattered import Scattered
 from flowdyn.methods.systems import OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 
+RULE = "must have given samples or a Gaussian gradient noise"
 WAY_OUT = "e.g. Quadratic(A, noise=Sigma), or CustomProblem(..., sample_losses=...)"
+NO_MEAN = (
+    "a gradient on fresh samples is a product of normals, and the mean of a step that divides by the root of its "
+    "square, which flows and ladders need, has no closed form"
+)
 
 
-def sampled_problem(problem: Any, without: str = "") -> Problem:
-    """Refuse a problem without given samples and without a noise of its own; `without` names the method without it."""
+def sampled_problem(problem: Any, without: str = "", no_mean: bool = False, takes_fresh: bool = False) -> Problem:
+    """Refuse a problem without given samples and without a noise of its own; say why where fresh ones have no mean.
+
+    `without` names the method that it is without noise.
+    """
     checked_problem(problem)
+    if problem.fresh_numbers and takes_fresh:
+        return problem
+    if problem.fresh_numbers and no_mean:
+        way_out = "draw samples and give them, e.g. LinearRegression(X, y), or use fd.SGD(...), whose moments are exact"
+        raise _check.fail("problem", f"{RULE}: {NO_MEAN}", type(problem).__name__, way_out)
     if not problem.noise_dim or problem.fresh_numbers:
         way_out = WAY_OUT + (f"; without noise it is {without}" if without else "")
-        raise _check.fail(
-            "problem", "must have given samples or a Gaussian gradient noise", type(problem).__name__, way_out
-        )
+        raise _check.fail("problem", RULE, type(problem).__name__, way_out)
     return problem
 
 
@@ -69,7 +80,10 @@ class NoisyGradients(OnProblem, Scattered):
         return RandomInputs(words=self.batch_size) if self.outcomes else RandomInputs(numbers=self.noise_size)
 
     def gradient(self, w: Vector, noise: Any) -> Vector:
-        """The gradient of the samples of these indices, or with these normals."""
+        """The gradient of the samples of these indices or made of these normals, or with these normals as noise."""
+        if self.problem.fresh_numbers:
+            fresh = noise.reshape(self.batch_size, self.problem.fresh_numbers)
+            return jax.grad(lambda v: jnp.mean(self.problem.fresh_losses(v, fresh)))(w)
         if self.outcomes is None:
             factor = self.problem.gaussian_factor
             # minus: the step then adds the same multiple of the numbers as the equation's increment

@@ -5,6 +5,9 @@ r"""Methods with moments of noisy gradients: a step S_h(z, g), entry by entry in
     Gaussian: g_i = grad_i + s_i x_i,  x = R y,  y independent normals
               phi_k = E[S_i x_i] R_ik,   phi_kl = E[S_i (x_i^2 - 1)/sqrt 2] R_ik R_il, times sqrt 2 where k < l
 
+    fresh: samples are polynomials of degree 2 in normals; where S_h is affine in g and g^2 nodes of a Gaussian
+    quadrature are outcomes like batches: all moments that enter, of degree 8, are exact
+
 Where g enters S_h up to g^2 at orders h and h^2, as it does here, the columns of a Gaussian noise are all there are.
 
     v_{k+1} >= c h g_k^2 > 0 in the recursion, but the noise of an equation takes its v anywhere:
@@ -24,9 +27,10 @@ import numpy as np
 from flowdyn._tools.randomness import RandomInputs
 from flowdyn.methods.moment_estimates import WithMoments
 from flowdyn.methods.noisy_gradients import NoisyGradients
-from flowdyn.methods.sampling import count_batches, every_batch
+from flowdyn.methods.sampling import count_batches, count_nodes, every_batch, product_rule
 from flowdyn.problems.base import Time, Vector
 
+FRESH_NODES = 5  # a normal: exact for polynomials of degree 9
 NODES = 40  # of the quadrature over a Gaussian noise: exact for polynomials of degree 79
 
 
@@ -51,13 +55,20 @@ class NoisyMoments(WithMoments, NoisyGradients):
         """Batches; for a Gaussian noise of m columns m and m (m + 1)/2, of its squares."""
         if self.outcomes:
             return count_batches(self.outcomes, self.batch_size, self.sampling)
+        if self.problem.fresh_numbers:
+            return count_nodes(self._normals, FRESH_NODES)
         m = self.problem.noise_dim
         return m + m * (m + 1) // 2
 
     @property
     def random_inputs(self) -> RandomInputs:
         """A word a sample of the batch, or the normals of the noise itself."""
-        return RandomInputs(words=self.batch_size) if self.outcomes else RandomInputs(numbers=self.problem.noise_dim)
+        return RandomInputs(words=self.batch_size) if self.outcomes else RandomInputs(numbers=self._normals)
+
+    @property
+    def _normals(self) -> int:
+        """Normals of a step: those of the noise, or of all fresh samples."""
+        return self.problem.noise_dim * (self.batch_size if self.problem.fresh_numbers else 1)
 
     @property
     def is_symmetric(self) -> bool:
@@ -75,7 +86,7 @@ class NoisyMoments(WithMoments, NoisyGradients):
         names, size = list(self.at_start), self.problem.size
         place = slice((1 + names.index("v")) * size, (2 + names.index("v")) * size)
         level = self.v_rate * self.time_step * (weights @ rows**2)
-        return state.at[place].set(floored(state[place], level))
+        return jnp.asarray(state).at[place].set(floored(state[place], level))
 
     def _outcomes(self, h: Time, state: Vector) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Each outcome as a row, its probability, and the normal of a Gaussian noise that made it."""
@@ -87,6 +98,10 @@ class NoisyMoments(WithMoments, NoisyGradients):
         if self.outcomes:
             counts, weights = every_batch(self.outcomes, self.batch_size, self.sampling)
             rows, nodes = jnp.asarray(counts / self.batch_size) @ self.problem.sample_grads(w), np.zeros(len(weights))
+        elif self.problem.fresh_numbers:
+            places, weights = product_rule(self._normals, FRESH_NODES)
+            rows = jax.vmap(lambda z: jnp.asarray(self.gradient(w, z)))(jnp.asarray(places))
+            nodes = np.zeros(len(weights))
         else:
             nodes, found = np.polynomial.hermite_e.hermegauss(NODES)
             rows, weights = self.problem.grad(w) + jnp.asarray(nodes)[:, None] * self._spread, found / found.sum()
@@ -106,7 +121,7 @@ class NoisyMoments(WithMoments, NoisyGradients):
     def fluctuations(self, h: Time, state: Vector) -> jax.Array:
         """One column a batch, as rows; or those of a Gaussian noise and of its squares."""
         rows, weights, x = self._outcomes(h, state)
-        if self.outcomes:
+        if self.outcomes or self.problem.fresh_numbers:
             return jnp.sqrt(weights)[:, None] * (rows - weights @ rows)
         first, second = (weights * x) @ rows, (weights * (x**2 - 1) / np.sqrt(2)) @ rows
         spread = self._spread[:, None]

@@ -36,7 +36,7 @@ class NoisyRMSProp(NoisyMoments):
     Parameters
     ----------
     problem : Problem
-        With samples, or a Quadratic with noise.
+        With samples, given or fresh, or a Quadratic with noise.
     eta : float
         Step size, positive.
     decay_rate : float
@@ -54,7 +54,8 @@ class NoisyRMSProp(NoisyMoments):
     ------
     ArgumentError
         If `problem` has neither samples nor a Gaussian noise, a number is not positive, or c eta > 1; by ``limit``, if
-        there are more than 20,000 different batches. A fixed beta_2 has no closed limit: v would keep a law of its own.
+        there are more than 20,000 different batches, or more than six normals in the fresh samples of a step. A fixed
+        beta_2 has no closed limit: v would keep a law of its own.
 
     Notes
     -----
@@ -93,7 +94,7 @@ class NoisyRMSProp(NoisyMoments):
         batch_size: int = 1,
         sampling: Sampling = "with",
     ):
-        self.problem, self.eta = sampled_problem(problem), as_schedule("eta", eta)
+        self.problem, self.eta = sampled_problem(problem, takes_fresh=True), as_schedule("eta", eta)
         self.batch_size, self.sampling = checked_draws(problem, batch_size, sampling)
         self.decay_rate, self.eps = positive("decay_rate", decay_rate), positive("eps", eps)
         self.v0 = second_moment("v0", v0, problem.size)

@@ -59,6 +59,24 @@ def every_batch(n: int, batch_size: int, sampling: Sampling) -> tuple[np.ndarray
     return counts, np.array(orders) / float(n) ** batch_size
 
 
+def count_nodes(numbers: int, nodes: int) -> int:
+    """Number of nodes of a product rule over so many normals; too many are refused."""
+    count = nodes**numbers
+    if count > MAX_BATCHES:
+        rule = f"must leave at most {MAX_BATCHES} nodes for squares of gradients on fresh samples"
+        got = _check.Words(f"{nodes}^{numbers} for {numbers} normals a step")
+        raise _check.fail("batch_size", rule, got, "use fewer inputs, or draw samples and give them")
+    return count
+
+
+def product_rule(numbers: int, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places (count, numbers) and weights of a Gaussian quadrature over independent normals."""
+    count_nodes(numbers, nodes)
+    x, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    index = np.indices((nodes,) * numbers).reshape(numbers, -1).T
+    return x[index], np.prod((weights / weights.sum())[index], axis=1)
+
+
 def distinct(words: jax.Array, n: int) -> jax.Array:
     """B distinct integers below n, every subset equally likely (Floyd's algorithm), from B words."""
     size = words.shape[0]

@@ -16,10 +16,14 @@ AT_ONCE = 16  # gradients, or products, of one batch
 
 
 def _deviations(problem: Problem, w: jax.Array, g: jax.Array) -> Any:
-    """Function (use) -> sum over samples of use(d), d = (grad l_i - g) / sqrt(n): never all of them at once."""
+    """Function (use) -> sum of use(d), d = (grad l_i - g) / sqrt(n), or columns of a factor: never all at once."""
     factor = problem.gaussian_factor
     if factor is not None:
         return lambda use: jax.lax.map(use, factor.T, batch_size=AT_ONCE).sum()
+    if problem.fresh_numbers:
+        motions = jnp.arange(problem.noise_dim)
+        column = lambda i: problem.noise_product(w, (motions == i).astype(w.dtype))  # noqa: E731
+        return lambda use: jax.lax.map(lambda i: use(column(i)), motions, batch_size=AT_ONCE).sum()
     n = problem.sample_count
     assert n is not None
 
@@ -54,7 +58,7 @@ def gradient_noise_scale(problem: Problem, curvature: bool = False) -> dict[str,
     Parameters
     ----------
     problem : Problem
-        A loss with samples, or with Gaussian gradient noise by its definition.
+        A loss with samples, given or fresh, or with Gaussian gradient noise by its definition.
     curvature : bool
         Add the second form, which weighs directions by the Hessian, at the cost of a product with it a sample.
 
@@ -71,8 +75,8 @@ def gradient_noise_scale(problem: Problem, curvature: bool = False) -> dict[str,
 
     Notes
     -----
-    Sigma is the covariance of the gradients over all samples, summed sample by sample: no estimate, so no error but
-    rounding. Source: McCandlish, Kaplan, Amodei et al. (2018).
+    Sigma is the covariance of the gradients over all samples, summed sample by sample, or that of fresh samples in
+    closed form: no estimate, so no error but rounding. Source: McCandlish, Kaplan, Amodei et al. (2018).
 
     Examples
     --------
@@ -82,7 +86,7 @@ def gradient_noise_scale(problem: Problem, curvature: bool = False) -> dict[str,
     1.0
     """
     curved = _check.flag("curvature", curvature)
-    if required(problem, Problem).gaussian_factor is None and problem.sample_count is None:
+    if not required(problem, Problem).noise_dim:
         way_out = "use a problem with data, or CustomProblem(..., sample_losses=...)"
         raise _check.fail("problem", "must have samples or Gaussian noise", type(problem).__name__, way_out)
     shared = Shared(problem, _scales, curved)
