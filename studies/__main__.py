@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     import xarray as xr
 
     import flowdyn as fd
+    from flowdyn.plotting.axes import COLOURS
     from flowdyn.results.dataset import provenance
     from studies.page import write_studies
 
@@ -41,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     for number, name in enumerate(chosen, start=1):
         print(f"[{number}/{len(chosen)}] {name} ...", flush=True, file=sys.stderr)
         began = time.monotonic()
-        outcome = importlib.import_module(f"studies.{name}").study(quick=options.quick)
+        with mpl.rc_context({"axes.prop_cycle": mpl.cycler(color=COLOURS)}):
+            outcome = importlib.import_module(f"studies.{name}").study(quick=options.quick)
         seconds[name] = time.monotonic() - began
         outcomes[name] = outcome
         claims = [claim.record for claim in outcome.claims]

@@ -15,7 +15,7 @@ import numpy as np
 
 import flowdyn as fd
 from studies.claims import Findings, at_most, equal
-from studies.drawing import ticks_at
+from studies.drawing import label_between, ticks_at
 
 
 def study(quick: bool = False) -> Findings:
@@ -35,7 +35,7 @@ def study(quick: bool = False) -> Findings:
         gd = fd.solve(fd.GradientDescent(p, eta), w0, t=t)
         product = (gd.w_plus * gd.w_minus).values / alpha**2 - 1
         drifts.append(np.abs(product).max())
-        axes[0].plot(gd.t, np.abs(product).max(axis=1), label=f"eta = {eta:g}")
+        axes[0].plot(gd.t, np.abs(product).max(axis=1), label=rf"$\eta$ = {eta:g}")
         runs[f"descent_{i}"] = gd
     axes[0].set(xlabel="training time t", ylabel=r"largest $|w_+ w_- / \alpha^2 - 1|$")
     axes[0].legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1.0, 0.9))
@@ -44,6 +44,7 @@ def study(quick: bool = False) -> Findings:
     axes[1].set(xlabel=r"step size $\eta$", ylabel="drift of the invariant")
     axes[1].legend(frameon=False, fontsize=8)
     ticks_at(axes[1], etas)
+    label_between(axes[1])
     slope = np.log(drifts[-2] / drifts[-1]) / np.log(2)
     claims = [
         at_most("relative drift along the flow of the weights, rtol 1e-12", 1e-9, np.abs((primal.w_plus * primal.w_minus) / alpha**2 - 1).max(), "9.114"),

@@ -59,6 +59,7 @@ def study(quick: bool = False) -> Findings:
     axes[0].plot([], [], color="#0072B2", label="label noise")
     axes[0].semilogy(plain.k, still, color="#D55E00", label="gradient descent")
     axes[0].axhline(3, color="#666666", linestyle=":", label="truth")
+    axes[0].set_xticks(noisy.k.values[-1] * np.array([0, 1 / 3, 2 / 3, 1]))
     axes[0].set(xlabel="step k", ylabel=r"$\|\theta\|_1$")
     axes[1].set(xlabel=r"$\tau = \eta^2 k$", ylabel=r"mean of $\sum_j \omega_j w_j^2 \propto$ tr H")
     for axis in axes:

@@ -16,7 +16,7 @@ import scipy.optimize
 
 import flowdyn as fd
 from studies.claims import Findings, at_most, equal
-from studies.drawing import ticks_at
+from studies.drawing import label_between, ticks_at
 
 ALPHA = 0.3
 PAPER, BREGMAN = "Ghai, Hazan and Singer (2020)", "Gunasekar et al. (2018)"
@@ -89,5 +89,6 @@ def study(quick: bool = False) -> Findings:
     axes[1].set(xlabel=r"step size $\eta$", ylabel="distance", title="two recursions")
     axes[1].legend(frameon=False, fontsize=8)
     ticks_at(axes[1], etas)
+    label_between(axes[1])
     question = "In which sense is a diagonal network mirror descent, and where does a mirror flow end?"
     return Findings(question, claims, figure, runs)

@@ -388,3 +388,75 @@ def test_other_shells_take_their_script(scripts, folder, name):
     (folder / "script").write_text(scripts[name])
     run = subprocess.run([name, "--no-execute", "script"], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.filterwarnings("default::flowdyn.FlowdynWarning")
+def test_a_weak_ladder_compares_what_it_is_asked_to(capsys):
+    """Of two samples, with few members: what is compared and written is asked here, not its resolution."""
+    with open("t.csv", "w") as file:
+        file.write("x,y\n1,1\n2,1\n")
+    ladder = ["eta-limit", "t.csv", "--target", "y", "--problem", "SquaredRegression", "--method", "SGD"]
+    ladder += [
+        "--etas",
+        "0.04,0.02,0.01",
+        "--t",
+        "0.08",
+        "--realizations",
+        "100",
+        "--out",
+        "l.nc",
+        "--observe",
+        "sharpness",
+    ]
+    assert main([*ladder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (
+        list(found["observables"]) == fd.load("l.nc").observable.values.tolist() and "sharpness" in found["observables"]
+    )
+    assert [rung["steps"] for rung in found["observables"]["sharpness"]["rungs"]] == [2, 4, 8]
+    assert main(["rerun", "l.nc"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["recipe: the same", "numbers: the same"]
+
+
+def test_a_node_of_a_tree_is_made_again(capsys):
+    p = fd.problems.Quadratic(1.0)
+    flow, descent = fd.solve(fd.GradientFlow(p), [1.0], t=1.0), fd.solve(fd.GradientDescent(p, 0.1), [1.0], steps=5)
+    fd.save(xr.DataTree.from_dict({"flow": flow, "many/gd": descent}), "tree.nc")
+    for file in (["tree.nc:/many/gd"], ["tree.nc", "--node", "flow"], ["tree.nc", "--node", "/many/gd"]):
+        assert main(["rerun", *file]) == 0
+        assert capsys.readouterr().out.splitlines() == ["recipe: the same", "numbers: the same"]
+    fd.save(flow, "run.nc")
+    for file, message in [
+        (["tree.nc"], "`FILE` holds several results, got ['flow', 'many/gd']; name one: --node flow"),
+        (["tree.nc", "--node", "flo"], "did you mean 'flow'"),
+        (["tree.nc:/gd"], "`--node` must be one of ['flow', 'many/gd'], got 'gd'"),
+        (["run.nc", "--node", "flow"], "`--node` is for a file of several results"),
+        (["none.nc:/gd"], "`FILE` must be an existing file, got 'none.nc'"),
+    ]:
+        assert main(["rerun", *file]) > 0
+        assert message in capsys.readouterr().err
+
+
+def test_means_are_compared_of_random_methods_alone(capsys):
+    assert main(["eta-limit", "--observe", "sharpness"]) == 2
+    assert "`--observe` is for random methods, whose means are compared" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("flowdyn so", {"solve"}),
+        ("flowdyn sweep --method Nest", {"Nesterov", "NesterovFlow"}),
+        ("flowdyn completion ", {"bash", "zsh", "fish"}),
+        ("flowdyn rerun --nod", {"--node"}),
+    ],
+)
+def test_fish_completes(line, wanted, capsys, tmp_path):
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("fish is not installed")
+    assert main(["completion", "fish"]) == 0
+    (tmp_path / "flowdyn.fish").write_text(capsys.readouterr().out)
+    asked = f"source {tmp_path / 'flowdyn.fish'}; complete -C '{line}'"
+    found = subprocess.run([fish, "--no-config", "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert {name.split("\t")[0] for name in found.splitlines()} == wanted

@@ -6,13 +6,15 @@ import sys
 import types
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import xarray as xr
 
 import flowdyn as fd
 import studies
 from flowdyn.pages.formulas import formulas_in
-from studies import NAMES
+from studies import NAMES, drawing
 from studies.__main__ import main
 from studies.claims import Findings, at_least, at_most, equal, not_applicable
 from studies.page import CAPTION
@@ -85,3 +87,17 @@ def test_unknown_study_is_usage(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["maximum_norm"])
     assert stop.value.code == 2 and "no study is called maximum_norm" in capsys.readouterr().err
+
+
+def test_a_short_logarithmic_axis_has_more_than_one_label():
+    """The gaps of two studies span less than two powers of ten: their axis had one number."""
+    figure, axis = plt.subplots()
+    axis.loglog([1.0, 10.0], [0.012, 0.2])
+    drawing.label_between(axis)
+    figure.canvas.draw()
+    low, high = axis.get_ylim()
+    places = [place for place in axis.get_yticks() if low <= place <= high]
+    assert np.allclose(places, [0.02, 0.05, 0.1, 0.2])
+    shown = [axis.yaxis.get_major_formatter()(place) for place in places]
+    plt.close(figure)
+    assert shown == ["0.02", "0.05", "0.1", "0.2"]

@@ -59,6 +59,12 @@ def _add_eta_limit(ladder: argparse.ArgumentParser) -> None:
         "--order", type=int, help="order of the limit: 0 the flow, p its modified flow or equation (default 0; SGD: 1)"
     )
     ladder.add_argument("--error", help="sup (default); for random methods weak (default) or strong")
+    ladder.add_argument(
+        "--observe",
+        action="append",
+        metavar="NAME",
+        help="compare the means of sharpness, margins, invariant, ... in place of the loss (weak; may be repeated)",
+    )
     ladder.add_argument("--steps", type=int, help="steps of the largest eta, in place of --t")
     ladder.add_argument(
         "--relative-error",
@@ -133,7 +139,8 @@ def _add_files(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     _add_style(page)
 
     again = commands.add_parser("rerun", help="make a result again and compare; exit status 1 if its numbers differ")
-    again.add_argument("file", metavar="FILE")
+    again.add_argument("file", metavar="FILE", help="one result, or FILE:/NODE of a file that holds several")
+    again.add_argument("--node", metavar="NODE", help="which of the results, where FILE holds several")
     _add_output(again)
 
     diff = commands.add_parser(

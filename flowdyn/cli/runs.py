@@ -2,6 +2,7 @@
 
 import argparse
 import warnings
+from pathlib import Path
 from typing import Any
 
 from flowdyn import _check
@@ -32,6 +33,10 @@ def eta_limit(options: argparse.Namespace, output: Output) -> int:
     if options.t is not None and options.steps is not None:
         raise _check.fail("--steps", "excludes --t", options.steps)
     cls = method_class(options)
+    if options.observe and not cls.is_random:
+        raise _check.fail(
+            "--observe", "is for random methods, whose means are compared", options.observe, "leave it out"
+        )
     t, etas = _ladder_scales(options, cls.is_random, problem, w0)
     method = method_of(options, cls, problem, w0=w0, eta=max(etas), order=options.order)
     more = {"order": options.order, "error": options.error, "realizations": options.realizations, "seed": options.seed}
@@ -41,6 +46,7 @@ def eta_limit(options: argparse.Namespace, output: Output) -> int:
     if cls.is_random and options.relative_error is None:
         options.relative_error = QUICK_RELATIVE_ERROR
     more |= {"relative_error": options.relative_error, "max_steps": options.max_steps}
+    more["observable"] = observables_of(options.observe, problem, w0, max(etas))
     if options.solver is not None or options.rtol is not None:
         limit = method.limit(options.order or 0)
         more["solver"] = solver_of(options, limit, w0, lambda state0: accurate_solver(limit, state0, options.rtol))
@@ -74,26 +80,38 @@ def _ladder_scales(options: argparse.Namespace, random: bool, problem: Any, w0: 
 
 
 def _tell_ladder(ladder: Any, output: Output) -> None:
-    """The table of a ladder and its fitted order."""
-    weak = "observable" in ladder.dims
+    """The table of a ladder and its fitted order, or one for each of several observables."""
+    if "observable" not in ladder.dims:
+        output.note(verdict=ladder.attrs["verdict"], **_tell_order(ladder, output))
+        return
+    names, found = [str(name) for name in ladder.observable.values], {}
+    for i, name in enumerate(names):
+        if len(names) > 1:
+            output.say(f"{name}:")
+        found[name] = _tell_order(ladder.isel(observable=i), output)
+    output.note(verdict=ladder.attrs["verdict"], **found[names[0]])
+    if len(names) > 1:
+        output.note(observables=found)
+
+
+def _tell_order(ladder: Any, output: Output) -> dict[str, Any]:
+    weak = "standard_error" in ladder
     what = f"{ladder.attrs['flowdyn_kind'].split()[0]} error" if weak else "sup error"
     output.say(f"{'eta':>12} {'steps':>9} {what:>12}" + (f" {'std. error':>12}" if weak else ""))
     rungs = []
     for i in range(ladder.sizes["eta"]):
         row = ladder.isel(eta=i)
         rung = {"eta": float(row.eta), "steps": int(row.k.max())}
-        rung["error"] = float(row.error[0]) if weak else float(row.sup_error)
+        rung["error"] = float(row.error) if weak else float(row.sup_error)
         if weak:
-            rung["standard_error"] = float(row.standard_error[0])
+            rung["standard_error"] = float(row.standard_error)
         rungs.append(rung)
         numbers = " ".join(f"{value:12.4e}" for value in list(rung.values())[2:])
         output.say(f"{rung['eta']:12.6g} {rung['steps']:9d} {numbers}")
-    first = ladder.isel(observable=0) if weak else ladder
-    low, high = map(float, first.order_interval.values)
-    order, expected = float(first.order), float(ladder.order_expected)
-    data = {"order": order, "order_interval": [low, high], "order_expected": expected, "rungs": rungs}
-    text = f"order {order:.4f}, 95 % interval [{low:.4f}, {high:.4f}], expected {expected:g}"
-    output.say(text, verdict=ladder.attrs["verdict"], **data)
+    low, high = map(float, ladder.order_interval.values)
+    order, expected = float(ladder.order), float(ladder.order_expected)
+    output.say(f"order {order:.4f}, 95 % interval [{low:.4f}, {high:.4f}], expected {expected:g}")
+    return {"order": order, "order_interval": [low, high], "order_expected": expected, "rungs": rungs}
 
 
 def solve(options: argparse.Namespace, output: Output) -> int:
@@ -162,31 +180,51 @@ def rerun(options: argparse.Namespace, output: Output) -> int:
     import flowdyn as fd
 
     check_outputs(options)
-    with fd.load(options.file) as found:
-        held: Any = found.load()
-    again = fd.rerun(held, observe=_observed(held))
+    held = _one_result(options)
+    again = fd.rerun(held, **_observed(held))
     differs = tell(compare(held, again), output)
     write(again, options, output)
     return int(differs)
 
 
-def _observed(run: Any) -> dict[str, Any] | None:
-    """The functionals that a run recorded, where they are those of :mod:`flowdyn.observables`."""
+def _one_result(options: argparse.Namespace) -> Any:
+    """What the file holds, or one of its nodes: `FILE --node NODE`, `FILE:/NODE`."""
+    import flowdyn as fd
+
+    path, node = options.file, options.node
+    if node is None and ":/" in path and not Path(path).expanduser().exists():
+        path, _, node = path.rpartition(":/")
+    with fd.load(path) as found:
+        tree: Any = found if hasattr(found, "subtree") else None
+        if tree is None and node is not None:
+            raise _check.fail("--node", "is for a file of several results", node, "leave it out")
+        if tree is None:
+            return found.load()
+        places = [part.path.strip("/") for part in tree.subtree if "flowdyn_kind" in part.attrs]
+        if node is None:
+            raise _check.fail("FILE", "holds several results", places, f"name one: --node {places[0]}")
+        return tree[_check.choice("--node", node.strip("/"), places)].to_dataset().load()
+
+
+def _observed(run: Any) -> dict[str, Any]:
+    """The functions that a run recorded or a ladder compared, where they are of :mod:`flowdyn.observables`."""
     from flowdyn.results.recipes import build_system
     from flowdyn.results.sealed_recipe import recipe_of
     from flowdyn.running.initial_state import initial_of
 
-    recipe = recipe_of(run) if run.attrs.get("flowdyn_kind") == "run" else {}
-    names = (recipe.get("options") or {}).get("observe")
+    is_run = run.attrs.get("flowdyn_kind") == "run"
+    recipe = recipe_of(run) if "recipe" in run.variables else {}
+    argument = "observe" if is_run else "observable"
+    names = (recipe.get("options") or {}).get(argument)
     if not names or not isinstance(names, list):
-        return None
+        return {}
     system = build_system(recipe, run, {})
     if system.on_problem is None:
-        return None
-    start = initial_of(recipe, run, system, of_run=True)
+        return {}
+    start = initial_of(recipe, run, system, of_run=is_run)
     made = fitting_observables(system.on_problem, start, system.numbers.get("eta"))
     known = {name: function for functions in made.values() for name, function in functions.items()}
     missing = sorted(set(names) - set(known))
     if missing:
         raise _check.fail("ds", "must record no functions of your own", missing, "use fd.rerun from Python")
-    return {name: known[name] for name in names}
+    return {argument: {name: known[name] for name in names}}

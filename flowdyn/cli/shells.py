@@ -55,7 +55,7 @@ def _names(command: str) -> dict[str, Iterable[str]]:
     """Names that an option takes, where the shell can list them."""
     from flowdyn import observables
 
-    if command not in ("eta-limit", "solve"):
+    if command not in ("eta-limit", "solve", "sweep"):
         return {}
     return {
         "method": runnable_methods(command),
@@ -83,7 +83,7 @@ def _bash(commands: dict[str, list[Option]]) -> str:
 
 
 def _fish(commands: dict[str, list[Option]]) -> str:
-    lines = [f"complete -c {PROGRAM} -n __fish_use_subcommand -a '{' '.join(commands)}'"]
+    lines = [f"complete -c {PROGRAM} -n __fish_use_subcommand -fa '{' '.join(commands)}'"]
     for name, options in commands.items():
         for flag, text, takes in options:
             line = f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {name}' -l {flag[2:]} -d {_quoted(text)}"
