@@ -34,7 +34,11 @@ def section_of(name: str, outcome: Findings, seconds: float) -> Section:
         formulas=formulas_in(text),
         pictures=[picture(outcome.figure, CAPTION.findall(text))],
         claims=[claim.row for claim in outcome.claims],
-        facts={"question": outcome.question, "claims": f"{held} of {len(applied)} hold", "time": f"{seconds:.1f} s"},
+        facts={
+            "question": outcome.question,
+            "claims": f"{held} of {len(applied)} hold",
+            "time": f"{seconds:.1f}\u00a0s",
+        },
         file=f"{name}.nc",
         warns=[] if held == len(applied) else ["claims"],
     )

@@ -34,7 +34,9 @@ def stack(modules: Sequence[Any]) -> Stack:
     """Stack modules of one form."""
     is_one = all(module is modules[0] for module in modules)
     parts = [split(module) for module in (modules[:1] if is_one else modules)]
-    shared, own, varies = [], [], []
+    shared: list[Any] = []
+    own: list[Any] = []
+    varies: list[bool] = []
     for column in zip(*(arrays for arrays, _ in parts), strict=True):
         is_shared = all(array is column[0] for array in column)
         rows = np.zeros(0) if is_shared else np.stack([np.asarray(array) for array in column])
