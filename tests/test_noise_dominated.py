@@ -149,6 +149,7 @@ def test_the_square_root_rule(cls, numbers):
     assert abs(fine - coarse / 4) < 3 * np.hypot(finer, error / 4)
 
 
+@pytest.mark.slow
 def test_the_square_root_rule_over_all_paths():
     """B = 4 at 2 eta has as many paths as B = 1: what its law moves by is of order 1 in h, on four rungs."""
     rungs = (8, 12, 16, 20)

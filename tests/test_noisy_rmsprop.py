@@ -98,7 +98,7 @@ def test_an_ensemble_has_the_means_of_all_paths():
     assert (run.v > 0).all()
 
 
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_fresh_samples(batch):
     """Moments of g = mean of x r, r = e x - sigma xi, by Isserlis: cumulants of products of normals."""
     lam, e, sigma, h, c, eps, v = 0.8, 0.7, 0.5, 0.1, 2.0, 0.1, 6.0

@@ -243,6 +243,7 @@ def test_our_own_sgd_matched():
     assert abs(slopes[0] - 1) < 0.1 and abs(slopes[1] - 2) < 0.1
 
 
+@pytest.mark.slow
 def test_our_own_sgd_to_order_3():
     """Means and squares: the recursion by its map, the equation by its coefficients, both taken by linear algebra."""
     gaps = []

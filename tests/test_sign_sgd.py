@@ -171,7 +171,7 @@ def backward(equation):
     return BarycentricInterpolator(grid, BarycentricInterpolator(grid, u)(START[0]))(START[1])
 
 
-@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_weak_orders_of_correlated_signs(order):
     """Two coordinates that loss and noise couple: the chain on its lattice beside the equation, five rungs."""
     problem = fd.problems.Quadratic(PAIR, noise=TIE)

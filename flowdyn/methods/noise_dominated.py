@@ -109,7 +109,7 @@ class NoiseDominatedRMSProp(NoiseDominated):
         batch_size: int = 1,
         imitated: Scalar | None = None,
     ):
-        self.problem, self.eta = sampled_problem(problem, no_mean=True), as_schedule("eta", eta)
+        self.problem, self.eta = sampled_problem(problem), as_schedule("eta", eta)
         self.batch_size, self.imitated = self._checked_draws(batch_size, imitated)
         self.s0, self.c2, self.e0 = positive("s0", s0), positive("c2", c2), positive("e0", e0)
         self.u0 = second_moment("u0", u0, problem.size)
