@@ -6,12 +6,12 @@ threads that wait for each other cost more than they give.
 
 import jax
 import numpy as np
-from benchmarks._network import data, network, plain_loss
-from benchmarks._timing import compare, table
 from scipy.integrate import solve_ivp
 from threadpoolctl import threadpool_limits
 
 import flowdyn as fd
+from benchmarks._network import data, network, plain_loss
+from benchmarks._timing import compare, table
 
 ALPHA, T, RTOL = 1e-3, 30.0, 1e-8
 

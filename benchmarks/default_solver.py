@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from benchmarks._timing import clock
 from scipy.integrate import solve_ivp
 
 import flowdyn as fd
+from benchmarks._timing import clock
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers import kernels

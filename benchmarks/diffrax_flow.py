@@ -4,10 +4,10 @@ import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmarks._network import data, network, plain_loss
-from benchmarks._timing import Row, clock, compare, table
 
 import flowdyn as fd
+from benchmarks._network import data, network, plain_loss
+from benchmarks._timing import Row, clock, compare, table
 
 RTOL, ALPHA, T = 1e-8, 1e-3, 30.0
 

@@ -1,9 +1,9 @@
 """The diagonal network's flow at d = 2000, n = 40 by an implicit method: n equations (DualFlow) beside 2d of them."""
 
 import numpy as np
-from benchmarks._timing import compare, table
 
 import flowdyn as fd
+from benchmarks._timing import compare, table
 
 
 def main():

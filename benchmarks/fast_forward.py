@@ -6,9 +6,9 @@ The target is one second; the peer is a second, so the ratio is the time itself.
 import time
 
 import numpy as np
-from benchmarks._timing import clock, compare, table
 
 import flowdyn as fd
+from benchmarks._timing import clock, compare, table
 
 ETA, T = 1e-8, 50.0
 

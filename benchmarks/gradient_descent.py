@@ -6,10 +6,10 @@ The numpy loop runs 10^4 of the steps; its time is scaled.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmarks._network import data, network, plain_loss
-from benchmarks._timing import compare, table
 
 import flowdyn as fd
+from benchmarks._network import data, network, plain_loss
+from benchmarks._timing import compare, table
 
 STEPS, ETA, ALPHA = 1_000_000, 1e-3, 0.1
 

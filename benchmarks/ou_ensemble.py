@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sdeint
-from benchmarks._timing import compare, table
 
 import flowdyn as fd
+from benchmarks._timing import compare, table
 
 PATHS, STEPS = 10_000, 1_000
 OU = fd.OrnsteinUhlenbeck(1.0, 0.1)

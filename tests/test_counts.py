@@ -22,7 +22,9 @@ def test_the_file_is_of_these_jobs():
 @pytest.mark.parametrize("job", counts.JOBS)
 def test_a_job_costs_no_more_than_is_stored(job):
     found = counts.count(job)
-    over = {name: (n, STORED[job].get(name)) for name, n in found.items() if n > allowed(name, STORED[job].get(name, 0))}
+    over = {
+        name: (n, STORED[job].get(name)) for name, n in found.items() if n > allowed(name, STORED[job].get(name, 0))
+    }
     assert not over, f"{job} costs more (now, stored); if so on purpose: python -m benchmarks.counts --write"
 
 

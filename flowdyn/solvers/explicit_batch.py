@@ -4,7 +4,6 @@ Members in lock-step would all wait for the slowest. A jitted call releases the 
 blocks from one queue, and a block's size follows from bytes alone. What comes out is the same for any number of blocks.
 """
 
-import functools
 import os
 import sys
 import time
@@ -39,8 +38,10 @@ def cores() -> int:
 
 def run_alone(run: ExplicitRun) -> None:
     """Go on until there is a result; calls are short, so that budgets and progress are kept to."""
-    call, tries = bind(advance, run.task.system, run.program), first_tries(run)
+    tries, program, call = first_tries(run), run.program, bind(advance, run.task.system, run.program)
     while run.result is None:
+        if run.program != program:  # handed over, or begun again
+            program, call = run.program, bind(advance, run.task.system, run.program)
         began = time.monotonic()
         run.absorb(*call(run.carry, run.numbers(tries)))
         took = time.monotonic() - began
@@ -56,12 +57,13 @@ def block_size(run: ExplicitRun) -> int:
 def run_together(runs: list[ExplicitRun]) -> None:
     """Go on with all of them until each has a result."""
     size, tries = block_size(runs[0]), first_tries(runs[0])
-    call = bind(advance_many, runs[0].task.system, runs[0].program)
     with ThreadPoolExecutor(cores()) as threads:
         while left := [run for run in runs if run.result is None]:
-            blocks = [left[i : i + size] for i in range(0, len(left), size)]
+            alike = [[run for run in left if run.program.implicit is implicit] for implicit in (False, True)]
+            blocks = [some[i : i + size] for some in alike for i in range(0, len(some), size)]
+            calls = {b[0].program: bind(advance_many, b[0].task.system, b[0].program) for b in blocks}
             began = time.monotonic()
-            advanced = threads.map(functools.partial(_advance, call, size, tries), blocks)
+            advanced = threads.map(lambda block: _advance(calls[block[0].program], size, tries, block), blocks)  # noqa: B023
             for block, (carries, *saved) in zip(blocks, advanced, strict=True):
                 for i, run in enumerate(block):
                     run.absorb(Carry(*(_row(part, i) for part in carries)), *(part[i] for part in saved))
