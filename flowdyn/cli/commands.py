@@ -11,7 +11,7 @@ import warnings
 from flowdyn import _check
 from flowdyn.cli.parser import build_parser
 from flowdyn.cli.printing import PROGRAM, Output, complain, in_shell_terms, spare_stdout, warning_printer
-from flowdyn.cli.program_cache import keep_programs
+from flowdyn.cli.program_cache import keep_programs, run_inline
 
 # command -> module of this folder that holds it
 COMMANDS = {
@@ -37,8 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
         return complain(f"a command is needed; see {PROGRAM} --help", 2)
     warnings.showwarning = warning_printer(options)
     # given arguments, it is called from Python: the process is not the shell's
-    if arguments is None and not getattr(options, "no_cache", True):
-        keep_programs()
+    if arguments is None:
+        run_inline()
+        if not getattr(options, "no_cache", True):
+            keep_programs()
     trouble = 2 if options.command == "diff" else 1  # its 1 says that files differ
     try:
         return _run(options)

@@ -14,7 +14,13 @@ from pathlib import Path
 SWITCH = "FLOWDYN_NO_CACHE"
 OF_JAX = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 SETTINGS = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+INLINE = "JAX_CPU_ENABLE_ASYNC_DISPATCH"
 MOST_PROGRAMS = 1000  # about 50 MB; the oldest leave
+
+
+def run_inline() -> None:
+    """Have JAX run small programs in the thread that calls them: to wake another one takes longer than they do."""
+    os.environ.setdefault(INLINE, "0")
 
 
 def keep_programs() -> None:
