@@ -37,13 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
         return complain(f"a command is needed; see {PROGRAM} --help", 2)
     warnings.showwarning = warning_printer(options)
     # given arguments, it is called from Python: the process is not the shell's
-    if arguments is None:
-        run_inline()
-        if not getattr(options, "no_cache", True):
-            keep_programs()
+    if arguments is None and not getattr(options, "no_cache", True):
+        keep_programs()
     trouble = 2 if options.command == "diff" else 1  # its 1 says that files differ
     try:
-        return _run(options)
+        return _run(options, inline=arguments is None)
     except _check.ArgumentError as error:
         return complain(in_shell_terms(str(error), options), 2)
     except _check.FlowdynError as error:
@@ -60,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         return complain("interrupted", 130)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, inline: bool) -> int:
     output = Output(options)
     if options.version:
         import flowdyn
@@ -69,6 +67,8 @@ def _run(options: argparse.Namespace) -> int:
         status = 0
     else:
         module = importlib.import_module(f"flowdyn.cli.{COMMANDS[options.command]}")
+        if inline:
+            run_inline()
         status = getattr(module, options.command.replace("-", "_"))(options, output)
     output.close()
     return status
