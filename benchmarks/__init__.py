@@ -1,1 +1,1 @@
-"""What flowdyn costs beside its peers: ``python -m benchmarks`` times all of it; ``counts`` guards it in the tests."""
+"""What flowdyn costs beside its peers.  ``python -m benchmarks`` times it all; ``counts`` guards it."""

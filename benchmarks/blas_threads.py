@@ -11,18 +11,19 @@ from threadpoolctl import threadpool_limits
 
 import flowdyn as fd
 from benchmarks._network import data, network, plain_loss
-from benchmarks._timing import compare, table
+from benchmarks._timing import Row, compare, table
 
 ALPHA, T, RTOL = 1e-3, 30.0, 1e-8
 
 
-def main() -> None:
+def rows() -> list[Row]:
+    """Measure."""
     X, y = data()
     p = network()
     w0 = p.init(ALPHA)
     force = jax.jit(lambda t, w: -jax.grad(plain_loss)(w, X, y))
     jacobian = jax.jit(lambda t, w: -jax.hessian(plain_loss)(w, X, y))
-    rows = []
+    found = []
     for method in ("BDF", "Radau", "LSODA"):
 
         def ours(method=method):
@@ -41,10 +42,10 @@ def main() -> None:
         assert np.abs(threaded().y[:200, -1] - ours().w_plus[-1].values).max() < 1e-5
         # LSODA spends its time in cheap Adams steps here, not in linear algebra: its rows show the driver's own checks
         target = float("inf") if method == "LSODA" else 1.2
-        rows.append(compare(f"{method}, flowdyn / solve_ivp on one BLAS thread", ours, single, target, runs=3))
-        rows.append(compare(f"{method}, flowdyn / solve_ivp as it comes", ours, threaded, target, runs=3))
-    table(rows)
+        found.append(compare(f"{method}, flowdyn / solve_ivp on one BLAS thread", ours, single, target, runs=3))
+        found.append(compare(f"{method}, flowdyn / solve_ivp as it comes", ours, threaded, target, runs=3))
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    table(rows())

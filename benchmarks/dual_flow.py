@@ -3,11 +3,11 @@
 import numpy as np
 
 import flowdyn as fd
-from benchmarks._timing import compare, table
+from benchmarks._timing import Row, compare, table
 
 
-def main():
-    """Print the table."""
+def rows() -> list[Row]:
+    """Measure."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 2000)) / np.sqrt(40)
     p = fd.problems.DiagonalNetwork(X, X[:, 0] - X[:, 1])
@@ -22,8 +22,8 @@ def main():
         1 / 100,
         runs=1,
     )
-    table([row])
+    return [row]
 
 
 if __name__ == "__main__":
-    main()
+    table(rows())

@@ -8,18 +8,19 @@ import time
 import numpy as np
 
 import flowdyn as fd
-from benchmarks._timing import clock, compare, table
+from benchmarks._timing import Row, clock, compare, table
 
 ETA, T = 1e-8, 50.0
 
 
-def main() -> None:
+def rows() -> list[Row]:
+    """Measure."""
     rng = np.random.default_rng(0)
     p = fd.problems.LinearRegression(rng.standard_normal((20, 50)), rng.standard_normal(20))
     # the same loss without its closed form
     hidden = fd.problems.CustomProblem(lambda w, d: 0.5 * ((d[0] @ w - d[1]) ** 2).sum(), np.zeros(50), data=(p.X, p.y))
     exact = fd.solve(fd.GradientDescent(p, ETA), p.init(), t=[T], solver=fd.solvers.Exact())
-    rows = []
+    found = []
     for name, problem, solver in (
         ("fast_forward, closed form", p, None),
         ("fast_forward, default without a closed form", hidden, None),
@@ -32,9 +33,11 @@ def main() -> None:
 
         cold = clock(ours)
         error = float(np.abs(ours().w - exact.w.values).max())
-        rows.append(compare(f"{name} (cold {cold:.2f} s, error {error:.1e})", ours, lambda: time.sleep(1), 1.0, runs=3))
-    table(rows)
+        found.append(
+            compare(f"{name} (cold {cold:.2f} s, error {error:.1e})", ours, lambda: time.sleep(1), 1.0, runs=3)
+        )
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    table(rows())

@@ -9,12 +9,13 @@ import numpy as np
 
 import flowdyn as fd
 from benchmarks._network import data, network, plain_loss
-from benchmarks._timing import compare, table
+from benchmarks._timing import Row, compare, table
 
 STEPS, ETA, ALPHA = 1_000_000, 1e-3, 0.1
 
 
-def main() -> None:
+def rows() -> list[Row]:
+    """Measure."""
     X, y = data()
     p = network()
     w0 = p.init(ALPHA)
@@ -41,13 +42,11 @@ def main() -> None:
     run = ours()
     last = np.concatenate([run.w_plus[-1], run.w_minus[-1]])
     assert np.abs(last - hand()).max() < 1e-9
-    table(
-        [
-            compare("10^6 GD steps, 101 saves and Dataset / jitted fori_loop, no saves", ours, hand, 1.2, runs=5),
-            compare("10^6 GD steps, 101 saves and Dataset / numpy loop", ours, in_numpy, 0.2, scale=100.0, runs=3),
-        ]
-    )
+    return [
+        compare("10^6 GD steps, 101 saves and Dataset / jitted fori_loop, no saves", ours, hand, 1.2, runs=5),
+        compare("10^6 GD steps, 101 saves and Dataset / numpy loop", ours, in_numpy, 0.2, scale=100.0, runs=3),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    table(rows())

@@ -12,7 +12,7 @@ import numpy as np
 import sdeint
 
 import flowdyn as fd
-from benchmarks._timing import compare, table
+from benchmarks._timing import Row, compare, table
 
 PATHS, STEPS = 10_000, 1_000
 OU = fd.OrnsteinUhlenbeck(1.0, 0.1)
@@ -76,32 +76,32 @@ def torchsde_paths():
         return torchsde.sdeint(Equation(), start, torch.tensor([0.0, 1.0]), dt=H, method="euler")
 
 
-def main():
-    """Print the table."""
+def rows() -> list[Row]:
+    """Measure."""
     kinds = {
         "float64 normals": ({}, 0.7),
         "float32 normals": ({"precision": "float32"}, 0.4),
         "two-point increments": ({"increments": "rademacher"}, 0.1),
         "three-point increments": ({"increments": "three-point"}, float("inf")),
     }
-    rows = [
+    found = [
         compare(f"{name} / numpy", ours(**options), numpy_loop, target) for name, (options, target) in kinds.items()
     ]
     keys = jax.random.split(jax.random.key(0), DIFFRAX_PATHS)
     scale = PATHS / DIFFRAX_PATHS
     fast = ours(precision="float32")
-    rows.append(
+    found.append(
         compare("float32 / diffrax Euler", fast, lambda: diffrax_paths(keys).block_until_ready(), 1 / 8, scale=scale)
     )
-    rows.append(
+    found.append(
         compare("float64 / diffrax Euler", ours(), lambda: diffrax_paths(keys).block_until_ready(), 1 / 8, scale=scale)
     )
-    rows.append(compare("float64 / sdeint itoEuler", ours(), sdeint_path, 1 / 300, scale=PATHS, runs=3))
+    found.append(compare("float64 / sdeint itoEuler", ours(), sdeint_path, 1 / 300, scale=PATHS, runs=3))
     if importlib.util.find_spec("torchsde"):
-        rows.append(compare("float64 / torchsde euler", ours(), torchsde_paths, 1 / 30, scale=scale, runs=3))
-    table(rows)
+        found.append(compare("float64 / torchsde euler", ours(), torchsde_paths, 1 / 30, scale=scale, runs=3))
+    return found
 
 
 if __name__ == "__main__":
     assert jnp.zeros(1).dtype == jnp.float64
-    main()
+    table(rows())

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import flowdyn as fd
-from flowdyn.solvers import explicit_batch, explicit_state, tsitouras
+from flowdyn._tools import compiled
+from flowdyn.solvers import explicit_batch, explicit_state, trial_steps, tsitouras
+from flowdyn.solvers.tolerances import Path
 
 STEEP = 2e5
 
@@ -101,7 +103,7 @@ def test_a_stiff_run_is_handed_over_and_made_again_to_the_same_bits():
     run = fd.solve(fd.ODE(pulled), [1.0], t=20.0, saves=21)
     assert np.abs(run.w.values[1:, 0] - pulled_truth(run.t.values[1:])).max() < 1e-6
     choice = run.attrs["flowdyn_choice"]
-    assert choice.startswith("Tsit5, from t = ") and "LSODA: stiff" in choice
+    assert choice.startswith("Tsit5, from t = ") and "Rodas5P: stiff" in choice
     assert json.loads(run.recipe.item())["choice"] == choice
     system, w0, options = fd.rebuild(run, f=pulled)
     again = fd.solve(system, w0, **options)
@@ -178,3 +180,57 @@ def test_the_choice_weighs_a_middle_size_by_its_cost():
         assert np.abs(run.w.values[-1] - truth(end)).max() < 1e-6
         chosen.append(run.attrs["flowdyn_choice"])
     assert chosen[0] == "Tsit5" and "LSODA: stiff" in chosen[1]
+
+
+def test_rodas_has_its_orders():
+    """At the end of a step and inside of it: y' = -y^2 + cos t has terms of every kind; a tight run is the truth."""
+    system = fd.ODE(lambda t, y: jnp.stack([-(y[0] ** 2) + y[1] * jnp.cos(t), y[0] - y[1] ** 3]))
+    start = np.array([1.0, 0.5])
+    truth = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, _: system.drift(t, y)), diffrax.Dopri8(), 0.0, 0.4, None, jnp.asarray(start),
+        saveat=diffrax.SaveAt(dense=True), stepsize_controller=diffrax.PIDController(1e-14, 1e-14),
+    )  # fmt: skip
+    errors = []
+    for h in (0.2, 0.1, 0.05):
+        none = np.zeros(2, bool)
+        path = Path.at(start, np.abs(start), none)
+        carry = explicit_state.Carry.at(0.0, start, path, none, 0)._replace(k=system.drift(0.0, start))
+        trial = trial_steps.implicit(system, carry, jnp.asarray(h), jnp.asarray(h))
+        middle = start + h * np.stack(trial_steps.inside(0.3, True)) @ np.stack(trial.stages)
+        errors.append([np.abs(trial.y - truth.evaluate(h)).max(), np.abs(middle - truth.evaluate(0.3 * h)).max()])
+    orders = np.log2(np.array(errors)[:-1] / np.array(errors)[1:])
+    assert np.abs(orders[-1] - [6, 5]).max() < 0.4  # of one step: one more than of the method, 5 and 4
+
+
+def test_a_stop_rule_is_found_inside_an_implicit_step():
+    run = fd.solve(fd.ODE(pulled), [1.0], t=20.0, saves=5, observe={"x": lambda w: w[0]}, stop={"x": ("<", -0.5)})
+    assert "Rodas5P" in run.attrs["flowdyn_choice"] and float(run.w[-1, 0]) == pytest.approx(-0.5, abs=1e-7)
+    assert float(run.t[-1]) == pytest.approx(2 * np.pi / 3, abs=1e-5)  # cos t = -1/2, behind by 1 / STEEP
+
+
+def test_an_implicit_step_does_not_jump_over_what_comes_back():
+    """y decays to 1e-43 and grows again to 1, beside something stiff: y = exp(100 (cos t - 1))."""
+
+    def f(t, s):
+        return jnp.stack([-100 * jnp.sin(t) * s[0], -STEEP * (s[1] - jnp.cos(t))])
+
+    run = fd.solve(fd.ODE(f), [1.0, 1.0], t=2 * np.pi, saves=33)
+    assert "Rodas5P" in run.attrs["flowdyn_choice"]
+    truth = np.exp(100 * (np.cos(run.t.values) - 1))
+    assert np.abs(run.w.values[:, 0] / truth - 1).max() < 1e-4
+
+
+def test_stiff_starts_are_the_same_alone_and_together():
+    starts = np.array([[1.0], [2.0], [-1.0]])
+    system = fd.ODE(pulled)
+    together = fd.solve(system, starts, t=2.0, saves=5)
+    for i, start in enumerate(starts):
+        assert np.array_equal(together.w.values[i], fd.solve(system, start, t=2.0, saves=5).w.values)
+
+
+def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
+    monkeypatch.setattr(compiled, "QUICK", {"xla_no_such_option": True})
+    compiled._program.cache_clear()
+    run = fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0)
+    assert float(run.w[-1, 0]) == pytest.approx(np.exp(-1), abs=1e-8)
+    compiled._program.cache_clear()

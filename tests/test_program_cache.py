@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from flowdyn.cli import program_cache
@@ -72,7 +73,16 @@ def test_the_oldest_programs_leave(home, monkeypatch):
 
 def test_called_from_python_it_keeps_nothing(home):
     assert main(["solve", "--t", "0.01", "--saves", "2"]) == 0
-    assert not list(home.iterdir())
+    assert not list(home.iterdir()) and jax.config.read(program_cache.INLINE)
+
+
+def test_the_shell_runs_programs_in_the_calling_thread():
+    code = """import sys; sys.argv = ["flowdyn", "solve", "--t", "0.01", "--saves", "2", "--no-cache"]
+from flowdyn.cli.commands import main
+main()
+import jax; print(jax.config.read("jax_cpu_enable_async_dispatch"))"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.endswith("False\n")
 
 
 def test_a_second_process_compiles_nothing(home):

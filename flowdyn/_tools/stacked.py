@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from flowdyn._tools.compiled import CACHE_SIZE, join, refuse_fork, split
+from flowdyn._tools.compiled import CACHE_SIZE, jitted, join, refuse_fork, split
 
 
 class Stack(NamedTuple):
@@ -82,7 +82,7 @@ def _turns(kernel: Callable, structure: tuple, statics: tuple, varies: tuple) ->
         return jax.lax.map(one, (own, args))
 
     run.__name__ = getattr(kernel, "__name__", "kernel")
-    return jax.jit(run)
+    return jitted(kernel, run)
 
 
 def bind_turns(kernel: Callable, stacked: Stack, *statics: Hashable) -> Callable:

@@ -11,7 +11,7 @@ import warnings
 from flowdyn import _check
 from flowdyn.cli.parser import build_parser
 from flowdyn.cli.printing import PROGRAM, Output, complain, in_shell_terms, spare_stdout, warning_printer
-from flowdyn.cli.program_cache import keep_programs
+from flowdyn.cli.program_cache import keep_programs, run_inline
 
 # command -> module of this folder that holds it
 COMMANDS = {
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         keep_programs()
     trouble = 2 if options.command == "diff" else 1  # its 1 says that files differ
     try:
-        return _run(options)
+        return _run(options, inline=arguments is None)
     except _check.ArgumentError as error:
         return complain(in_shell_terms(str(error), options), 2)
     except _check.FlowdynError as error:
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         return complain("interrupted", 130)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, inline: bool) -> int:
     output = Output(options)
     if options.version:
         import flowdyn
@@ -67,6 +67,8 @@ def _run(options: argparse.Namespace) -> int:
         status = 0
     else:
         module = importlib.import_module(f"flowdyn.cli.{COMMANDS[options.command]}")
+        if inline:
+            run_inline()
         status = getattr(module, options.command.replace("-", "_"))(options, output)
     output.close()
     return status

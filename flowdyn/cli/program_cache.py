@@ -14,7 +14,14 @@ from pathlib import Path
 SWITCH = "FLOWDYN_NO_CACHE"
 OF_JAX = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 SETTINGS = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+INLINE = "jax_cpu_enable_async_dispatch"
 MOST_PROGRAMS = 1000  # about 50 MB; the oldest leave
+
+
+def run_inline() -> None:
+    """Have JAX run small programs in the thread that calls them: to wake another one takes longer than they do."""
+    if "jax" in sys.modules:  # no variable of the environment says it
+        sys.modules["jax"].config.update(INLINE, False)
 
 
 def keep_programs() -> None:

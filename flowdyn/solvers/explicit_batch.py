@@ -40,8 +40,10 @@ def cores() -> int:
 
 def run_alone(run: ExplicitRun) -> None:
     """Go on until there is a result; calls are short, so that budgets and progress are kept to."""
-    call, tries = bind(advance, run.task.system, run.program), first_tries(run)
+    tries, program, call = first_tries(run), run.program, bind(advance, run.task.system, run.program)
     while run.result is None:
+        if run.program != program:  # handed over, or begun again
+            program, call = run.program, bind(advance, run.task.system, run.program)
         began = time.monotonic()
         run.absorb(*call(run.carry, run.numbers(tries)))
         took = time.monotonic() - began
@@ -58,12 +60,14 @@ def run_together(runs: list[ExplicitRun]) -> None:
     """Go on with all of them until each has a result; their systems are one, or of one form, and so are their saves."""
     share = 1 << (-(-len(runs) // cores()) - 1).bit_length()  # so that few runs keep every core busy too
     size, tries = min(block_size(runs[0]), share), first_tries(runs[0])
-    call = bind_turns(advance, stack([run.task.system for run in runs]), runs[0].program)
+    systems = stack([run.task.system for run in runs])
     with ThreadPoolExecutor(cores()) as threads:
         while left := [i for i, run in enumerate(runs) if run.result is None]:
-            blocks = [left[i : i + size] for i in range(0, len(left), size)]
+            alike = ([i for i in left if runs[i].program.implicit is implicit] for implicit in (False, True))
+            blocks = [some[i : i + size] for some in alike for i in range(0, len(some), size)]
+            calls = [bind_turns(advance, systems, runs[block[0]].program) for block in blocks]
             began = time.monotonic()
-            advanced = threads.map(functools.partial(_advance, call, runs, size, tries), blocks)
+            advanced = threads.map(functools.partial(_advance, runs, size, tries), calls, blocks)
             for block, (carries, *saved) in zip(blocks, advanced, strict=True):
                 for place, i in enumerate(block):
                     runs[i].absorb(Carry(*(_row(part, place) for part in carries)), *(part[place] for part in saved))
@@ -74,7 +78,7 @@ def _row(part: Any, i: int) -> Any:
     return Path(*(leaf[i] for leaf in part)) if isinstance(part, Path) else part[i]
 
 
-def _advance(call: Callable, runs: list[ExplicitRun], size: int, tries: int, block: list[int]) -> tuple:
+def _advance(runs: list[ExplicitRun], size: int, tries: int, call: Callable, block: list[int]) -> tuple:
     """One call for a block; runs that fill it up take no step."""
     full = [*block, *[block[-1]] * (size - len(block))]
     given = [(runs[i].carry, runs[i].numbers(tries if at < len(block) else 0)) for at, i in enumerate(full)]

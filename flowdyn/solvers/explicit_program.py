@@ -1,4 +1,4 @@
-"""The compiled loop of explicit steps: Tsitouras' pair, its dense output, tolerances that follow the state.
+"""The compiled loop of steps: Tsitouras' pair or Rodas5P, dense output, tolerances that follow the state.
 
     |error of a step|_rms <= 1,   h+ = 0.9 h e^(-0.17) e_old^0.04,   stiff where  h |k7 - k6| / |y7 - y6| > 1 to 3
 
@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flowdyn._tools.compiled import compiles_quickly
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers import tsitouras
 from flowdyn.solvers.base import HUGE
 from flowdyn.solvers.explicit_state import Carry, Explicit, Numbers, Why
 from flowdyn.solvers.stopping import POINTS
+from flowdyn.solvers.trial_steps import Trial, explicit, implicit, inside, weighted
 
 # Of h times the estimate of the largest rate. The stable interval of the pair ends at 3.5; before that the order is
 # lost where rates are large and forced, and steps are short though the solution is smooth.
@@ -43,16 +45,6 @@ def _first_step(program: Explicit, numbers: Numbers, carry: Carry, k: jax.Array)
     return jnp.where((size < 1e-5) | (speed < 1e-5) | jnp.isinf(speed), 1e-6, 0.01 * size / speed)
 
 
-def _weighted(weights: Any, stages: list) -> jax.Array:
-    terms = [weight * k for weight, k in zip(weights, stages, strict=True) if not isinstance(weight, float) or weight]
-    return sum(terms[1:], terms[0])
-
-
-def inside(share: jax.Array) -> list:
-    """Weights of the seven stages at a share of a step."""
-    return [share * (a + share * (b + share * (c + share * d))) for a, b, c, d in tsitouras.INSIDE.tolist()]
-
-
 def _may_hold(margins: jax.Array) -> jax.Array:
     """Whether a rule holds at one of the samples (R, rules) of a step, or may between them, as in stopping.py."""
     padded = jnp.pad(margins, ((2, 2), (0, 0)), constant_values=jnp.nan)
@@ -63,38 +55,29 @@ def _may_hold(margins: jax.Array) -> jax.Array:
     return ((margins >= 0) | (tops & (margins + (high - low) >= 0))).any()
 
 
-def _stages(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) -> tuple[list, jax.Array, jax.Array]:
-    """The seven stages, and the points of the last two."""
-    stages, points = [carry.k], [carry.y]
-    for c, row in zip(tsitouras.C[1:], tsitouras.A[1:], strict=True):
-        points.append(carry.y + h * _weighted(row, stages))
-        stages.append(system.drift(t_new if c == 1 else carry.t + c * h, points[-1]))
-    return stages, points[-2], points[-1]
-
-
 def _next_step(carry: Carry, h: jax.Array, error: jax.Array, accept: jax.Array) -> jax.Array:
     least = jnp.maximum(error, 1e-10)
     grown = jnp.clip(SAFETY * least**-NOW * carry.error**BEFORE, SLOWEST, jnp.where(carry.refused, 1.0, FASTEST))
     return h * jnp.where(accept, grown, jnp.clip(SAFETY * least ** (-1 / tsitouras.ORDER), SLOWEST, 0.9))
 
 
-def _after(
-    carry: Carry, program: Explicit, numbers: Numbers, stages: list, points: tuple, step: tuple
-) -> Carry:  # fmt: skip
+def _after(carry: Carry, program: Explicit, numbers: Numbers, trial: Trial, step: tuple) -> Carry:
     """The run after a step that was accepted, without a look at what needs one."""
-    (before_last, y), (t, h, following, error) = points, step
-    path = carry.path.after(y, numbers.rtol, carry.relative, jnp) if program.follows else carry.path
-    moved = _rms(y - before_last)
+    y, (t, h, following, error) = trial.y, step
+    path = carry.path
+    if program.follows:
+        path = path.after(y, numbers.rtol, carry.relative, jnp)
+        path = path._replace(back=path.back | trial.grown)
     limit = jnp.clip(SMOOTH * numbers.rtol ** (1 / tsitouras.ORDER), LEAST_STIFF, MOST_STIFF)
-    stiff = h * _rms(stages[6] - stages[5]) > limit * moved
+    stiff = h * _rms(trial.shift) > limit * _rms(trial.moved)
     calm = jnp.where(stiff, 0, carry.calm + 1)
     count = jnp.where(calm >= CALM, 0, carry.stiff + stiff)
     dense = carry.dense
     if program.stop is not None:
         times = jnp.full((2, len(y)), jnp.stack([carry.t, h])[:, None])
-        dense = jnp.concatenate([times, carry.y[None], jnp.stack(stages)])
+        dense = jnp.concatenate([times, carry.y[None], jnp.stack(trial.stages)])
     return carry._replace(
-        t=t, y=y, k=stages[6], h=following, error=jnp.maximum(error, 1e-4), path=path, accepted=carry.accepted + 1,
+        t=t, y=y, k=trial.k, h=following, error=jnp.maximum(error, 1e-4), path=path, accepted=carry.accepted + 1,
         refused=jnp.zeros((), bool), stiff=count, calm=calm, dense=dense,
     )  # fmt: skip
 
@@ -139,7 +122,9 @@ def _reasons(
         kernel, spec = program.stop
         stages = list(carry.dense[3:])
         shares = jnp.linspace(0, 1, POINTS + 1)
-        states = jax.vmap(lambda share: before.y + (carry.dense[1, 0] * _weighted(inside(share), stages)))(shares)
+        states = jax.vmap(
+            lambda share: before.y + (carry.dense[1, 0] * weighted(inside(share, program.implicit), stages))
+        )(shares)
         held[Why.ALARM] = _may_hold(jax.vmap(lambda s: kernel(system, spec, s, numbers.limits))(states))
     return sum((jnp.where(holds, int(why), 0) for why, holds in held.items()), jnp.zeros((), jnp.int64))
 
@@ -161,13 +146,14 @@ def _save(
 
     def write(saved: tuple) -> tuple:
         i, rows = saved
-        weights = inside((numbers.ts[i] - carry.t) / h)
-        return i + 1, rows.at[i].set(carry.y + h * _weighted(weights, stages))
+        weights = inside((numbers.ts[i] - carry.t) / h, program.implicit)
+        return i + 1, rows.at[i].set(carry.y + h * weighted(weights, stages))
 
     last, rows = jax.lax.while_loop(lies_here, write, (row, rows))
     return (last, rows, times), ~(accept & (numbers.next_save <= until))
 
 
+@compiles_quickly
 def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers) -> tuple:
     """Go on with a run; (carry, number of saves, saves (rows, S), their times)."""
 
@@ -178,19 +164,20 @@ def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers
         is_last = (h * 1.01 >= room) & ~carry.fresh
         h = jnp.where(carry.fresh, 0.0, jnp.where(is_last, room, h))
         t_new = jnp.where(is_last, numbers.bound, carry.t + h)
-        stages, before_last, y = _stages(system, carry, h, t_new)
+        trial = (implicit if program.implicit else explicit)(system, carry, h, t_new)
+        y = trial.y
         scale = _atol(carry, program, numbers) + numbers.rtol * jnp.maximum(jnp.abs(carry.y), jnp.abs(y))
-        error = _rms(h * _weighted(tsitouras.ERROR, stages) / scale)
+        error = _rms(trial.error / scale)
         huge = (error <= 1) & ~(jnp.abs(y).max() <= HUGE)
         accept = (error <= 1) & ~huge & ~carry.fresh
-        record, has_room = _save(program, numbers, carry, record, (t_new, y, h, accept), stages)
+        record, has_room = _save(program, numbers, carry, record, (t_new, y, h, accept), trial.stages)
         following = _next_step(carry, h, error, accept)
-        done = _after(carry, program, numbers, stages, (before_last, y), (t_new, h, following, error))
+        done = _after(carry, program, numbers, trial, (t_new, h, following, error))
         done = done._replace(why=_reasons(system, program, numbers, carry, done, record[0]))
         carry = jax.tree.map(
             lambda taken, left: jnp.where(accept & has_room, taken, left),
             done,
-            _not_taken(program, numbers, carry, stages[6], following, (accept, huge)),
+            _not_taken(program, numbers, carry, trial.k, following, (accept, huge)),
         )
         return tries + 1, carry, record
 

@@ -10,12 +10,12 @@ import jax
 import numpy as np
 
 from flowdyn.solvers.base import Result, Status, Task, ThinnedRecord
-from flowdyn.solvers.explicit_program import inside
 from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Numbers, Why, program_for
-from flowdyn.solvers.handover import Decision, decide, go_on
+from flowdyn.solvers.handover import COMPILED, Decision, decide, go_on
 from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.stopping import AT_REST, FOREVER, behind, bounds, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Path
+from flowdyn.solvers.trial_steps import inside
 from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
 MOST_STEPS = 1_000_000
@@ -32,7 +32,6 @@ class ExplicitRun:
         self.relative = np.zeros(task.state0.shape, bool)
         self.scale, self.asleep = self._first_scales()
         self.reruns = 0
-        self.choice = "Tsit5"
         self.result: Result | None = None
         self.start()
 
@@ -51,6 +50,7 @@ class ExplicitRun:
     def start(self) -> None:
         """Begin at the start, for the first time or once more."""
         task = self.task
+        self.choice, self.program = "Tsit5", self.program._replace(implicit=False)
         self.bounds = bounds(self.options.breakpoints, task.t0, self.end)
         self.rows_t: list[np.ndarray] = []
         self.rows: list[np.ndarray] = []
@@ -69,7 +69,7 @@ class ExplicitRun:
             self.finish("reached_end")
 
     def _carry(self, t: float, state: np.ndarray, path: Path) -> Carry:
-        return Carry.at(t, state, path, self.relative, self.program.stop is not None)
+        return Carry.at(t, state, path, self.relative, self.program.dense_rows)
 
     def numbers(self, most_tries: int) -> Numbers:
         """What the next call is given."""
@@ -178,13 +178,17 @@ class ExplicitRun:
             self.patience *= 2
             return
         self.choice = f"Tsit5, from t = {t:.17g} on {decision.method}: {decision.reason}"
+        if decision.method == COMPILED:
+            self.program = self.program._replace(implicit=True)
+            fresh = self._carry(t, np.asarray(self.carry.y), self.carry.path)
+            self.carry = self.carry._replace(dense=fresh.dense)
+            return
         result, back = go_on(self, decision.method)
         if back is None:
             self.result = result
             return
         self.relative = self.relative | back
         self.reruns += 1
-        self.choice = "Tsit5"
         self.start()
 
     def _where_it_went(self, t: float) -> str:
@@ -202,7 +206,7 @@ class ExplicitRun:
 
         def states(t: Any) -> np.ndarray:
             """Columns (S, T) at times, or one (S,)."""
-            return (y + h * (np.stack(inside((t - low) / h), axis=-1) @ stages)).T
+            return (y + h * (np.stack(inside((t - low) / h, self.program.implicit), axis=-1) @ stages)).T
 
         root = first_crossing(stop.rules, states, low, float(self.carry.t))
         if root is None:

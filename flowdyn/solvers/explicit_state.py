@@ -33,6 +33,12 @@ class Explicit(NamedTuple):
     each_step: bool  # whether every step is saved, in place of given times
     follows: bool  # whether the absolute tolerances follow the state
     stop: tuple | None  # (kernel of the margins, spec)
+    implicit: bool = False  # whether steps are those of Rodas5P
+
+    @property
+    def dense_rows(self) -> int:
+        """Rows of what is kept of a step where stop rules are looked for: t, h, y and the stages."""
+        return 0 if self.stop is None else 7 if self.implicit else 10
 
 
 class ExplicitOptions(NamedTuple):
@@ -86,13 +92,13 @@ class Carry(NamedTuple):
     refused: Any  # whether the last try was rejected
     stiff: Any  # steps counted as stiff
     calm: Any  # steps since then
-    dense: Any  # (10, S) t, h, y and the stages of the last step, where stop rules are looked for
+    dense: Any  # (10 or 7, S) t, h, y and the stages of the last step, where stop rules are looked for
     why: Any
 
     @classmethod
-    def at(cls, t: float, y: np.ndarray, path: Path, relative: np.ndarray, with_dense: bool) -> "Carry":
+    def at(cls, t: float, y: np.ndarray, path: Path, relative: np.ndarray, dense_rows: int) -> "Carry":
         """At the start of a stretch."""
-        dense = np.zeros((10, len(y)) if with_dense else (0,))
+        dense = np.zeros((dense_rows, len(y)) if dense_rows else (0,))
         zero, no = np.int64(0), np.bool_(False)
         return cls(
             np.float64(t), y, np.zeros_like(y), np.float64(0.0), np.float64(1e-4), np.bool_(True), path, relative,

@@ -1,6 +1,7 @@
 """Whether an implicit method is cheaper than the explicit steps that are left, and how it goes on from there.
 
-    left = (t_end - t) / h * cost of six right-hand sides     against     N steps in Python, some Jacobians and their LU
+    left = (t_end - t) / h * cost of six right-hand sides
+        against  N compiled steps of Rodas5P, each with a Jacobian and its LU, N' of LSODA in Python with few of them
 
 Costs are counted, not timed: the same run decides alike on every machine.
 """
@@ -19,6 +20,9 @@ FLOPS, LU_FLOPS = 4e3, 1e4  # a microsecond, of products of matrices and vectors
 OVERHEAD = 5.0  # microseconds of an explicit step beside its right-hand sides
 IMPLICIT_STEPS, IMPLICIT_STEP = 700, 120.0  # steps that an implicit method takes at rtol 1e-8, and microseconds of each
 JACOBIANS, IMPLICIT_ORDER = 30, 5
+COMPILED = "Rodas5P"
+COMPILED_STEPS, COMPILED_STEP = 1500, 15.0  # the same of Rodas5P
+VALUES, SOLUTIONS = 10, 9  # right-hand sides and solutions with the factors in a step of it
 DENSE_BYTES = 1 << 28  # of a Jacobian: 5792 x 5792
 
 
@@ -41,13 +45,18 @@ def decide(task: Task, carry: Any, end: float, rtol: float) -> Decision:
     value = value_cost(task)
     explicit = steps * (OVERHEAD + 6 * value)
     dense = 8 * size**2 <= DENSE_BYTES
-    solve = size * value / 4 + 2 / 3 * size**3 / LU_FLOPS if dense else np.inf
+    factors = 2 / 3 * size**3 / LU_FLOPS
     more = max((1e-8 / rtol) ** (1 / IMPLICIT_ORDER), 1.0)
-    implicit = more * (IMPLICIT_STEPS * (IMPLICIT_STEP + 2 * value) + JACOBIANS * solve)
+    each = COMPILED_STEP + (VALUES + size / 2) * value + factors + SOLUTIONS * 2 * size**2 / FLOPS
+    costs = {
+        COMPILED: more * COMPILED_STEPS * each,
+        "LSODA": more * (IMPLICIT_STEPS * (IMPLICIT_STEP + 2 * value) + JACOBIANS * (size * value / 4 + factors)),
+    }
+    method = min(costs, key=lambda name: costs[name])
     left = "no end of" if np.isinf(steps) else f"{steps:.2g}"
-    if not explicit > implicit:
+    if not (dense and explicit > costs[method]):
         return Decision("", f"{left} explicit steps are left, which cost less")
-    return Decision("LSODA", f"stiff, with {left} explicit steps left")
+    return Decision(method, f"stiff, with {left} explicit steps left")
 
 
 def go_on(run: "ExplicitRun", method: str) -> tuple[Result | None, np.ndarray | None]:
