@@ -206,3 +206,21 @@ def test_a_network_on_digits_along_the_edge():
     assert far[-1] > 10 * near[-1]
     assert float(central.sharpness[0]) * 0.8 < 1.9 and float(central.sharpness[-1]) * 0.8 == pytest.approx(2, abs=1e-5)
     assert float(central.predicted_loss[-3:].mean()) == pytest.approx(float(run.loss[250:301].mean()), rel=0.05)
+
+
+def test_directions_that_take_turns_at_the_edge_are_more_than_one():
+    """Two toys y x^2/2 + (y - Y)^2/4 side by side: with one mode each save showed the oscillation of one of them."""
+    eta, top = 0.01, 200.0
+
+    def loss(w):
+        toys = ((w["x"], w["y"], top + 2), (w["u"], w["z"], top + 1))
+        return sum(y * x**2 / 2 + (y - end) ** 2 / 4 for x, y, end in toys)
+
+    p = fd.problems.CustomProblem(loss, {"x": 0.1, "y": top - 1, "u": 0.1, "z": top - 1.5})
+    flow = fd.CentralFlow(fd.GradientDescent(p, eta), modes=1)
+    with pytest.raises(fd.RunError, match="more than 1 directions are at the edge"):
+        fd.solve(flow, p.init(), t=10.0, saves=5)
+    both = fd.solve(fd.CentralFlow(fd.GradientDescent(p, eta), modes=2), p.init(), t=10.0, saves=2)
+    # <x^2> + <u^2> = (2 + 1) and L + <..>: y = top at rest, so (2^2 + 1)/4 and top (2 + 1)/2
+    assert both.sigma_trace[-1] == pytest.approx(3.0, rel=1e-4)
+    assert both.predicted_loss[-1] == pytest.approx(5 / 4 + 1.5 * top, rel=1e-4)

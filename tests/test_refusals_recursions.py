@@ -352,3 +352,73 @@ def test_noise_that_stays_has_no_equation():
         assert_refused(follow(lambda: white, [1.0], order), f"{IN_PROPORTION}does not shrink")
     for order, eta in ((0, 0.1), (1, 0.1), (0, 1e-9), (1, 1e-9)):
         follow(lambda e=eta: fd.RandomRecursion(lambda z, h, x: z - h * (z - x), e, **NOISE["samples"]), [1.0], order)()
+
+
+def heavy_step(s, eta, x=0.0):
+    """Momentum .9 in the form that stands still at its start alone, where it is 0."""
+    m = 0.9 * s["m"] + eta * (s["w"] + x)
+    return {"w": s["w"] - m, "m": m}
+
+
+def optimistic(s, eta):
+    """Keeps the parameters of before, which are those of now at the start alone."""
+    return {"w": s["w"] - 2 * eta * jnp.sin(s["w"]) + eta * jnp.sin(s["before"]), "before": s["w"]}
+
+
+def test_a_step_that_is_the_identity_at_its_start_alone_has_no_limit_of_order_0():
+    heavy = fd.Recursion(heavy_step, 0.01, jnp.zeros(1), **WITH_INIT)
+    words = "got 'w' that still changes at eta = 0 once the state has left this start"
+    for call in (
+        lambda: fd.solve(heavy.limit(0), [1.0], t=0.2),
+        lambda: fd.fast_forward(heavy, [1.0], t=0.2, order=0),
+        lambda: fd.eta_limit(heavy, [1.0], t=0.2, order=0),
+    ):
+        assert_refused(call, words)
+    both = {"init": lambda w: {"w": w, "before": w}, "params": lambda s: s["w"]}
+    memory = fd.Recursion(optimistic, 0.01, jnp.zeros(1), **both)
+    assert_refused(lambda: fd.solve(memory.limit(0), [1.0], t=1.0), "got 'before' that still changes at eta = 0 once")
+
+
+def test_noise_does_not_make_a_step_the_identity():
+    heavy = fd.RandomRecursion(heavy_step, 0.01, jnp.zeros(1), normals=1, **WITH_INIT)
+    words = "still changes at eta = 0 once the state has left this start"
+    assert_refused(lambda: fd.solve(heavy.limit(0), [1.0], t=0.2), words)
+    for order in (1, 2):
+        for call in (
+            lambda p=order: fd.solve(heavy.limit(p), [1.0], t=0.2, realizations=2, seed=0),
+            lambda p=order: heavy.limit(p).exact_moments(np.array([0.0, 1.0]), np.array([0.2])),
+            lambda p=order: fd.eta_limit(heavy, [1.0], t=0.2, order=p, observable={"w": lambda w: w[0]}),
+        ):
+            assert_refused(call, words)
+
+
+def test_a_step_onto_a_sphere_is_the_identity_on_it():
+    """Rayleigh's quotient: the flow goes to the eigenvector of the least eigenvalue along the sphere."""
+    rates = jnp.array([1.0, 2.0, 3.0])
+
+    def onto(w, eta):
+        w = w - eta * rates * w
+        return w / jnp.linalg.norm(w)
+
+    run = fd.solve(fd.Recursion(onto, 0.02).limit(0), [0.6, 0.0, 0.8], t=[0.0, 1.0])
+    free = np.array([0.6, 0.0, 0.8]) * np.exp(-np.asarray(rates))
+    assert np.allclose(run.w[-1], free / np.linalg.norm(free), atol=1e-7)
+
+
+COUNTED = {
+    "alternating": lambda z, eta, k: z - eta * (1 + 0.5 * jnp.cos(jnp.pi * k)) * z,
+    "in turn": lambda z, eta, k: z - eta * jnp.array([1.0, 3.0])[jnp.asarray(k % 2).astype(int)] * z,
+}
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_step_that_counts_has_no_limit(name, order):
+    limit = fd.Recursion(COUNTED[name], 0.05).limit(order)
+    assert_refused(lambda: fd.solve(limit, [1.0], t=1.0), "'w' whose rate changes by 67 % from a step to the next")
+
+
+def test_observables_see_the_parameters_and_not_the_state():
+    rolling_on = fd.Recursion(lambda s, eta: rolling(s, eta, 0.0), 0.1, jnp.zeros(1), **WITH_INIT)
+    call = lambda: fd.solve(rolling_on, [1.0], steps=2, observe={"m": lambda s: s["m"]["a"]})  # noqa: E731
+    assert_refused(call, r"`observe\['m'\]` must be a function of the parameters, defined at the start, got ")

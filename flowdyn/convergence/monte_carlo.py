@@ -99,7 +99,7 @@ def path_values(
     ends = np.concatenate(blocks)
     lost = int((~np.isfinite(ends).all(axis=1)).sum())
     if lost:
-        raise _check.RunError(f"{lost} of {len(ends)} paths did not stay finite: means do not exist; use a smaller eta")
+        raise _check.RunError(f"{lost} of {len(ends)} paths of the {_what_is_lost(recursion)}")
     rows = map_rows(functional, system, ends)
     lost = int((~np.isfinite(rows).all(axis=1)).sum())
     if lost:
@@ -107,6 +107,16 @@ def path_values(
             f"`observable` or its gradient is not finite on {lost} of {len(rows)} finite paths: its mean is not known"
         )
     return rows
+
+
+def _what_is_lost(recursion: RandomRecursionSystem) -> str:
+    """Words for paths that did not stay finite, and a way out."""
+    if not isinstance(recursion, EulerScheme):
+        return "recursion did not stay finite: its means do not exist; use a smaller eta"
+    return (
+        "equation did not stay finite: its noise may take a piece where coefficients have no value (a second moment "
+        "below 0 under a root); let the step be smooth there too, e.g. jnp.maximum(v, floor), or use a smaller eta"
+    )
 
 
 def equation_values(

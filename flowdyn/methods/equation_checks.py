@@ -14,12 +14,14 @@ from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.leaves import is_traced
 from flowdyn._tools.polynomial_degree import degree_of
+from flowdyn.methods.step_checks import AWAY
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Vector
 from flowdyn.problems.named_pieces import shown_layout
 
 PARTS = (2.0**-20, 2.0**-12)  # of h, between which the power of h in the noise is read
 SEEN = 1e4  # roundings of a noise from which its power is read
+FORGETS = 1e-6  # share of a direction of motion that a step of no length may change
 SKEWED = 1e-9  # share of a third moment that rounding may leave
 
 
@@ -67,6 +69,14 @@ def check_equation(equation: Any, state: np.ndarray) -> None:
             _check.Words(f"{piece} that still changes by {moved.max():.3g} at eta = 0"),
             "let its rates tend to 1 with eta, e.g. decay = 1 - c*h",
         )
+    forgotten = np.asarray(bind(_forgotten, equation)(state))
+    if (forgotten > FORGETS).any():
+        raise _check.fail(
+            "step",
+            "must tend to the identity as eta -> 0",
+            _check.Words(f"{_name(equation, state, int(forgotten.argmax()))} that {AWAY}"),
+            "let its rates tend to 1 with eta, e.g. decay = 1 - c*h",
+        )
     check_noise(equation.recursion, state)
     if equation.order == 3:
         _check_third_order(equation, state)
@@ -106,6 +116,15 @@ def _plain_columns(equation: Any, state: jax.Array) -> jax.Array:
 
 def _at_zero(equation: Any, state: jax.Array) -> Vector:
     return equation.recursion.mean_at(jnp.zeros(()), state)
+
+
+def _forgotten(equation: Any, state: jax.Array) -> jax.Array:
+    """What a step of no length changes of the directions in which the state moves, as shares of their largest entry."""
+    directions = jnp.concatenate([equation.drift(0.0, state)[None], equation.columns(state)])
+    at_zero = lambda z: equation.recursion.mean_at(jnp.zeros(()), z)  # noqa: E731
+    changed = jax.vmap(lambda v: jax.jvp(at_zero, (state,), (v,))[1] - v)(directions)
+    sizes = jnp.maximum(jnp.max(jnp.abs(directions), axis=1, keepdims=True), jnp.finfo(float).tiny)
+    return jnp.max(jnp.abs(changed) / sizes, axis=0)
 
 
 def whole_state(system: System, w0: Any) -> np.ndarray:

@@ -196,6 +196,7 @@ class RecursionEquation(OfRecursion, SDESystem):
         if not self._is_affine(len(start)):
             return None
         check_noise(self.recursion, start)
+        check_equation(self, start)
         return affine_moments(self, start, when)
 
 

@@ -1,10 +1,11 @@
 r"""Whether a recursion has a flow at all: what is measured of its step before the flow is solved.
 
     S_h(z) - z -> 0 as h -> 0                        order 0: the step tends to the identity
+    dS_0/dz F_0 = F_0                                order 0: and is it on the way too
     (dS_0/dz - 1)^3 = 0                              order p: at most it adds up what stands still
     (S_h(z) - z) / h -> F_0(z)                       order 0: the step is smooth in h at 0
     S_h(z) - z ~ h^q, 0 < q < 1                      never: training time is another power of eta
-    u_h(S_h(z)) - u_h(z) -> 0, u_h = (S_h - 1)/h     order p: nor does what it adds up change its rates
+    and its rates keep from a step to the next       rate_checks.py
 
 A momentum that does not tend to 1 fails the first two, a trace of gradients (m + g, of size 1/h) the first alone. A
 step in the sign of something has a flow, which slides along the sign's change, but no order beyond 0 there.
@@ -19,6 +20,7 @@ from jax.extend.core import jaxprs_in_params
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
+from flowdyn.methods.rate_checks import check_counted, check_ripples, piece_of
 from flowdyn.problems.base import Variable
 
 SMALLEST, LARGER = 2.0**-30, 2.0**-20  # of h: the step at about h = 0, where one may be defined only for h > 0
@@ -28,8 +30,7 @@ STAYS = 1e-14  # share of a direction that rounding may leave after three times 
 ROOTS = 1e4  # roundings of a change from which its power of h is read
 CLOSER = 0.02  # share of that distance that is left at LARGER where it shrinks with h
 ROUGH = 0.05  # distance of the slope near 0 from the rate at 0, as a share
-RIPPLES = (2.0**-20, 2.0**-12)  # of h, at which the rates of two steps are compared
-RIPPLED = 1e-3  # change of a rate from a step to the next, as a share, that is none
+AWAY = "still changes at eta = 0 once the state has left this start"
 LOST = 0.01  # share of the slope that may be rounding
 
 
@@ -47,19 +48,25 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
             "its flow slides along the change of sign and no flow of higher order follows it there",
         )
     if not np.isfinite(found["at_zero"]).all():
-        where = _piece(variables, ~np.isfinite(found["at_zero"]))
+        where = piece_of(variables, ~np.isfinite(found["at_zero"]))
         raise _check.fail("step", "must be finite as eta -> 0", _check.Words(f"{where} that is not"))
+    check_counted(flow, state0)
     scale = np.abs(found["whole"]) + np.finfo(float).eps * np.abs(state0)
     moved = np.abs(found["at_zero"] - state0)
     left = found["cubed"]
     stays = left > np.maximum(STAYS, 0.1 * found["cubed_larger"])  # and does not shrink with h
     moves = moved > MOVES * scale + 8 * np.finfo(float).eps * np.abs(state0)
     _check_roots(flow, state0, found)
-    fails = stays if flow.order else moves
+    if not flow.order:  # it may be the identity at the start alone: a momentum of 0
+        carried = found["carried"]
+        forgets = (carried > MOVES * np.abs(found["rate"]).max(initial=0.0)) & (carried > 0.1 * found["carried_larger"])
+        left = np.where(forgets, carried, 0.0)
+    fails = stays if flow.order else moves | forgets
     if fails.any():
-        raise _not_identity(flow, variables, np.where(fails, left, 0.0), np.where(fails, moved, 0.0), not stays.any())
+        changes = np.where(fails & moves, moved, 0.0)
+        raise _not_identity(flow, variables, np.where(fails, left, 0.0), changes, not stays.any())
     if flow.order and moves.any():
-        _check_ripples(flow, state0, np.where(moves, moved, 0.0))
+        check_ripples(flow, state0, np.where(moves, moved, 0.0))
     _check_slopes(flow, state0, found)
 
 
@@ -85,6 +92,8 @@ def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
         return jnp.abs(last) / jnp.maximum(jnp.max(jnp.abs(powers)), jnp.max(jnp.abs(aside)))
 
     left = jax.vmap(cubed)(jnp.array([SMALLEST, LARGER]))
+    rate = flow.drift(h, state)
+    carried = jnp.abs(jax.vmap(lambda part: excess(part, rate))(jnp.array([SMALLEST, LARGER])))
     at_zero, larger, small = jax.vmap(lambda part: near(part, state))(jnp.array([SMALLEST, LARGER, SMALL]))
     return {
         "at_zero": at_zero,
@@ -94,46 +103,10 @@ def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
         "turn": excess(1.0, aside),
         "cubed": left[0],
         "cubed_larger": left[1],
-        "rate": flow.drift(h, state),
+        "carried": carried[0],
+        "carried_larger": carried[1],
+        "rate": rate,
     }
-
-
-def _check_ripples(flow: Any, state0: np.ndarray, moved: np.ndarray) -> None:
-    """Refuse rates that change from a step to the next however small eta is: what adds up in a step steers them.
-
-    A trace of gradients adds up too, but moves the parameters by less and less. Where the change stays the first steps
-    leave a gap O(eta) that no order mends: with u = -g/sqrt(s), s+ = s + g^2 (Adagrad), u changes by g^2/(2 s).
-    """
-    variables = flow.layout(len(state0))
-    small, large, size = map(np.asarray, bind(_ripples, flow)(state0))
-    lost = 8 * np.finfo(float).eps * np.abs(state0) / (RIPPLES[0] * float(flow.recursion.time_step))
-    stays = (small > 0.1 * large) & (small > RIPPLED * size + lost)
-    if not stays.any():
-        return
-    share = np.where(stays, small / np.maximum(size, np.finfo(float).tiny), 0.0)
-    raise _check.fail(
-        "step",
-        f"must keep its rates from a step to the next as eta -> 0 for a flow of order {flow.order}",
-        _check.Words(f"{_piece(variables, stays)} whose rate changes by {100 * share.max():.2g} %"),
-        f"{_piece(variables, moved > 0)} changes by {moved.max():.3g} a step at any eta, so that the gap is O(eta) at "
-        "every order: let it change by eta times that, or start it at a size of 1/eta",
-    )
-
-
-def _ripples(flow: Any, state: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Change of the rates from the first step to the second at two small h, and their size there and at h."""
-    own, h = flow.recursion, flow.recursion.time_step
-    is_fresh = jnp.all(own.lift(own.project(state)) == state)  # then it starts at small h as it does there
-
-    def of(part: jax.Array) -> tuple[jax.Array, jax.Array]:
-        start = own.with_eta((part * h) ** (1 / own.step_power)).lift(own.project(state))
-        start = jnp.where(is_fresh, start, state)
-        first = own.step_at(part * h, 1 / part, start)
-        rate = (first - start) / (part * h)
-        return jnp.abs((own.step_at(part * h, 1 + 1 / part, first) - first) / (part * h) - rate), jnp.abs(rate)
-
-    changes, sizes = jax.vmap(of)(jnp.array([*RIPPLES, 1.0]))
-    return changes[0], changes[1], jnp.maximum(sizes[0], sizes[2])
 
 
 def _check_slopes(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:
@@ -141,7 +114,7 @@ def _check_slopes(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -
     rate, h = found["rate"], float(flow.recursion.time_step)
     size = np.abs(rate).max()
     if not np.isfinite(rate).all():
-        where = _piece(flow.layout(len(state0)), ~np.isfinite(rate))
+        where = piece_of(flow.layout(len(state0)), ~np.isfinite(rate))
         raise _check.fail("step", "must have a slope as eta -> 0", _check.Words(f"{where} whose slope is not finite"))
     if flow.order == 0:
         _check_smooth(flow, state0, found)
@@ -165,7 +138,7 @@ def _check_smooth(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -
     is_off &= closer > CLOSER * apart + 4 * eps / (LARGER * h)
     if is_off.any():
         at = int(np.argmax(np.where(is_off, apart, 0.0)))
-        piece = _piece(flow.layout(len(state0)), np.arange(len(state0)) == at)
+        piece = piece_of(flow.layout(len(state0)), np.arange(len(state0)) == at)
         raise _check.fail(
             "step",
             "must be smooth in eta at 0",
@@ -189,7 +162,7 @@ def _check_roots(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) ->
     raise _check.fail(
         "step",
         "must change in proportion to the time step as eta -> 0",
-        _check.Words(f"{_piece(flow.layout(len(state0)), is_root)} that changes like eta^{q:.3g}"),
+        _check.Words(f"{piece_of(flow.layout(len(state0)), is_root)} that changes like eta^{q:.3g}"),
         clock
         if "clock_power" in own.config()
         else "write it in the time step h, with h**2 where eta stands beside a root",
@@ -199,18 +172,13 @@ def _check_roots(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) ->
 def _not_identity(
     flow: Any, variables: tuple[Variable, ...], left: np.ndarray, moved: np.ndarray, has_orders: bool
 ) -> _check.ArgumentError:
-    found = f"{_piece(variables, moved == moved.max())} that still changes by {moved.max():.3g} at eta = 0"
+    found = f"{piece_of(variables, moved == moved.max())} that still changes by {moved.max():.3g} at eta = 0"
     if not moved.any():  # it stands still here, and would not elsewhere
-        found = f"{_piece(variables, left == left.max())} that still forgets where it was at eta = 0"
+        how = "still forgets where it was at eta = 0" if flow.order else AWAY
+        found = f"{piece_of(variables, left == left.max())} that {how}"
     way_out = "let its rates tend to 1 with eta, e.g. decay = 1 - c*h"
     more = ", or use order >= 1" if has_orders and not flow.order else ""
     return _check.fail("step", "must tend to the identity as eta -> 0", _check.Words(found), way_out + more)
-
-
-def _piece(variables: tuple[Variable, ...], fails: np.ndarray) -> str:
-    """Name of the piece of the state in which something fails."""
-    edges = np.cumsum([v.size for v in variables])
-    return repr(variables[int(np.searchsorted(edges, int(np.argmax(fails)), side="right"))].name)
 
 
 def _takes_signs(recursion: Any, state0: np.ndarray) -> bool:

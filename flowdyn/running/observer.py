@@ -118,11 +118,12 @@ class Observer:
         function = self.functions[name]
         try:
             value = self._at_start(function)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             if isinstance(error, _check.ArgumentError):
                 raise
-            reason = " ".join(str(error).split())[:160]
-            raise _check.fail(f"observe[{name!r}]", "must be defined at the start", reason) from error
+            reason = _check.Words(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
+            rule = "must be a function of the parameters, defined at the start"
+            raise _check.fail(f"observe[{name!r}]", rule, reason) from error
         if isinstance(function, Observable):
             return self._fitting(function.variable(name, value))
         if value.dtype.kind not in "biuf":

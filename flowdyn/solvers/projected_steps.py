@@ -28,6 +28,7 @@ MOST_STEPS = 100_000
 SAFETY, SHRINK, GROW = 0.8, 0.2, 4.0
 BEYOND = 1e-6  # excess of a direction that is not followed
 CLOSE, CREEPS, PATIENCE = 1e-3, 0.05, 100  # its distance from the edge where it makes so many steps short in h rho
+HOLDS, STAYS = 1e-4, 40  # its distance from the edge that so many steps in a row find it held at, in turn with others
 
 
 @functools.cache
@@ -176,7 +177,7 @@ class _Run:
         self.rho = float(self.system.stiffness)
         self.h = 1 / self.rho
         self.rows: list[np.ndarray] = []
-        self.creeping = 0
+        self.creeping = self.held = 0
         self.stats = {"n_steps": 0, "n_rejected": 0, "n_looks": 1}
 
     def result(self) -> Result:
@@ -207,7 +208,8 @@ class _Run:
         bad = bool(is_bad(state[None])[0]) or not np.isfinite(error)
         beyond = float(found.look.beyond)
         self.creeping = self.creeping + 1 if h * self.rho < CREEPS and beyond > -CLOSE else 0
-        if not bad and (beyond > BEYOND or self.creeping > PATIENCE):
+        self.held = self.held + 1 if beyond > -HOLDS else 0
+        if not bad and (beyond > BEYOND or self.creeping > PATIENCE or self.held > STAYS):
             raise _check.RunError(f"at t = {self.t + h:.6g} {self.system.lost()}")
         if bad or error > 1 or float(found.excess) > 10 * INSIDE:
             self.stats["n_rejected"] += 1
