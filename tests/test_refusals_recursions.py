@@ -420,5 +420,5 @@ def test_a_step_that_counts_has_no_limit(name, order):
 
 def test_observables_see_the_parameters_and_not_the_state():
     rolling_on = fd.Recursion(lambda s, eta: rolling(s, eta, 0.0), 0.1, jnp.zeros(1), **WITH_INIT)
-    call = lambda: fd.solve(rolling_on, [1.0], steps=2, observe={"m": lambda s: s["m"]["a"]})  # noqa: E731
-    assert_refused(call, r"`observe\['m'\]` must be a function of the parameters, defined at the start, got ")
+    call = lambda: fd.solve(rolling_on, [1.0], steps=2, observe={"speed": lambda s: s["m"]["a"]})  # noqa: E731
+    assert_refused(call, r"`observe\['speed'\]` must be a function of the parameters, defined at the start, got ")

@@ -110,7 +110,7 @@ CASES = {
     ),
     "observable of another size": (
         lambda: solve(observe={"a": lambda w: jnp.ones(3) @ w}),
-        r"`observe\['a'\]` must be defined at the start",
+        r"`observe\['a'\]` must be a function of the parameters, defined at the start",
     ),
     "realizations": (lambda: solve(realizations=5), "`realizations` must be None for a deterministic system"),
     "on_divergence": (lambda: solve(on_divergence="ignore"), "`on_divergence` must be one of"),
