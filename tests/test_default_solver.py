@@ -155,7 +155,7 @@ def test_starts_that_are_handed_over_apart_are_told_apart():
     times = sorted(float(text.split()[4]) for text in alone)
     assert times[0] < times[-1]
     together = fd.solve(fd.ODE(pulled), starts, t=20.0, saves=3).attrs["flowdyn_choice"]
-    assert together.startswith(f"3 of 3: Tsit5, from t = {times[0]:.6g} to {times[-1]:.6g} on LSODA: stiff")
+    assert together.startswith(f"3 of 3: Tsit5, from t = {times[0]:.6g} to {times[-1]:.6g} on Rodas5P: stiff")
 
 
 def pushed(t, y):

@@ -49,7 +49,7 @@ def doubt_of(
         seen = f"a term of order {expected:g} is at most {100 * most:.1g} % of the finest error"
         way_out = f"use {smaller}, or another observable, start or time"
         return Doubt(f"{measured}: {seen}, so its constant vanishes or nearly cancels here; {way_out}", True)
-    if high < expected - max(NEAR, (high - low) / 2):
+    if high < expected - NEAR:
         cause = "the loss may be less smooth than theory asks, or the finest rungs are not fine enough"
         return Doubt(f"{measured}: {cause}; use {smaller}", True)
     return None
