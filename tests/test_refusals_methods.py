@@ -57,7 +57,7 @@ CASES = {
     "sampling name": (lambda: fd.SGD(TABLE, 0.1, 1, "shuffle"), "did you mean 'reshuffle'"),
     "SGD without noise": (lambda: fd.SGD(fd.problems.Quadratic(1.0), 0.1), "must have samples or a gradient noise"),
     "batch of Gaussian noise": (lambda: fd.SGD(Q2, 0.1, 1, "without"), "Gaussian gradient noise"),
-    "order of an equation": (lambda: fd.SGD(TABLE, 0.1).limit(3), "must be 1 or 2"),
+    "order of an equation": (lambda: fd.SGD(TABLE, 0.1).limit(3), "must be 1, 2, or 3 with covariance='matched'"),
     "label noise without labels": (lambda: fd.LabelNoiseSGD(Q2, 0.1, 1.0), "must be a regression"),
     "sigma negative": (lambda: fd.LabelNoiseSGD(TABLE, 0.1, -1.0), "`sigma` must not be negative"),
     "noise name": (lambda: fd.SDE(lambda t, x: -x, lambda t, x: x, noise="colored"), "`noise` must be one of"),

@@ -20,6 +20,7 @@ from flowdyn.solvers.turning import turns
 NEGLIGIBLE = 0.005  # solver error over gap, below which the limit is solved well enough
 TIGHTEST = 1000 * float(np.finfo(float).eps)  # of a relative tolerance that a tenth of is still one
 TOLERANCES = (1e-9, 1e-11, TIGHTEST)  # the last is dear on a loss with kinks, and a wide gap does not need it
+LOOSEST = 0.5  # a tolerance where rounding is all: the run itself says so
 ALONE = 1e-13  # of a limit that is solved by itself
 MEAN = 1e-12  # of a flow whose values are means
 SHORT = 16  # steps of a run at the least, where another tolerance changes no step
@@ -31,7 +32,7 @@ def limit_solvers(limit: System, w0: np.ndarray, end: float, solver: Solver | No
     state0 = np.asarray(limit.lift(w0))
     if solver is not None:
         return [pick_solver(limit, state0, solver)]
-    floor = 10 * relative_rounding(limit, state0)  # its error is measured at a tenth
+    floor = min(10 * relative_rounding(limit, state0), LOOSEST)  # its error is measured at a tenth
     tolerances = dict.fromkeys(max(rtol, floor) for rtol in TOLERANCES)
     tried = [accurate_solver(limit, state0, rtol, end=end) for rtol in tolerances]
     return tried[:1] if tried[0].tighter() is None else tried
@@ -43,7 +44,7 @@ def solver_alone(limit: System, w0: np.ndarray, end: float) -> Solver:
     A limit that turns for long has explicit steps: implicit ones would be twenty times as many.
     """
     state0 = np.asarray(limit.lift(w0))
-    rtol = max(ALONE, 10 * relative_rounding(limit, state0))
+    rtol = max(ALONE, min(10 * relative_rounding(limit, state0), LOOSEST))
     stiff = accurate_solver(limit, state0, rtol, end=end, explicit=False)
     if stiff.tighter() is None or not turns(limit, state0, end):
         return stiff

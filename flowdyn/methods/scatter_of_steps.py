@@ -4,6 +4,7 @@ M_h = E S_h,    phi_j the columns of the fluctuation:    Cov S_h = sum_j phi_j p
 """
 
 import abc
+from typing import ClassVar
 
 import jax
 
@@ -13,6 +14,8 @@ from flowdyn.problems.base import Time, Vector
 
 class Scatter(System):
     """A random recursion as its equations need it: the mean and the fluctuation of a step of any length h."""
+
+    is_users: ClassVar[bool] = False  # whether its step is a user's own, which may do anything
 
     @property
     @abc.abstractmethod

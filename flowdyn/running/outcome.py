@@ -167,7 +167,7 @@ def _with_times(texts: list[str]) -> str:
     times = [float(found[1]) for text in texts if (found := HANDED_OVER.search(text))]
     if len(set(times)) < 2:
         return texts[0]
-    return HANDED_OVER.sub(f"from t = {min(times):.6g} to {max(times):.6g} on", texts[0])
+    return HANDED_OVER.sub(f"from t = {min(times):.6g} to {max(times):.6g} on", texts[0], count=1)
 
 
 def sum_stats(stats: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -143,6 +143,10 @@ class ExplicitRun:
 
     def _settle(self, why: Why, t: float, y: np.ndarray) -> None:
         task = self.task
+        if why & Why.STUCK and self.program.implicit:  # where a derivative jumps it may have no step, and LSODA one
+            self.choice = f"{self.choice}; from t = {t:.17g} on LSODA: steps of {COMPILED} vanished"
+            self._go_on_by("LSODA")
+            return
         if why & (Why.HUGE | Why.STUCK):
             status: Status = "diverged"
             message = ""
@@ -182,8 +186,12 @@ class ExplicitRun:
             self.program = self.program._replace(implicit=True)
             fresh = self._carry(t, np.asarray(self.carry.y), self.carry.path)
             self.carry = self.carry._replace(dense=fresh.dense)
-            return
-        result, back = go_on(self, decision.method)
+        else:
+            self._go_on_by(decision.method)
+
+    def _go_on_by(self, method: str) -> None:
+        """End the run by a method of scipy, or begin again where coordinates have come back."""
+        result, back = go_on(self, method)
         if back is None:
             self.result = result
             return

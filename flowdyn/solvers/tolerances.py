@@ -11,8 +11,8 @@ the tolerance let in comes back with it, as large a share of the coordinate as i
 .. math:: \varepsilon_i(t) = \max_{s \le t} \min\bigl(1, \mathrm{atol}_i(s) / |y_i(s)|\bigr)
 
 Where that share, taken of what has come back, exceeds `GROWN` times the relative tolerance, the run is made again with
-errors relative to what that coordinate is at the time. One that crosses zero is small for a single step, and no such
-case.
+errors relative to what that coordinate is at the time. A coordinate that comes back on the other side was driven
+through zero and has no such error; nor has one that is small for a single step.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ from flowdyn import _check
 MARGIN = 1e-4  # absolute over relative tolerance, in units of a coordinate's scale
 GROWN = 30.0  # share of what has come back that may be wrong, in units of the relative tolerance
 FALL = 1e-3  # a size is not believed to fall further in one step
+PART = 0.1  # of its scale, at which a coordinate has come back
 TINY = 1e-290  # keeps the tolerance of what is exactly 0 positive
 TRIED = 4  # coordinates that are looked at one by one in a step
 RATE = 1e-12  # a rate of growth that is smaller beside the others is rounding
@@ -64,12 +65,14 @@ class Path(NamedTuple):
     asleep: Any  # (S,) whether it has been 0 so far, and nothing drove it
     near: Any  # (S,) size, for longer than one step
     share: Any  # (S,) largest share of it that its tolerance has let be wrong
+    side: Any  # (S,) its sign, times one more than the changes of sign since it was as large as a part of its scale
 
     @classmethod
     def at(cls, state0: np.ndarray, scale: np.ndarray, asleep: np.ndarray) -> "Path":
         """At the start of a run."""
         none = np.zeros(state0.shape, bool)
-        return cls(scale, state0 != 0, none, none, asleep, scale, np.zeros(state0.shape))
+        side = np.where(state0 < 0, -1.0, 1.0)
+        return cls(scale, state0 != 0, none, none, asleep, scale, np.zeros(state0.shape), side)
 
     def atol(self, rtol: Any, relative: Any, xp: Any = np) -> Any:
         """Absolute tolerances (S,); for coordinates whose errors are `relative`, by what they are now."""
@@ -83,9 +86,13 @@ class Path(NamedTuple):
         lost = self.lost | (seen & ~relative & (size < atol))
         near = xp.maximum(size, xp.where(self.asleep, self.near, FALL * self.near))
         share = xp.where(seen & ~relative, xp.maximum(self.share, xp.minimum(atol / xp.maximum(near, TINY), 1.0)), 0.0)
-        wrong = share * size > GROWN * rtol * xp.maximum(size, scale)
+        side = xp.where(self.side * state < 0, xp.sign(state) * (xp.abs(self.side) + 1), self.side)
+        through = xp.abs(side) == 2
+        wrong = ~through & (share * size > GROWN * rtol * xp.maximum(size, scale))
         back = self.back | wrong | (lost & (size > rtol * scale))
-        return Path(scale, seen, lost, back, self.asleep & (size == 0), near, share)
+        whole = size >= PART * scale
+        share, side = xp.where(whole & through, 0.0, share), xp.where(whole, xp.sign(side), side)
+        return Path(scale, seen, lost, back, self.asleep & (size == 0), near, share, side)
 
     def without_jumps(self, lost: np.ndarray, h: float, slope: Callable, fastest: Callable[[], float]) -> "Path":
         """Call back those of the `lost` that grow by themselves within a step of h: an implicit step jumps over it.
