@@ -386,7 +386,7 @@ def test_other_shells_take_their_script(scripts, folder, name):
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     (folder / "script").write_text(scripts[name])
-    run = subprocess.run([name, "--no-execute", "script"], capture_output=True, text=True)
+    run = subprocess.run([name, "-n", "script"], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
 
 
