@@ -52,6 +52,8 @@ def decide(task: Task, carry: Any, end: float, rtol: float) -> Decision:
         COMPILED: more * COMPILED_STEPS * each,
         "LSODA": more * (IMPLICIT_STEPS * (IMPLICIT_STEP + 2 * value) + JACOBIANS * (size * value / 4 + factors)),
     }
+    if task.t is None:  # without an end its steps may pass the time at which all is at rest
+        del costs[COMPILED]
     method = min(costs, key=lambda name: costs[name])
     left = "no end of" if np.isinf(steps) else f"{steps:.2g}"
     if not (dense and explicit > costs[method]):
