@@ -56,7 +56,10 @@ CASES = {
     ),
     "sup of noise": (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, error="sup"), "`error` must be one of"),
     "weak of descent": (lambda: fd.eta_limit(fd.GradientDescent(TOY, 0.1), [3.0], 1.0, error="weak"), "must be 'sup'"),
-    "order of noise": (lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, order=3), "must be 1, 2, or 3 with covariance='matched'"),
+    "order of noise": (
+        lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, order=3),
+        "must be 1, 2, or 3 with covariance='matched'",
+    ),
     "observable of three numbers": (
         lambda: fd.eta_limit(fd.SGD(TOY, 0.1), [3.0], 1.0, observable=lambda w: jnp.zeros(3)),
         "one number",

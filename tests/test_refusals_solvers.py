@@ -28,7 +28,10 @@ CASES = {
         "`solver` Exact cannot run ODE: it has no closed form",
     ),
     "method name": (lambda: fd.solvers.Scipy("LSODE"), "`method` must be one of .*did you mean 'LSODA'"),
-    "rtol": (lambda: fd.solvers.Scipy(rtol=1e-16), "`rtol` must be at least 2.2e-14, in float64, and below 1, got 1e-16"),
+    "rtol": (
+        lambda: fd.solvers.Scipy(rtol=1e-16),
+        "`rtol` must be at least 2.2e-14, in float64, and below 1, got 1e-16",
+    ),
     "rtol negative": (lambda: fd.solvers.Scipy(rtol=-1.0), "`rtol` must be positive"),
     "rtol is text": (lambda: fd.solvers.Scipy(rtol="1e-6"), "`rtol` must be a number"),
     "dt and rtol": (lambda: fd.solvers.Diffrax(dt=0.1, rtol=1e-3), "`dt` means fixed steps"),
