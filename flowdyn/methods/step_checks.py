@@ -57,10 +57,9 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     stays = left > np.maximum(STAYS, 0.1 * found["cubed_larger"])  # and does not shrink with h
     moves = moved > MOVES * scale + 8 * np.finfo(float).eps * np.abs(state0)
     _check_roots(flow, state0, found)
-    if not flow.order:  # it may be the identity at the start alone: a momentum of 0
-        carried = found["carried"]
-        forgets = (carried > MOVES * np.abs(found["rate"]).max(initial=0.0)) & (carried > 0.1 * found["carried_larger"])
-        left = np.where(forgets, carried, 0.0)
+    carried = found["carried"]  # at order 0 it may be the identity at the start alone: a momentum of 0
+    forgets = (carried > MOVES * np.abs(found["rate"]).max(initial=0.0)) & (carried > 0.1 * found["carried_larger"])
+    left = found["cubed"] if flow.order else np.where(forgets, carried, 0.0)
     fails = stays if flow.order else moves | forgets
     if fails.any():
         changes = np.where(fails & moves, moved, 0.0)
