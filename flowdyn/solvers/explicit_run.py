@@ -82,20 +82,12 @@ class ExplicitRun:
             following = float(task.t[self.saved + rows]) if self.saved + rows < len(task.t) else np.inf
         covered = behind(bound) if len(self.bounds) > 1 else bound
         look = task.t0 + 2 * self.looked_at if self.may_rest else np.inf
+        longest = np.inf if options.max_step is None else float(options.max_step)
         return Numbers(
-            times,
-            following,
-            bound,
-            covered,
-            look,
-            task.max_steps or MOST_STEPS,
-            self.patience,
-            most_tries,
-            float(options.rtol),
-            float(options.atol or 0.0),
-            np.inf if options.max_step is None else float(options.max_step),
+            times, following, bound, covered, look, task.max_steps or MOST_STEPS, self.patience, most_tries,
+            float(options.rtol), float(options.atol or 0.0), longest,
             np.zeros(0) if task.stop is None else task.stop.thresholds,
-        )
+        )  # fmt: skip
 
     @property
     def may_rest(self) -> bool:
