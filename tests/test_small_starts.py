@@ -189,6 +189,14 @@ def test_a_coordinate_that_comes_back_from_near_nothing(solver):
         assert run.w.values[1] == pytest.approx(np.exp(-2 * depth) * run.w.values[0], rel=1e3 * solver.rtol)
 
 
+@pytest.mark.parametrize("solver", [fd.solvers.Auto(), *(fd.solvers.Scipy(m) for m in ("LSODA", "BDF", "Radau"))])
+def test_no_step_jumps_over_growth_that_both_its_ends_hide(solver):
+    # down to 1e-43 and 1e-87: below its tolerance steps grow, and the rate is 0 again where one may end
+    for depth in (50.0, 100.0):
+        run = fd.solve(fd.ODE(dip, args=(depth,)), [1.0, -2.0], t=2 * np.pi, saves=2, solver=solver)
+        assert run.w.values[-1] == pytest.approx([1.0, -2.0], rel=1e4 * solver.rtol)
+
+
 def test_a_spiral_that_comes_back_from_near_nothing():
     # z = exp((13 (cos t - 1)) + 5 i t): its coordinates cross zero all along, and only the bottom is a dip
     turn = jnp.array([[0.0, -5.0], [5.0, 0.0]])

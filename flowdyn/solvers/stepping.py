@@ -13,6 +13,7 @@ import scipy  # its integrators load where one is made
 
 from flowdyn.solvers import stopping
 from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
+from flowdyn.solvers.hidden_growth import looked_into
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.stopping import behind, bounds, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
@@ -146,9 +147,8 @@ class Drive:
             return None
         self.follow(stepper.y)
         if self.options.atol is None and self.options.method in IMPLICIT:
-            slope = functools.partial(self.drift.slope, stepper.t, stepper.y)
             lost = self.path.lost & ~self.relative & (np.abs(stepper.y) < self.atol)
-            self.path = self.path.without_jumps(lost, stepper.t - t_old, slope, lambda: self.fastest)
+            self.path = looked_into(self.path, lost, stepper, self.drift.slope, lambda: self.fastest)
         # LSODA creeps towards a singularity for ever instead of failing
         self.stuck = self.stuck + 1 if stepper.t - t_old <= 8 * np.spacing(stepper.t) else 0
         if self.stuck > PATIENCE:
