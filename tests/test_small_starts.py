@@ -182,8 +182,7 @@ def dip(t, y, depth):
 
 @solvers
 def test_a_coordinate_that_comes_back_from_near_nothing(solver):
-    above = [depth for depth in (5.0, 7.0, 9.0, 11.0, 13.5) if np.exp(-2 * depth) > 1e-4 * solver.rtol]
-    for depth in above:
+    for depth in (5.0, 7.0, 9.0, 11.0, 13.5):
         run = fd.solve(fd.ODE(dip, args=(depth,)), [1.0, -2.0], t=[0.0, np.pi, 2 * np.pi], solver=solver)
         assert run.w.values[-1] == pytest.approx([1.0, -2.0], rel=1e3 * solver.rtol)
         assert run.w.values[1] == pytest.approx(np.exp(-2 * depth) * run.w.values[0], rel=1e3 * solver.rtol)

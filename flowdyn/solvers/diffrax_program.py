@@ -11,6 +11,7 @@ import optimistix as optx
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.following_controller import FollowingController, Woken
 
+FEW = 64  # unknowns up to which explicit steps are looked into for growth that they jump over, too
 STAGE_RTOL, STAGE_ATOL = 1e-12, 1e-14  # of the equations of an implicit step of fixed size
 
 
@@ -65,7 +66,7 @@ def _controller(system: ODESystem, program: Program, numbers: Numbers, tolerance
             path=path,
             relative=relative,
             steps=steps,
-            own_slopes=None if program.explicit else own_slopes,
+            own_slopes=None if program.explicit and path.scale.size > FEW else own_slopes,
             norm=optx.rms_norm,
         )
     if not numbers.breakpoints.size:
