@@ -14,6 +14,7 @@ from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.leaves import is_traced
 from flowdyn._tools.polynomial_degree import degree_of
+from flowdyn.methods.rate_checks import piece_of
 from flowdyn.methods.step_checks import AWAY
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Vector
@@ -84,9 +85,7 @@ def check_equation(equation: Any, state: np.ndarray) -> None:
 
 def _name(system: System, state: np.ndarray, entry: int) -> str:
     """Name of the piece of the state that holds an entry."""
-    variables = system.layout(len(state))
-    edges = np.cumsum([v.size for v in variables])
-    return repr(variables[int(np.searchsorted(edges, entry, side="right"))].name)
+    return piece_of(system.layout(len(state)), np.arange(len(state)) == entry)
 
 
 def _noise_sizes(recursion: Any, state: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers import rodas, tsitouras
 from flowdyn.solvers.explicit_state import Carry
-
-RATE = 1e-12  # a rate of growth that is smaller beside the others is rounding
+from flowdyn.solvers.tolerances import RATE
 
 
 class Trial(NamedTuple):
