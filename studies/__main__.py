@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     import flowdyn as fd
     from flowdyn.plotting.axes import COLOURS
     from flowdyn.results.dataset import provenance
+    from studies.drawing import cut_off
     from studies.page import write_studies
 
     try:
@@ -52,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
         tree.attrs = provenance("study", title, question, "chapter on implicit regularisation", claims=claims)
         fd.save(tree, options.out / f"{name}.nc", overwrite=True)
         outcome.figure.savefig(options.out / f"{name}.png", dpi=150)
+        unreadable = cut_off(outcome.figure)
+        if unreadable:
+            raise RuntimeError(f"the figure of {name} cuts off {unreadable}: shorten it or widen the figure")
         plt.close("all")
         print(f"{name}: {seconds[name]:.1f} s")
         for claim in outcome.claims:

@@ -50,7 +50,7 @@ def study(quick: bool = False) -> Findings:
         )  # fmt: skip
         mean = run.trace.values.mean(axis=0)
         gaps.append(abs(mean[-1] - prediction[-1]) / (prediction[0] - prediction[-1]))
-        axes[1].plot(run.k * eta**2, mean, "--", label=f"SGD, eta = {eta:g} (mean)")
+        axes[1].plot(run.k * eta**2, mean, "--", label=rf"SGD, $\eta = {eta:g}$ (mean)")
     claims += [
         at_most("relative deviation of mean tr H from the slow flow, eta = 0.01", 0.15, gaps[1], "9.5 item 3"),
         at_most("deviation at eta = 0.01 over that at 0.02", 0.75, gaps[1] / gaps[0], "9.5 item 3"),

@@ -127,5 +127,5 @@ def _breast_cancer(axis):
         axis.loglog(run.log_t.values[later], 1 - run.margin.values[later] / best.margin, color=colour, label=loss)
         runs[f"breast_cancer_{loss}"] = run
     axis.set(xlabel="log t", ylabel=r"$1 - \gamma / \bar\gamma$")
-    axis.set_title("breast cancer: 569 samples, 30 features, 1 intercept", fontsize=10)
+    axis.set_title("breast cancer: n = 569, d = 30 + 1", fontsize=10)
     return claims, runs

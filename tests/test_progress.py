@@ -94,3 +94,12 @@ def test_long_work_off_a_terminal_says_what_is_left(monkeypatch, capsys):
         "sweep of 8 cells: 50% after 5 min, 5 min left",
         "sweep of 8 cells: 100% after 2.5 h",
     ]
+
+
+def test_what_is_left_is_not_reckoned_from_a_start(monkeypatch, capsys):
+    clock = iter([0.0, 16.0, 40.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.meter(None, "CentralFlow", lines=True) as report:
+        report(1e-4)
+        report(0.5)
+    assert capsys.readouterr().err.splitlines() == ["CentralFlow: 0% after 16 s", "CentralFlow: 50% after 40 s, 40 s left"]

@@ -11,6 +11,7 @@ from flowdyn import _check
 
 Report = Callable[[float], None]
 LONG = 10.0  # seconds from which work is spoken of off a terminal too
+KNOWN = 0.01  # share done below which the time spent is that of a start, and says nothing of the rest
 
 
 @contextlib.contextmanager
@@ -69,7 +70,7 @@ def _sparse_lines(label: str) -> Report:
         elapsed = time.monotonic() - began
         if elapsed >= due:
             due = 2 * elapsed
-            left = f", {_spelled(elapsed * (1 / fraction - 1))} left" if 0 < fraction < 1 else ""
+            left = f", {_spelled(elapsed * (1 / fraction - 1))} left" if KNOWN <= fraction < 1 else ""
             print(f"{label}: {fraction:.0%} after {_spelled(elapsed)}{left}", file=sys.stderr, flush=True)
 
     return report
