@@ -102,4 +102,5 @@ def test_what_is_left_is_not_reckoned_from_a_start(monkeypatch, capsys):
     with progress.meter(None, "CentralFlow", lines=True) as report:
         report(1e-4)
         report(0.5)
-    assert capsys.readouterr().err.splitlines() == ["CentralFlow: 0% after 16 s", "CentralFlow: 50% after 40 s, 40 s left"]
+    said = ["CentralFlow: 0% after 16 s", "CentralFlow: 50% after 40 s, 40 s left"]
+    assert capsys.readouterr().err.splitlines() == said

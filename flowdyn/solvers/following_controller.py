@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from flowdyn.solvers.tolerances import RATE, Path
+from flowdyn.solvers.tolerances import Path, grows
 
 
 class Woken(NamedTuple):
@@ -66,4 +66,4 @@ class FollowingController(dfx.AbstractAdaptiveStepSizeController):
         lost = path.lost & ~self.relative & (jnp.abs(state) < path.atol(self.rtol, self.relative, jnp))
         assert self.own_slopes is not None
         slopes = jax.lax.cond(lost.any(), self.own_slopes, lambda t, y: jnp.zeros_like(y), t1, state)
-        return lost & ((t1 - t0) * slopes > 1) & (slopes > RATE * jnp.abs(slopes).max())
+        return lost & grows(slopes, t1 - t0, jnp.abs(slopes).max())

@@ -45,6 +45,11 @@ def relative_tolerance(value: float, least: float) -> float:
     return rtol
 
 
+def grows(rate: Any, h: Any, fastest: Any) -> Any:
+    """Whether something of a rate grows by itself by more than a factor e in a step, by a rate above rounding."""
+    return (h * rate > 1) & (rate > RATE * fastest)
+
+
 class Options(NamedTuple):
     """What a stepper of scipy is told."""
 
@@ -105,9 +110,7 @@ class Path(NamedTuple):
         found, scale = np.zeros(lost.shape, bool), self.scale
         rates = slope(np.where(lost, scale, 0.0)) / scale
         for i in np.argsort(-np.where(lost, rates, -np.inf))[:TRIED]:
-            if lost[i] and h * rates[i] > 1 and rates[i] > RATE * fastest():
-                own = np.where(
-                    np.arange(lost.size) == i, scale, 0.0
-                )  # others may have pushed it: its own share decides
+            if lost[i] and h * rates[i] > 1 and grows(rates[i], h, fastest()):  # `fastest` is dear
+                own = np.where(np.arange(lost.size) == i, scale, 0.0)  # others may have pushed it: its share decides
                 found[i] = h * slope(own)[i] > scale[i]
         return self._replace(back=self.back | found)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers import rodas, tsitouras
 from flowdyn.solvers.explicit_state import Carry
-from flowdyn.solvers.tolerances import RATE
+from flowdyn.solvers.tolerances import grows
 
 
 class Trial(NamedTuple):
@@ -88,5 +88,4 @@ def _grown(carry: Carry, jacobian: jax.Array, h: jax.Array) -> jax.Array:
     rates = jacobian @ jnp.where(lost, path.scale, 0.0) / path.scale
     fastest = (jnp.abs(jacobian) @ path.scale / path.scale).max()
     # others may have pushed it: its own share decides
-    own = jnp.minimum(rates, jnp.diagonal(jacobian))
-    return lost & (h * own > 1) & (rates > RATE * fastest)
+    return lost & grows(rates, h, fastest) & grows(jnp.diagonal(jacobian), h, 0.0)
