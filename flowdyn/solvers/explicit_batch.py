@@ -25,6 +25,7 @@ from flowdyn.solvers.tolerances import Path
 
 FIRST_TRIES, FIRST_COST = 256, 1e5  # steps of the first call of a run at the most, and microseconds they may cost
 SHORT, LONG = 0.03, 0.1  # seconds of a call, between which the number of its steps is kept
+MOST_TRIES = 1 << 20  # of a call: those that come back at once for a look would double it for ever
 BLOCK, BLOCK_BYTES = 16, 1 << 26  # runs of a block, and its memory
 
 
@@ -47,7 +48,7 @@ def run_alone(run: ExplicitRun) -> None:
         began = time.monotonic()
         run.absorb(*call(run.carry, run.numbers(tries)))
         took = time.monotonic() - began
-        tries = 2 * tries if took < SHORT else max(tries // 2, 1) if took > LONG else tries
+        tries = min(2 * tries, MOST_TRIES) if took < SHORT else max(tries // 2, 1) if took > LONG else tries
 
 
 def block_size(run: ExplicitRun) -> int:
@@ -71,7 +72,7 @@ def run_together(runs: list[ExplicitRun]) -> None:
             for block, (carries, *saved) in zip(blocks, advanced, strict=True):
                 for place, i in enumerate(block):
                     runs[i].absorb(Carry(*(_row(part, place) for part in carries)), *(part[place] for part in saved))
-            tries = 2 * tries if time.monotonic() - began < 10 * LONG else tries
+            tries = min(2 * tries, MOST_TRIES) if time.monotonic() - began < 10 * LONG else tries
 
 
 def _row(part: Any, i: int) -> Any:

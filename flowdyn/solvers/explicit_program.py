@@ -78,7 +78,7 @@ def _after(carry: Carry, program: Explicit, numbers: Numbers, trial: Trial, step
         dense = jnp.concatenate([times, carry.y[None], jnp.stack(trial.stages)])
     return carry._replace(
         t=t, y=y, k=trial.k, h=following, error=jnp.maximum(error, 1e-4), path=path, accepted=carry.accepted + 1,
-        refused=jnp.zeros((), bool), stiff=count, calm=calm, dense=dense,
+        refused=jnp.zeros((), bool), stiff=count, calm=calm, crawl=jnp.maximum(carry.crawl - 0.5, 0), dense=dense,
     )  # fmt: skip
 
 
@@ -97,6 +97,7 @@ def _not_taken(
         h=jnp.where(fresh, first, jnp.where(accept, carry.h, following)),
         fresh=jnp.zeros((), bool),
         rejected=carry.rejected + rejects,
+        crawl=carry.crawl + rejects,
         refused=carry.refused | rejects,
         why=why,
     )
@@ -108,7 +109,7 @@ def _reasons(
     """What needs a look after an accepted step."""
     held = {
         Why.END: carry.t >= numbers.bound,
-        Why.BACK: carry.path.back.any(),
+        Why.BACK: numbers.heeds & carry.path.back.any(),
         Why.STIFF: carry.stiff >= numbers.patience,
         Why.LOOK: carry.t >= numbers.look,
         Why.SPENT: carry.accepted >= numbers.most_steps,
@@ -116,6 +117,7 @@ def _reasons(
     }
     if program.follows:
         held[Why.WOKE] = (before.path.asleep & ~carry.path.asleep).any()
+        held[Why.CRAWL] = carry.crawl >= numbers.most_refused
     if program.each_step:
         held[Why.FULL] = last >= program.rows
     if program.stop is not None:

@@ -16,10 +16,11 @@ from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.stopping import AT_REST, FOREVER, behind, bounds, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Path
 from flowdyn.solvers.trial_steps import inside
-from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
+from flowdyn.solvers.waking import FirstScales, first_scales, rounding_scale, unscaled, woken_scale
 
 MOST_STEPS = 1_000_000
 PATIENCE = 12  # stiff steps before it is asked what is cheaper, for the first time
+REFUSED = 24.0  # tries, less half of those taken, before it is asked whether rounding refuses them, at first
 
 
 class ExplicitRun:
@@ -56,7 +57,7 @@ class ExplicitRun:
         self.rows: list[np.ndarray] = []
         self.record = ThinnedRecord(task.saves)
         self.saved = self.seen = 0
-        self.patience, self.looked_at = PATIENCE, 0.0
+        self.patience, self.most_refused, self.looked_at = PATIENCE, REFUSED, 0.0
         self.first_step = np.nan
         self.carry = self._carry(task.t0, task.state0, Path.at(task.state0, self.scale, self.asleep))
         if task.stop is not None and task.stop.holds(task.state0):
@@ -84,7 +85,8 @@ class ExplicitRun:
         look = task.t0 + 2 * self.looked_at if self.may_rest else np.inf
         longest = np.inf if options.max_step is None else float(options.max_step)
         return Numbers(
-            times, following, bound, covered, look, task.max_steps or MOST_STEPS, self.patience, most_tries,
+            times, following, bound, covered, look, task.max_steps or MOST_STEPS, self.patience, self.reruns < RERUNS,
+            self.most_refused, most_tries,
             float(options.rtol), float(options.atol or 0.0), longest,
             np.zeros(0) if task.stop is None else task.stop.thresholds,
         )  # fmt: skip
@@ -106,7 +108,7 @@ class ExplicitRun:
         why, count = Why(int(carry.why)), int(count)
         if np.isnan(self.first_step) and int(carry.accepted):
             self.first_step = float(carry.t) - self.task.t0
-        if why & Why.BACK and self.reruns < RERUNS:
+        if why & Why.BACK:
             self.relative = self.relative | np.asarray(carry.path.back)
             self.reruns += 1
             self.start()
@@ -150,6 +152,8 @@ class ExplicitRun:
             return
         if why & Why.ALARM and self._stops():
             return
+        if why & Why.CRAWL:
+            self._coarsen(t, y)
         if task.t is not None:
             task.progress((t - task.t0) / (self.end - task.t0))
         if why & Why.LOOK and self._rests(t, y):
@@ -180,6 +184,14 @@ class ExplicitRun:
             self.carry = self.carry._replace(dense=fresh.dense)
         else:
             self._go_on_by(decision.method)
+
+    def _coarsen(self, t: float, y: np.ndarray) -> None:
+        """Let tolerances be no finer than rounding where that is what refuses the steps."""
+        path = jax.tree.map(np.asarray, self.carry.path)
+        path, coarse = path.coarsened(y, rounding_scale(self.drift, t, y, self.options.rtol))
+        self.relative = self.relative & ~coarse
+        self.most_refused *= 1 if coarse.any() else 2
+        self.carry = self.carry._replace(path=path, relative=self.relative, crawl=np.float64(0.0))
 
     def _go_on_by(self, method: str) -> None:
         """End the run by a method of scipy, or begin again where coordinates have come back."""

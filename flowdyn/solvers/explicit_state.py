@@ -24,6 +24,7 @@ class Why(enum.IntFlag):
     LOOK = enum.auto()  # the time has come to look whether anything moves
     SPENT = enum.auto()  # of steps
     WOKE = enum.auto()  # a coordinate has left zero that nothing drove before
+    CRAWL = enum.auto()  # more than a third of the tries is refused
 
 
 class Explicit(NamedTuple):
@@ -69,6 +70,8 @@ class Numbers(NamedTuple):
     look: Any
     most_steps: Any  # accepted ones
     patience: Any  # stiff steps
+    heeds: Any  # whether what came back may still have the run made again
+    most_refused: Any  # tries, less half of those taken
     most_tries: Any  # steps of this call
     rtol: Any
     atol: Any
@@ -92,6 +95,7 @@ class Carry(NamedTuple):
     refused: Any  # whether the last try was rejected
     stiff: Any  # steps counted as stiff
     calm: Any  # steps since then
+    crawl: Any  # tries refused, less half of those taken
     dense: Any  # (10 or 7, S) t, h, y and the stages of the last step, where stop rules are looked for
     why: Any
 
@@ -102,5 +106,5 @@ class Carry(NamedTuple):
         zero, no = np.int64(0), np.bool_(False)
         return cls(
             np.float64(t), y, np.zeros_like(y), np.float64(0.0), np.float64(1e-4), np.bool_(True), path, relative,
-            zero, zero, no, zero, zero, dense, zero,
+            zero, zero, no, zero, zero, np.float64(0.0), dense, zero,
         )  # fmt: skip

@@ -17,10 +17,11 @@ from flowdyn.solvers.hidden_growth import looked_into
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.stopping import behind, bounds, first_crossing, how_steps_shrank, why_stuck
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
-from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
+from flowdyn.solvers.waking import FirstScales, awake, first_scales, rounding_scale, unscaled
 
 IMPLICIT = ("LSODA", "Radau", "BDF")
 MOST_SCIPY_STEPS = 200_000
+DEAR = 24.0  # steps of twice the evaluations that one takes, less half of the others, before it is asked why, at first
 
 
 class Drive:
@@ -45,6 +46,7 @@ class Drive:
         self.record = ThinnedRecord(task.saves)
         self.steps = self.stuck = 0
         self.first_step = self.looked_at = 0.0
+        self.fewest, self.crawl, self.most_dear = np.inf, 0.0, DEAR
         self.again: tuple[float, np.ndarray] | None = None  # where the last step is taken once more from
         self.counts = dict.fromkeys(("nfev", "njev", "nlu"), 0)  # what steppers have spent
 
@@ -124,7 +126,8 @@ class Drive:
 
     def step(self, stepper: "scipy.integrate.OdeSolver") -> Result | None:
         """Take one step; a Result when the run is over."""
-        task, t_old, y_old = self.task, stepper.t, stepper.y.copy()  # LSODA may write over its own
+        task, spent = self.task, stepper.nfev
+        t_old, y_old = stepper.t, stepper.y.copy()  # LSODA may write over its own
         self.drift.stepping = True
         try:
             stepper.step()
@@ -146,6 +149,8 @@ class Drive:
         if self.sleeps and self.wakes(stepper, t_old, y_old):
             return None
         self.follow(stepper.y)
+        if self.options.atol is None and self.crawls(stepper.nfev - spent):
+            self.coarsen(stepper.t, stepper.y)
         if self.options.atol is None and self.options.method in IMPLICIT:
             lost = self.path.lost & ~self.relative & (np.abs(stepper.y) < self.atol)
             self.path = looked_into(self.path, lost, stepper, self.drift.slope, lambda: self.fastest)
@@ -179,6 +184,19 @@ class Drive:
         self.sleeps = bool(self.path.asleep.any())
         self.again = (t, state) if (self.path.scale < before.scale).any() else None
         return self.again is not None
+
+    def crawls(self, evaluations: int) -> bool:
+        """Whether more than a third of the steps is dear, as where tries are refused."""
+        self.fewest = min(self.fewest, max(evaluations, 1))
+        self.crawl = self.crawl + 1 if evaluations >= 2 * self.fewest else max(self.crawl - 0.5, 0)
+        return self.crawl >= self.most_dear
+
+    def coarsen(self, t: float, state: np.ndarray) -> None:
+        """Let tolerances be no finer than rounding where that is what makes steps dear."""
+        self.path, coarse = self.path.coarsened(state, rounding_scale(self.drift, t, state, self.options.rtol))
+        self.relative &= ~coarse
+        self.crawl, self.most_dear = 0.0, self.most_dear * (1 if coarse.any() else 2)
+        self.atol[...] = self.path.atol(self.options.rtol, self.relative)
 
     def give_up(self, stepper: "scipy.integrate.OdeSolver", t: float, state: np.ndarray) -> Result:
         """End of a run whose steps vanish after (t, state)."""

@@ -99,6 +99,23 @@ class Path(NamedTuple):
         share, side = xp.where(whole & through, 0.0, share), xp.where(whole, xp.sign(side), side)
         return Path(scale, seen, lost, back, self.asleep & (size == 0), near, share, side)
 
+    def coarsened(self, state: np.ndarray, floor: np.ndarray) -> tuple["Path", np.ndarray]:
+        """The same with scales no finer than a floor, and for which coordinates: those that it alone would hold.
+
+        They may not be said to come back from below it: what they are there is the rounding of others.
+        """
+        coarse = (floor > self.scale) & (np.abs(state) < MARGIN * floor)
+        scale = np.where(coarse, floor, self.scale)
+        path = self._replace(
+            scale=scale,
+            seen=self.seen & ~coarse,
+            lost=self.lost & ~coarse,
+            asleep=self.asleep & ~coarse,
+            near=np.where(coarse, scale, self.near),
+            share=np.where(coarse, 0.0, self.share),
+        )
+        return path, coarse
+
     def without_jumps(self, lost: np.ndarray, h: float, slope: Callable, fastest: Callable[[], float]) -> "Path":
         """Call back those of the `lost` that grow by themselves within a step of h: an implicit step jumps over it.
 
