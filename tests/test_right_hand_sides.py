@@ -11,7 +11,7 @@ from scipy.sparse.linalg import ArpackNoConvergence
 
 import flowdyn as fd
 from flowdyn.methods import curvature
-from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
+from flowdyn.methods.spectral import descent_shares, flow_shares, relaxation
 from flowdyn.problems.base import Spectrum
 
 A = np.array([[2.0, 0.5], [0.5, 1.0]])
@@ -28,11 +28,12 @@ SQUARES = fd.problems.SquaredRegression([[1.0, 2.0, 0.3], [0.5, -1.0, 0.2]], [1.
 def test_gain_of_descent_in_exact_fractions(x):
     steps = np.array([0, 1, 2, 7, 50])
     truth = [float(1 - (1 - Fraction(x)) ** int(k)) for k in steps]
-    assert np.allclose(descent_gain(np.array([x]), steps[:, None])[:, 0], truth, rtol=1e-13, atol=0)
+    found = descent_shares(np.array([x]), steps[:, None])
+    assert np.allclose(found.covered[:, 0], truth, rtol=1e-13, atol=0)
 
 
 def test_gain_of_the_flow_keeps_its_digits():
-    found = flow_gain(np.array([1e-9, 2.0, -0.5]), np.array([[0.0], [1.0], [3.0]]))
+    found = flow_shares(np.array([1e-9, 2.0, -0.5]), np.array([[0.0], [1.0], [3.0]])).covered
     assert np.allclose(found[:, 0], [0, 1e-9 - 5e-19, 3e-9 - 4.5e-18], rtol=1e-14, atol=0)
     assert np.allclose(found[:, 1], 1 - np.exp([0, -2.0, -6.0])) and np.allclose(found[:, 2], 1 - np.exp([0, 0.5, 1.5]))
 
@@ -40,9 +41,9 @@ def test_gain_of_the_flow_keeps_its_digits():
 def test_relaxation_moves_the_modes_and_nothing_else():
     """Modes along (3, 4)/5 alone, whose minimiser is at 2: the part across stays."""
     u = np.array([0.6, 0.8])
-    states = relaxation(Spectrum(np.array([1.5]), u[:, None], np.array([2.0])), flow_gain)(W, np.array([0.0, 0.4]))
+    states = relaxation(Spectrum(np.array([1.5]), u[:, None], np.array([2.0])), flow_shares)(W, np.array([0.0, 0.4]))
     share = 1 - np.exp(-1.5 * 0.4)
-    assert np.allclose(states, [W, W + share * (2.0 - u @ W) * u]) and relaxation(None, flow_gain) is None
+    assert np.allclose(states, [W, W + share * (2.0 - u @ W) * u]) and relaxation(None, flow_shares) is None
 
 
 def test_descent_takes_its_step_and_knows_its_clock():

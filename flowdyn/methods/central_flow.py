@@ -19,7 +19,7 @@ from flowdyn._tools.leaves import is_traced
 from flowdyn.methods.at_edge import AtEdge, checked_modes
 from flowdyn.methods.base import Edge, RecursionSystem
 from flowdyn.methods.gradient_descent import GradientDescent
-from flowdyn.methods.spectral import flow_gain, relaxation
+from flowdyn.methods.spectral import flow_shares, relaxation
 from flowdyn.methods.systems import ClosedForm, OnProblem
 from flowdyn.problems.base import Problem, Variable, Vector
 from flowdyn.problems.quadratic import Quadratic
@@ -129,7 +129,7 @@ class CentralFlow(AtEdge):
         """On quadratic losses below the edge: the curvature stays, so nothing oscillates."""
         spectrum = self.problem.spectrum()
         rate = float(self.speed / self.step_time / self.divisor(np.zeros(0)))
-        return relaxation(spectrum, lambda lam, t: flow_gain(rate * lam, t))
+        return relaxation(spectrum, lambda lam, t: flow_shares(rate * lam, t))
 
     def warn_before(self, w0: np.ndarray) -> str | None:
         """Doubt about momentum, or about a start beyond the edge."""

@@ -19,7 +19,7 @@ from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.base import DiscreteSystem, Edge
 from flowdyn.methods.curvature import largest_curvature, threshold_doubt
 from flowdyn.methods.following import MAX_ORDER, log_series
-from flowdyn.methods.spectral import descent_gain, flow_gain, relaxation
+from flowdyn.methods.spectral import Way, descent_shares, flow_shares, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
@@ -70,7 +70,7 @@ class GradientFlow(OnProblem, ODESystem):
 
     def closed_form(self) -> ClosedForm | None:
         """Exponential relaxation on quadratic losses, or the problem's own."""
-        return self.problem.exact_flow() or relaxation(self.problem.spectrum(), flow_gain)
+        return self.problem.exact_flow() or relaxation(self.problem.spectrum(), flow_shares)
 
     def lacks_closed_form(self, state0: np.ndarray) -> str | None:
         """The reason of a problem whose exact flow holds from some starts only."""
@@ -140,10 +140,10 @@ class ModifiedFlow(OnProblem, ODESystem):
         """On quadratic losses mode i decays at the rate ``sum_{j=1..p+1} (eta lam)^j / (j eta)``."""
         eta = float(self.eta)
 
-        def gain(lam: np.ndarray, t: np.ndarray) -> np.ndarray:
-            return flow_gain(np.sum([(eta * lam) ** j / j for j in range(1, self.order + 2)], axis=0) / eta, t)
+        def shares(lam: np.ndarray, t: np.ndarray) -> Way:
+            return flow_shares(np.sum([(eta * lam) ** j / j for j in range(1, self.order + 2)], axis=0) / eta, t)
 
-        return relaxation(self.problem.spectrum(), gain)
+        return relaxation(self.problem.spectrum(), shares)
 
 
 class GradientDescent(OnProblem, DiscreteSystem):
@@ -218,7 +218,7 @@ class GradientDescent(OnProblem, DiscreteSystem):
         if not isinstance(self.eta, Constant):
             return None
         eta = float(self.eta.eta)
-        return relaxation(self.problem.spectrum(), lambda lam, k: descent_gain(eta * lam, k))
+        return relaxation(self.problem.spectrum(), lambda lam, k: descent_shares(eta * lam, k))
 
     @property
     def edge(self) -> Edge | None:

@@ -12,7 +12,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
 from flowdyn._tools.memory import remember
-from flowdyn.methods.spectral import flow_gain, relaxation
+from flowdyn.methods.spectral import flow_shares, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem
 from flowdyn.problems.base import Spectrum, Time, Vector
 from flowdyn.problems.diagonal_network import DiagonalNetwork
@@ -90,7 +90,7 @@ class KernelFlow(OnProblem, ODESystem):
         U, s, Vt = remember(_decomposed, self.jacobian)
         kept = s > max(J.shape) * np.finfo(float).eps * s.max(initial=0.0)
         goal = Vt[kept] @ np.asarray(self.w0) - (U[:, kept].T @ r) / s[kept]
-        return relaxation(Spectrum(2 * float(self.problem.scale) * s[kept] ** 2, Vt[kept].T, goal), flow_gain)
+        return relaxation(Spectrum(2 * float(self.problem.scale) * s[kept] ** 2, Vt[kept].T, goal), flow_shares)
 
 
 def _decomposed(jacobian: jax.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

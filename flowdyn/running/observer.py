@@ -193,7 +193,9 @@ class Observer:
             spec.append((self.functions.get(name, name), 1.0 if rule[0] == ">" else -1.0))
             thresholds.append(float(rule[1]))
             words.append(f"{name} {rule[0]} {thresholds[-1]:g}")
-        limits = np.array(thresholds)
+        sides = np.array([side for _, side in spec])
+        limits = np.nextafter(thresholds, sides * np.inf)  # a rule does not hold yet where they are equal
+        limits = np.where(np.array(thresholds) == 0, sides * np.finfo(float).tiny, limits)
         if self.traceable:
             compiled = bind(_all_rules, self.system, tuple(spec))
 

@@ -32,7 +32,7 @@ class Continuation(Drive):
         self.run, carry, task = run, run.carry, run.task
         t, state = float(carry.t), np.array(carry.y)
         self.path0: Path = jax.tree.map(np.asarray, carry.path)
-        ahead = None if task.t is None else task.t[run.saved :]
+        ahead = None if task.t is None else task.t[run.saves.count :]
         whole, passed = run.end - task.t0, t - task.t0
         rest = dataclasses.replace(
             task,
@@ -55,7 +55,7 @@ class Continuation(Drive):
         super().start()
         self.relative, self.reruns = self.run.relative.copy(), self.run.reruns
         self.path = self.path0
-        self.record = self.run.record
+        self.saves.record = self.run.saves.record
         self.follow(self.task.state0)
 
     def begin_again(self) -> Result:
@@ -71,6 +71,6 @@ class Continuation(Drive):
         stats = before | dict(mine.stats) | {"n_steps": before["n_steps"] + self.steps}
         t, states = mine.t, mine.states
         if self.task.t is not None:
-            t = np.concatenate([*self.run.rows_t, t])
-            states = np.concatenate([*self.run.rows, states])
+            t = np.concatenate([*self.run.saves.times, t])
+            states = np.concatenate([*self.run.saves.rows, states])
         return dataclasses.replace(mine, t=t, states=states, stats=stats, choice=self.run.choice)

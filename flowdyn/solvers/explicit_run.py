@@ -9,18 +9,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from flowdyn.solvers.base import Result, Status, Task, ThinnedRecord
+from flowdyn.solvers import stopping
+from flowdyn.solvers.base import Result, Status, Task
+from flowdyn.solvers.crawling import REFUSED, coarsened
 from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Numbers, Why, program_for
 from flowdyn.solvers.handover import COMPILED, Decision, decide, go_on
 from flowdyn.solvers.right_hand_side import RightHandSide
-from flowdyn.solvers.stopping import AT_REST, FOREVER, behind, bounds, first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.saved_rows import SavedRows
+from flowdyn.solvers.stopping import AT_REST, FOREVER, behind, bounds, first_crossing
 from flowdyn.solvers.tolerances import RERUNS, Path
 from flowdyn.solvers.trial_steps import inside
-from flowdyn.solvers.waking import FirstScales, first_scales, rounding_scale, unscaled, woken_scale
+from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
 MOST_STEPS = 1_000_000
 PATIENCE = 12  # stiff steps before it is asked what is cheaper, for the first time
-REFUSED = 24.0  # tries, less half of those taken, before it is asked whether rounding refuses them, at first
 
 
 class ExplicitRun:
@@ -53,19 +55,15 @@ class ExplicitRun:
         task = self.task
         self.choice, self.program = "Tsit5", self.program._replace(implicit=False)
         self.bounds = bounds(self.options.breakpoints, task.t0, self.end)
-        self.rows_t: list[np.ndarray] = []
-        self.rows: list[np.ndarray] = []
-        self.record = ThinnedRecord(task.saves)
-        self.saved = self.seen = 0
+        self.saves = SavedRows(task)
         self.patience, self.most_refused, self.looked_at = PATIENCE, REFUSED, 0.0
         self.first_step = np.nan
         self.carry = self._carry(task.t0, task.state0, Path.at(task.state0, self.scale, self.asleep))
         if task.stop is not None and task.stop.holds(task.state0):
             self.finish("stopped", task.t0, task.state0)
             return
-        self.record.add(0, task.t0, task.state0)
         if task.t is not None and task.t[0] == task.t0:
-            self.keep(task.t[:1], task.state0[None])
+            self.saves.keep(task.t[:1], task.state0[None])
         if task.t is not None and task.t[-1] == task.t0:
             self.finish("reached_end")
 
@@ -78,9 +76,9 @@ class ExplicitRun:
         # floats of Python throughout: JAX would compile one program more for those of numpy
         bound, times, following = float(self.bounds[0]), np.full(rows, np.inf), np.inf
         if task.t is not None:
-            ahead = task.t[self.saved : self.saved + rows]
-            times[: len(ahead)] = ahead
-            following = float(task.t[self.saved + rows]) if self.saved + rows < len(task.t) else np.inf
+            ahead = task.t[self.saves.count :]
+            times[: len(ahead[:rows])] = ahead[:rows]
+            following = float(ahead[rows]) if rows < len(ahead) else np.inf
         covered = behind(bound) if len(self.bounds) > 1 else bound
         look = task.t0 + 2 * self.looked_at if self.may_rest else np.inf
         longest = np.inf if options.max_step is None else float(options.max_step)
@@ -96,12 +94,6 @@ class ExplicitRun:
         """Whether it is looked if anything moves but rounding."""
         return self.task.t is None and self.task.stop is not None and self.task.system.comes_to_rest
 
-    def keep(self, t: np.ndarray, rows: np.ndarray) -> None:
-        """Append saves to the record."""
-        self.rows_t.append(t)
-        self.rows.append(rows)
-        self.saved += len(t)
-
     def absorb(self, carry: Carry, count: Any, rows: Any, times: Any) -> None:
         """Take what a call has done, and settle what it came back for."""
         self.carry = carry
@@ -109,20 +101,24 @@ class ExplicitRun:
         if np.isnan(self.first_step) and int(carry.accepted):
             self.first_step = float(carry.t) - self.task.t0
         if why & Why.BACK:
-            self.relative = self.relative | np.asarray(carry.path.back)
-            self.reruns += 1
-            self.start()
+            self._begin_again(np.asarray(carry.path.back))
             return
         if why & Why.WOKE and self._woke(float(carry.t), np.asarray(carry.y), np.asarray(carry.path.asleep)):
             self.start()
             return
         if self.task.t is None:
             for t, row in zip(np.asarray(times)[:count], np.asarray(rows)[:count], strict=True):
-                self.seen += 1
-                self.record.add(self.seen, float(t), np.array(row))
+                self.saves.keep_step(float(t), np.array(row))
         elif count:
-            self.keep(self.task.t[self.saved : self.saved + count], np.array(np.asarray(rows)[:count]))
+            ahead = self.task.t[self.saves.count :]
+            self.saves.keep(ahead[:count], np.array(np.asarray(rows)[:count]))
         self._settle(why, float(carry.t), np.asarray(carry.y))
+
+    def _begin_again(self, back: np.ndarray) -> None:
+        """Run once more, with relative errors for coordinates whose tolerances were too wide."""
+        self.relative = self.relative | back
+        self.reruns += 1
+        self.start()
 
     def _woke(self, t: float, y: np.ndarray, asleep: np.ndarray) -> bool:
         """Whether what has left zero asks for a finer scale: then the run is made again."""
@@ -145,7 +141,7 @@ class ExplicitRun:
             status: Status = "diverged"
             message = ""
             if why & Why.STUCK:
-                status, message = why_stuck(y, task.state0, self.drift.is_finite_ahead(t, y))
+                status, message = stopping.why_stuck(y, task.state0, self.drift.is_finite_ahead(t, y))
             if self.may_rest and t - task.t0 > AT_REST * self.first_step:
                 status, message = "at_rest", ""
             self.finish(status, t, y, message)
@@ -188,7 +184,7 @@ class ExplicitRun:
     def _coarsen(self, t: float, y: np.ndarray) -> None:
         """Let tolerances be no finer than rounding where that is what refuses the steps."""
         path = jax.tree.map(np.asarray, self.carry.path)
-        path, coarse = path.coarsened(y, rounding_scale(self.drift, t, y, self.options.rtol))
+        path, coarse = coarsened(path, self.drift, t, y, self.options.rtol)
         self.relative = self.relative & ~coarse
         self.most_refused *= 1 if coarse.any() else 2
         self.carry = self.carry._replace(path=path, relative=self.relative, crawl=np.float64(0.0))
@@ -199,12 +195,10 @@ class ExplicitRun:
         if back is None:
             self.result = result
             return
-        self.relative = self.relative | back
-        self.reruns += 1
-        self.start()
+        self._begin_again(back)
 
     def _where_it_went(self, t: float) -> str:
-        return how_steps_shrank(float(self.carry.h), (t - self.task.t0) / max(int(self.carry.accepted), 1))
+        return stopping.how_steps_shrank(float(self.carry.h), (t - self.task.t0) / max(int(self.carry.accepted), 1))
 
     def _rests(self, t: float, y: np.ndarray) -> bool:
         self.looked_at = t - self.task.t0
@@ -223,6 +217,13 @@ class ExplicitRun:
         root = first_crossing(stop.rules, states, low, float(self.carry.t))
         if root is None:
             return False
+        if self.program.follows and self.reruns < RERUNS:
+            rtol = self.options.rtol
+            atol = np.where(self.relative, 0.0, self.carry.path.atol(rtol, self.relative))
+            unknown = stopping.vague(stop.rules, states, (self.task.t0, low, root), atol, rtol)
+            if unknown.any():
+                self._begin_again(unknown)
+                return True
         self.finish("stopped", root, states(root))
         return True
 
@@ -230,16 +231,7 @@ class ExplicitRun:
         self, status: Status, t_stop: float = np.nan, state: np.ndarray | None = None, message: str = ""
     ) -> None:
         """Collect rows and counters; `state` at `t_stop` becomes the last row of a run that stopped."""
-        size = self.task.state0.size
-        t = np.concatenate([np.zeros(0), *self.rows_t])
-        rows = self.rows[0] if len(self.rows) == 1 else np.concatenate([np.zeros((0, size)), *self.rows])
-        if self.task.t is None:
-            t, rows = self.record.close(t_stop, self.task.state0 if state is None else np.array(state))
-        elif status == "stopped" and state is not None:
-            kept = int(np.searchsorted(t, t_stop, side="right"))
-            t, rows = t[:kept], rows[:kept]
-            if not kept or t[-1] < t_stop:
-                t, rows = np.append(t, t_stop), np.vstack([rows, state])
+        t, rows = self.saves.close(status, t_stop, state)
         self.result = Result(
             t=t, states=rows, status=status, message=message, stats=self.stats(), t_stop=t_stop, choice=self.choice
         )

@@ -12,16 +12,17 @@ import numpy as np
 import scipy  # its integrators load where one is made
 
 from flowdyn.solvers import stopping
-from flowdyn.solvers.base import HUGE, Result, Status, Task, ThinnedRecord, failure_status
+from flowdyn.solvers.base import HUGE, Result, Status, Task, failure_status
+from flowdyn.solvers.crawling import CrawlWatch, coarsened
 from flowdyn.solvers.hidden_growth import looked_into
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
-from flowdyn.solvers.stopping import behind, bounds, first_crossing, how_steps_shrank, why_stuck
+from flowdyn.solvers.saved_rows import SavedRows
+from flowdyn.solvers.stopping import behind, bounds, first_crossing
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
-from flowdyn.solvers.waking import FirstScales, awake, first_scales, rounding_scale, unscaled
+from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
 
 IMPLICIT = ("LSODA", "Radau", "BDF")
 MOST_SCIPY_STEPS = 200_000
-DEAR = 24.0  # steps of twice the evaluations that one takes, less half of the others, before it is asked why, at first
 
 
 class Drive:
@@ -41,12 +42,10 @@ class Drive:
         self.path, self.sleeps = Path.at(task.state0, *self.scales), bool(self.scales.asleep.any())
         self.atol = np.full(task.state0.shape, options.atol or 0.0)  # changed in place: a stepper holds it
         self.follow(task.state0)
-        self.rows_t: list[float] = []
-        self.rows: list[np.ndarray] = []
-        self.record = ThinnedRecord(task.saves)
+        self.saves = SavedRows(task)
         self.steps = self.stuck = 0
         self.first_step = self.looked_at = 0.0
-        self.fewest, self.crawl, self.most_dear = np.inf, 0.0, DEAR
+        self.crawl = CrawlWatch()
         self.again: tuple[float, np.ndarray] | None = None  # where the last step is taken once more from
         self.counts = dict.fromkeys(("nfev", "njev", "nlu"), 0)  # what steppers have spent
 
@@ -96,10 +95,9 @@ class Drive:
         if task.stop is not None and task.stop.holds(task.state0):
             return self.finish(None, "stopped", task.t0, task.state0)
         if task.t is not None and task.t[0] == task.t0:
-            self.keep(task.t0, task.state0)
+            self.saves.keep(task.t[:1], task.state0[None])
         if task.t is not None and task.t[-1] == task.t0:
             return self.finish(None, "reached_end")
-        self.record.add(0, task.t0, task.state0)
         stepper = self.stepper(task.t0, task.state0)
         while True:
             ended = self.step(stepper)
@@ -149,7 +147,7 @@ class Drive:
         if self.sleeps and self.wakes(stepper, t_old, y_old):
             return None
         self.follow(stepper.y)
-        if self.options.atol is None and self.crawls(stepper.nfev - spent):
+        if self.options.atol is None and self.crawl.asks(stepper.nfev - spent):
             self.coarsen(stepper.t, stepper.y)
         if self.options.atol is None and self.options.method in IMPLICIT:
             lost = self.path.lost & ~self.relative & (np.abs(stepper.y) < self.atol)
@@ -161,14 +159,16 @@ class Drive:
         if task.stop is not None:
             dense = stepper.dense_output()
             root = first_crossing(task.stop.rules, dense, t_old, stepper.t)
+            if root is not None and self.is_vague(dense, t_old, root):
+                return None
             if root is not None:
-                self.save_until(dense, t_old, root)
+                self.saves.keep_inside(lambda: dense, t_old, root)
                 return self.finish(stepper, "stopped", root, dense(root))
         if task.t is None:
-            self.record.add(self.steps, stepper.t, stepper.y.copy())
+            self.saves.keep_step(stepper.t, stepper.y.copy())
         else:
             before_jump = stepper.status == "finished" and self.bounds
-            self.save_until(stepper.dense_output, t_old, behind(stepper.t) if before_jump else stepper.t)
+            self.saves.keep_inside(stepper.dense_output, t_old, behind(stepper.t) if before_jump else stepper.t)
             task.progress((stepper.t - task.t0) / (self.end - task.t0))
         if self.rests(stepper.t, stepper.y):
             return self.finish(stepper, "at_rest", stepper.t, stepper.y)
@@ -178,6 +178,16 @@ class Drive:
             return self.finish(stepper, "max_steps", stepper.t, stepper.y, self.where_it_went(stepper))
         return None
 
+    def is_vague(self, dense: Callable, low: float, root: float) -> bool:
+        """Whether tolerances leave the time of a stop open: then those coordinates are as good as come back."""
+        if self.options.atol is not None or self.reruns >= RERUNS:
+            return False
+        assert self.task.stop is not None
+        times, atol = (self.task.t0, low, root), np.where(self.relative, 0.0, self.atol)
+        unknown = stopping.vague(self.task.stop.rules, dense, times, atol, self.options.rtol)
+        self.path = self.path._replace(back=self.path.back | unknown)
+        return bool(unknown.any())
+
     def wakes(self, stepper: "scipy.integrate.OdeSolver", t: float, state: np.ndarray) -> bool:
         """Whether what leaves zero in a step from (t, state) wants a finer scale: the step is then taken once more."""
         before, self.path = self.path, awake(self.path, self.drift, stepper.t, stepper.y, self.options.rtol)
@@ -185,27 +195,21 @@ class Drive:
         self.again = (t, state) if (self.path.scale < before.scale).any() else None
         return self.again is not None
 
-    def crawls(self, evaluations: int) -> bool:
-        """Whether more than a third of the steps is dear, as where tries are refused."""
-        self.fewest = min(self.fewest, max(evaluations, 1))
-        self.crawl = self.crawl + 1 if evaluations >= 2 * self.fewest else max(self.crawl - 0.5, 0)
-        return self.crawl >= self.most_dear
-
     def coarsen(self, t: float, state: np.ndarray) -> None:
         """Let tolerances be no finer than rounding where that is what makes steps dear."""
-        self.path, coarse = self.path.coarsened(state, rounding_scale(self.drift, t, state, self.options.rtol))
+        self.path, coarse = coarsened(self.path, self.drift, t, state, self.options.rtol)
         self.relative &= ~coarse
-        self.crawl, self.most_dear = 0.0, self.most_dear * (1 if coarse.any() else 2)
+        self.crawl.answered(bool(coarse.any()))
         self.atol[...] = self.path.atol(self.options.rtol, self.relative)
 
     def give_up(self, stepper: "scipy.integrate.OdeSolver", t: float, state: np.ndarray) -> Result:
         """End of a run whose steps vanish after (t, state)."""
-        status, message = why_stuck(state, self.task.state0, self.drift.was_finite_near(t))
+        status, message = stopping.why_stuck(state, self.task.state0, self.drift.was_finite_near(t))
         return self.finish(stepper, status, t, state, message)
 
     def where_it_went(self, stepper: "scipy.integrate.OdeSolver") -> str:
         """What a spent budget went into, where it went into short steps."""
-        return how_steps_shrank(stepper.step_size, (stepper.t - self.task.t0) / max(self.steps, 1))
+        return stopping.how_steps_shrank(stepper.step_size, (stepper.t - self.task.t0) / max(self.steps, 1))
 
     def rests(self, t: float, y: np.ndarray, broke_off: bool = False) -> bool:
         """Whether nothing moves any more but rounding: looked at each time that an open-ended run has doubled."""
@@ -223,21 +227,6 @@ class Drive:
         """Add what a stepper that is done has spent."""
         self.counts = {name: count + getattr(stepper, name) for name, count in self.counts.items()}
 
-    def keep(self, t: float, state: np.ndarray) -> None:
-        """Append a row of time and state to the record."""
-        self.rows_t.append(float(t))
-        self.rows.append(np.array(state))
-
-    def save_until(self, dense: Callable, low: float, high: float) -> None:
-        """Keep the save times in (low, high]; `dense` is the dense output or a function that makes it."""
-        if self.task.t is None:
-            return
-        first, last = np.searchsorted(self.task.t, [low, high], side="right")
-        if last > first:
-            output = dense if isinstance(dense, scipy.integrate.DenseOutput) else dense()
-            for t in self.task.t[first:last]:
-                self.keep(t, output(t))
-
     def finish(
         self,
         stepper: "scipy.integrate.OdeSolver | None",
@@ -249,11 +238,7 @@ class Drive:
         """Collect rows and counters; `state` at `t_stop` becomes the last row."""
         if stepper and status in stopping.BROKEN_OFF and self.rests(stepper.t, stepper.y, broke_off=True):
             status, message = "at_rest", ""
-        t, rows = np.array(self.rows_t), np.array(self.rows).reshape(len(self.rows), self.task.state0.size)
-        if self.task.t is None:
-            t, rows = self.record.close(t_stop, self.task.state0 if state is None else state)
-        elif status == "stopped" and state is not None and (len(t) == 0 or t[-1] < t_stop):
-            t, rows = np.append(t, t_stop), np.vstack([rows, state])
+        t, rows = self.saves.close(status, t_stop, state)
         stats = {"n_steps": self.steps}
         if stepper is not None:
             self.count(stepper)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from flowdyn.solvers.base import Status
+from flowdyn.solvers.tolerances import GROWN
 
 Margins = Callable[[np.ndarray], np.ndarray]  # times (R,) -> margins (R, rules)
 Bracket = tuple[float, float]  # no rule holds at the first time, one does at the second
@@ -21,6 +22,8 @@ AT_REST = 1e15  # first steps, after which a bad end is no singularity: a system
 ROOM = 16  # spacings of t, the least between two times that steps end on
 SHORTEST = 1e-295  # a time that numbers can still divide by
 BROKEN_OFF = ("diverged", "nonfinite", "stuck")  # endings that may be rest after all
+VAGUE = 1e-3  # share of a coordinate that its tolerance may be
+SIGNS = 4
 SHRUNK = 1e-2  # of the mean step, below which a last one says where a budget went
 VANISHED = "the step size fell below the spacing of t"
 OUT_OF_REACH = (
@@ -112,6 +115,24 @@ def first_crossing(rules: Callable, dense: Callable, low: float, high: float) ->
     if found is None:
         return None
     return bisect(lambda t: bool((rules(dense(t)[None]) >= 0).any()), *found, discrete=False)
+
+
+def vague(rules: Callable, dense: Callable, times: tuple, atol: np.ndarray, rtol: float) -> np.ndarray:
+    """Coordinates (S,) that their tolerances leave so wrong at a root of the `rules` that its time is not known.
+
+    `times` are those of the start, of the step with the root, and of the root, which is as far off as the margins are,
+    over their slope in that step.
+    """
+    start, low, root = times
+    state, share = np.asarray(dense(root)), GROWN * rtol * (root - start)
+    small = atol > VAGUE * np.abs(state)
+    if not small.any():
+        return small
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (SIGNS, state.size))
+    here, before, *moved = rules(np.vstack([state, dense(low), state + signs * np.where(small, atol, 0.0)]))
+    first = int(np.argmax(here))
+    off = max(abs(float(margins[first] - here[first])) for margins in moved)
+    return small & (off * (root - low) > share * abs(float(here[first] - before[first])))
 
 
 def why_stuck(state: np.ndarray, state0: np.ndarray, finite: bool) -> tuple[Status, str]:

@@ -20,8 +20,6 @@ LINKS = 64  # of a chain of zero coordinates, looked at one after the other
 ROOM = 1e4  # of a tolerance over rounding: the equations of implicit steps are solved to a share of it
 ORDINARY = 1e-3  # of the smallest size: what is driven so far stands out of rounding
 WIDE = 2.0**-15  # relative shift of what has just left zero: beside 1 a shorter one may move nothing
-TERMS = 4  # directions in which the size of what a right-hand side sums is looked at
-EPS = np.finfo(float).eps
 NEAR = 1e-3  # of the state, over which the time scale is looked at
 
 
@@ -64,14 +62,10 @@ def woken_scale(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> n
     )
 
 
-def rounding_scale(f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> np.ndarray:
-    """Scales (S,) below which steps would be held to the rounding of the right-hand side; at most the largest size."""
-    none = np.zeros(state.shape, bool)
-    ways = np.random.default_rng(0).standard_normal((TERMS, state.size))
-    terms = np.abs([np.nan_to_num(f.slope(t, state, state * way)) for way in ways]).max(axis=0)
-    found = np.maximum(_rounding(f, t, state, none), EPS * terms)  # what cancels at this state may not at the next
-    floor = found * _time_scale(f, t, state, _tried(f, t, state)) * ROOM / (MARGIN * rtol)
-    return np.minimum(floor, min(np.abs(state).max(initial=0.0), 1.0))
+def rounding_over_time(f: RightHandSide, t: float, state: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """What rounding (S,) of the right-hand side, `least` or more, makes in the time scale of the state."""
+    found = np.maximum(_rounding(f, t, state, np.zeros(state.shape, bool)), least)
+    return found * _time_scale(f, t, state, _tried(f, t, state))
 
 
 def awake(path: Path, f: RightHandSide, t: float, state: np.ndarray, rtol: float) -> Path:
