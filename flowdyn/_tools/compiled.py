@@ -196,6 +196,7 @@ def map_rows(function: Callable, module: Any, rows: np.ndarray) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], out)
 
 
+@compiles_quickly
 def _in_turn(module: Any, function: Callable, rows: Any) -> Any:
     return jax.lax.map(lambda row: function(module, row), rows)
 
