@@ -104,11 +104,12 @@ FEW = ("GradientFlow", "HeavyBallFlow", "NormalizedFlow", "ODE", "OrnsteinUhlenb
 def independent_end(system, w0, t):
     state = np.asarray(system.lift(w0), dtype=float)
     if isinstance(system, RecursionSystem):
-        k = 0
+        k, step = 0, compiled(system.step)
         while float(system.clock(k)) < t * (1 - 1e-9):
-            state, k = np.asarray(system.step(k, state)), k + 1
+            state, k = np.asarray(step(k, state)), k + 1
         return state
-    run = solve_ivp(lambda s, y: np.asarray(system.drift(s, y)), (0.0, t), state, "DOP853", rtol=1e-11, atol=1e-13)
+    drift = compiled(system.drift)
+    run = solve_ivp(lambda s, y: np.asarray(drift(s, y)), (0.0, t), state, "DOP853", rtol=1e-11, atol=1e-13)
     return run.y[:, -1]
 
 

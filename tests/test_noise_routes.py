@@ -31,8 +31,8 @@ STRATONOVICH = {
 }
 
 
-# an adaptive program of diffrax takes ten seconds to compile: one is enough here
-LONG = [("ito", "adaptive ItoMilstein"), ("stratonovich", "adaptive SPaRK")]
+# a program of diffrax takes five to ten seconds to compile: one adaptive and one with fixed steps are enough here
+LONG = [("ito", "adaptive ItoMilstein"), ("ito", "fixed SPaRK"), ("stratonovich", "adaptive SPaRK")]
 ROUTES = [("ito", r) for r in ITO] + [("stratonovich", r) for r in STRATONOVICH]
 
 

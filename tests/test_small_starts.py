@@ -193,7 +193,7 @@ def test_a_coordinate_that_comes_back_from_near_nothing(solver):
         assert run.w.values[1] == pytest.approx(np.exp(-2 * depth) * run.w.values[0], rel=1e3 * solver.rtol)
 
 
-@pytest.mark.parametrize("depth", [50.0, 100.0])
+@pytest.mark.parametrize("depth", [50.0, pytest.param(100.0, marks=pytest.mark.slow)])
 @each(fd.solvers.Auto(), fd.solvers.Scipy(), BDF, pytest.param(fd.solvers.Scipy("Radau"), marks=pytest.mark.slow))
 def test_no_step_jumps_over_growth_that_both_its_ends_hide(solver, depth):
     # down to 1e-43 and 1e-87: below its tolerance steps grow, and the rate is 0 again where one may end
