@@ -1,5 +1,6 @@
 """Shared fixtures: data that several concerns use."""
 
+import gc
 import os
 import warnings
 
@@ -15,12 +16,27 @@ def pytest_configure(config):
     """Programs that a worker, a child or an earlier run has compiled are read from pytest's cache.
 
     Compiling is more than half of the time. Runs before JAX is imported; the workers inherit it. A program is compiled
-    by one thread: the workers keep the processors busy. `pytest --cache-clear` empties it.
+    by one thread: the workers keep the processors busy. XLA's older generator of loops takes half the time of its
+    newer one; tests of nightly size, the studies and the site run with the newer, as users do.
+    `pytest --cache-clear` empties the cache.
     """
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_parallel_codegen_split_count=1 {os.environ.get('XLA_FLAGS', '')}"
+    flags = ["--xla_cpu_parallel_codegen_split_count=1"]
+    if "not slow" in config.option.markexpr:
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     if config.pluginmanager.hasplugin("cacheprovider"):
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("programs")))
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the collector need not walk it again after every few hundred objects of a trace.
+
+    It took a sixth of the time of tests that trace large programs.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +74,19 @@ def cf_failures():
         return [(group.name, group.msgs) for group in groups if group.value[0] < group.value[1]]
 
     return failures
+
+
+@pytest.fixture
+def compilations():
+    """Names of the events that XLA compiles while the test runs."""
+    import jax
+
+    seen = []
+
+    def listen(event, *_, **__):
+        if event.endswith("backend_compile_duration"):
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -168,6 +168,7 @@ def tanh_network():
     return fd.problems.CustomRegression(predict, np.sin(4 * x), np.zeros(24), data=x), w0
 
 
+@pytest.mark.slow
 def test_a_network_along_the_edge():
     """GD eta = .7, 1500 steps: 5 times nearer to the midpoints than the flow (1.084), mean loss within 20 %.
 

@@ -5,12 +5,14 @@ import inspect
 import jax
 import numpy as np
 import pytest
+from rebuilding import again, assert_same_bits, holds_a_function
 from scipy.integrate import solve_ivp
 
 import flowdyn as fd
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import ODESystem, SDESystem
 from flowdyn.problems.base import Problem
+from flowdyn.solvers.selection import pick_solver
 
 PROBLEMS, METHODS, SOLVERS = sorted(fd.problems.REGISTRY), sorted(fd.methods.REGISTRY), sorted(fd.solvers.REGISTRY)
 
@@ -23,6 +25,11 @@ def method(name):
     return getattr(fd.methods, name).example()
 
 
+def compiled(function):
+    """One program in place of one an operation; a bound method does not hash."""
+    return jax.jit(lambda *args: function(*args))
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_a_public_name(name):
     assert getattr(fd, name) is getattr(fd.methods, name)
@@ -32,20 +39,20 @@ def test_every_method_is_a_public_name(name):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_gradient_matches_differences(name):
     p, w = problem(name)
-    h = 1e-5
-    numeric = [(float(p.loss(w + h * e)) - float(p.loss(w - h * e))) / (2 * h) for e in np.eye(p.size)]
-    assert np.allclose(p.grad(w), numeric, rtol=1e-7, atol=1e-8)
+    h, loss = 1e-5, compiled(p.loss)
+    numeric = [(float(loss(w + h * e)) - float(loss(w - h * e))) / (2 * h) for e in np.eye(p.size)]
+    assert np.allclose(compiled(p.grad)(w), numeric, rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_hessian_matches_differences_and_hvp(name):
     p, w = problem(name)
-    h = 1e-5
-    numeric = np.array([(p.grad(w + h * e) - p.grad(w - h * e)) / (2 * h) for e in np.eye(p.size)])
-    H = np.asarray(p.hessian(w))
+    h, grad = 1e-5, compiled(p.grad)
+    numeric = np.array([(np.asarray(grad(w + h * e)) - np.asarray(grad(w - h * e))) / (2 * h) for e in np.eye(p.size)])
+    H = np.asarray(compiled(p.hessian)(w))
     v = np.arange(1.0, p.size + 1)
     assert np.allclose(H, numeric, rtol=1e-6, atol=1e-7)
-    assert np.allclose(p.hvp(w, v), numeric @ v, rtol=1e-6, atol=1e-6)
+    assert np.allclose(compiled(p.hvp)(w, v), numeric @ v, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -56,18 +63,18 @@ def test_noise_is_the_covariance_of_the_sample_gradients(name):
         with pytest.raises(fd.ArgumentError, match="`sample_losses` is not defined"):
             p.sample_losses(w)
         return
-    losses = np.asarray(p.sample_losses(w))
+    sample_losses = compiled(p.sample_losses)
+    losses = np.asarray(sample_losses(w))
     assert losses.shape == (p.sample_count,)
     assert np.isclose(losses.mean(), float(p.loss(w)), rtol=1e-12)
     rows = [
-        (np.asarray(p.sample_losses(w + h * e)) - np.asarray(p.sample_losses(w - h * e))) / (2 * h)
-        for e in np.eye(p.size)
+        (np.asarray(sample_losses(w + h * e)) - np.asarray(sample_losses(w - h * e))) / (2 * h) for e in np.eye(p.size)
     ]
     covariance = np.cov(np.array(rows), bias=True)
-    G = np.asarray(p.noise_factor(w))
+    G = np.asarray(compiled(p.noise_factor)(w))
     assert G.shape == (p.size, len(losses))
     assert np.allclose(G @ G.T, covariance, rtol=1e-5, atol=1e-7)
-    assert np.allclose(p.noise_cov(w), covariance, rtol=1e-5, atol=1e-7)
+    assert np.allclose(compiled(p.noise_cov)(w), covariance, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -97,11 +104,12 @@ FEW = ("GradientFlow", "HeavyBallFlow", "NormalizedFlow", "ODE", "OrnsteinUhlenb
 def independent_end(system, w0, t):
     state = np.asarray(system.lift(w0), dtype=float)
     if isinstance(system, RecursionSystem):
-        k = 0
+        k, step = 0, compiled(system.step)
         while float(system.clock(k)) < t * (1 - 1e-9):
-            state, k = np.asarray(system.step(k, state)), k + 1
+            state, k = np.asarray(step(k, state)), k + 1
         return state
-    run = solve_ivp(lambda s, y: np.asarray(system.drift(s, y)), (0.0, t), state, "DOP853", rtol=1e-11, atol=1e-13)
+    drift = compiled(system.drift)
+    run = solve_ivp(lambda s, y: np.asarray(drift(s, y)), (0.0, t), state, "DOP853", rtol=1e-11, atol=1e-13)
     return run.y[:, -1]
 
 
@@ -126,8 +134,13 @@ def test_solves_or_refuses_in_words(name, solver, ends):
     if chosen.refuses(system, np.asarray(system.lift(w0))):
         with pytest.raises(fd.ArgumentError, match=rf"^`solver` {solver} cannot run {name}: [^\n]+; use \w+[^\n]*$"):
             fd.solve(system, w0, t=0.5, saves=3, solver=chosen)
-    elif solver not in LONG or name in FEW:
+    elif type(chosen) is not type(default(system, w0)) and (solver not in LONG or name in FEW):
         solves(name, chosen, ends)
+
+
+def default(system, w0):
+    """The solver of those who name none: runs of its own are in one test, which compiles one program for all."""
+    return pick_solver(system, np.asarray(system.lift(w0)), None)
 
 
 @pytest.mark.slow
@@ -147,8 +160,14 @@ def solves(name, chosen, ends):
         is_a_sound_ensemble(system, w0, chosen)
         return
     run = fd.solve(system, w0, t=0.5, saves=3, solver=chosen)
-    end = np.concatenate([run[v.name].isel(t=-1).values.ravel() for v in system.layout(len(ends(name)))])
-    assert np.abs(end - ends(name)).max() < 2e-8 and int(run.status) == 0
+    assert gap(run, name, ends) < 2e-8 and int(run.status) == 0
+
+
+def gap(run, name, ends):
+    """Largest distance between the end of a run and the independent one."""
+    layout = method(name)[0].layout(len(ends(name)))
+    end = np.concatenate([run[v.name].isel(t=-1).values.ravel() for v in layout])
+    return np.abs(end - ends(name)).max()
 
 
 def is_a_sound_ensemble(system, w0, solver):
@@ -162,13 +181,15 @@ def is_a_sound_ensemble(system, w0, solver):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_default_solver_gives_the_independent_end(name, ends):
+def test_the_default_solver_gives_the_independent_end_and_again_the_same_bits(name, ends, tmp_path):
     system, w0 = method(name)
-    run = fd.solve(system, w0, t=0.5, saves=3, realizations=2 if system.is_random else None)
+    run = fd.solve(system, w0, t=0.5, saves=3, realizations=5 if system.is_random else None, seed=5)
     assert (run.status == 0).all()
     if not system.is_random:
-        end = np.concatenate([run[v.name].isel(t=-1).values.ravel() for v in system.layout(len(ends(name)))])
-        assert np.abs(end - ends(name)).max() < 2e-6
+        assert gap(run, name, ends) < 2e-6
+    solves(name, type(default(system, w0)).example(), ends)
+    if not holds_a_function(system):
+        assert_same_bits(again(run, tmp_path), run)
 
 
 def flow_of(system):

@@ -128,7 +128,11 @@ def test_diagonal_network_solvers_agree(diagonal, solver):
 
 @pytest.mark.parametrize(
     "solver",
-    [fd.solvers.Scipy(m, rtol=1e-10) for m in ("LSODA", "DOP853", "Radau")] + [fd.solvers.Diffrax("Tsit5", rtol=1e-10)],
+    [
+        *(fd.solvers.Scipy(m, rtol=1e-10) for m in ("LSODA", "DOP853")),
+        pytest.param(fd.solvers.Scipy("Radau", rtol=1e-10), marks=pytest.mark.slow),
+        fd.solvers.Diffrax("Tsit5", rtol=1e-10),
+    ],
     ids=lambda s: s.method,
 )
 def test_diagonal_network_keeps_its_invariant(diagonal, solver):

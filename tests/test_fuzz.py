@@ -50,9 +50,9 @@ def run(what, folder, first, count):
 @pytest.mark.parametrize(
     ("what", "first", "count"),
     [
-        ("files", 0, 300),
-        ("lazy", 10_000, 200),
-        ("tables", 0, 250),
+        ("files", 0, 150),
+        ("lazy", 10_000, 100),
+        ("tables", 0, 150),
         *(pytest.param("files", first, 2000, marks=pytest.mark.slow) for first in range(100_000, 108_000, 2000)),
         pytest.param("lazy", 200_000, 2000, marks=pytest.mark.slow),
         pytest.param("tables", 100_000, 5000, marks=pytest.mark.slow),

@@ -129,7 +129,7 @@ def test_fit_recovers_a_known_law_and_its_interval_covers_it():
     [
         pytest.param(5, 0.0, 0.1, marks=pytest.mark.slow),
         (6, 0.0, 0.1),
-        (5, 0.1, 0.1),
+        pytest.param(5, 0.1, 0.1, marks=pytest.mark.slow),
         pytest.param(6, 0.2, 0.1, marks=pytest.mark.slow),
     ],
 )

@@ -18,7 +18,7 @@ ITO = {
     "adaptive ItoMilstein": (lambda: fd.solvers.DiffraxSDE("ItoMilstein", rtol=1e-2, atol=1e-2), 1000),
     "fixed SPaRK": (lambda: fd.solvers.DiffraxSDE(dt=0.05), 2000),
     "fixed Heun": (lambda: fd.solvers.DiffraxSDE("Heun", dt=0.02), 2000),
-    "itoEuler": (lambda: fd.solvers.Sdeint("itoEuler", dt=0.01), 600),
+    "itoEuler": (lambda: fd.solvers.Sdeint("itoEuler", dt=0.05), 600),
     "itoSRI2": (lambda: fd.solvers.Sdeint("itoSRI2", dt=0.05), 600),
 }
 
@@ -26,12 +26,19 @@ ITO = {
 STRATONOVICH = {
     "Heun": (lambda: fd.solvers.Heun(dt=1e-3), N),
     "adaptive SPaRK": (lambda: fd.solvers.DiffraxSDE(rtol=1e-2, atol=1e-3), 2000),
-    "stratHeun": (lambda: fd.solvers.Sdeint("stratHeun", dt=0.02), 600),
+    "stratHeun": (lambda: fd.solvers.Sdeint("stratHeun", dt=0.05), 600),
     "stratSRS2": (lambda: fd.solvers.Sdeint("stratSRS2", dt=0.05), 600),
 }
 
 
-@pytest.mark.parametrize(("calculus", "route"), [("ito", r) for r in ITO] + [("stratonovich", r) for r in STRATONOVICH])
+# a program of diffrax takes five to ten seconds to compile: one adaptive and one with fixed steps are enough here
+LONG = [("ito", "adaptive ItoMilstein"), ("ito", "fixed SPaRK"), ("stratonovich", "adaptive SPaRK")]
+ROUTES = [("ito", r) for r in ITO] + [("stratonovich", r) for r in STRATONOVICH]
+
+
+@pytest.mark.parametrize(
+    ("calculus", "route"), [pytest.param(*r, marks=pytest.mark.slow if r in LONG else ()) for r in ROUTES]
+)
 def test_every_route_has_its_own_calculus(calculus, route):
     """dX = -X dt + 0.8 X dW: E X_1 = exp(-1) for Ito, exp(-0.68) for Stratonovich; variances known too."""
     make, count = (ITO if calculus == "ito" else STRATONOVICH)[route]
@@ -47,7 +54,7 @@ def test_every_route_has_its_own_calculus(calculus, route):
     [
         fd.solvers.EulerMaruyama(dt=0.1),
         fd.solvers.DiffraxSDE(dt=0.1),
-        fd.solvers.DiffraxSDE(),
+        pytest.param(fd.solvers.DiffraxSDE(), marks=pytest.mark.slow),
         fd.solvers.Sdeint(dt=0.1),
     ],
     ids=lambda s: f"{type(s).__name__} {s.dt}",

@@ -48,7 +48,10 @@ SCHEMES = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEMES)
+LONG = ("itoSRI2", "stratHeun")  # loops of Python: one scheme of each calculus here
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SCHEMES])
 def test_strong_order_on_multiplicative_noise(name):
     make, calculus, count = SCHEMES[name]
     steps = 2.0 ** -np.arange(3, 8 if count > 1000 else 7)  # sdeint loops in Python: four step sizes

@@ -10,9 +10,11 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check, comparison
+from flowdyn._tools.compiled import bind
 from flowdyn.convergence.budget import Budget
 from flowdyn.methods.systems import ODESystem, System
 from flowdyn.results.dataset import flat_states
+from flowdyn.solvers import kernels
 from flowdyn.solvers.base import Solver
 from flowdyn.solvers.selection import accurate_solver, pick_solver
 from flowdyn.solvers.turning import turns
@@ -55,7 +57,8 @@ def relative_rounding(limit: Any, state0: np.ndarray) -> float:
     """Rounding of a right-hand side as a share of it: a tolerance below that has steps shrink for nothing."""
     if not (isinstance(limit, ODESystem) and limit.drift_rounding(state0)):
         return 0.0
-    return limit.drift_rounding(state0) / max(float(np.abs(np.asarray(limit.drift(0.0, state0))).max()), 1e-300)
+    rate = np.asarray(bind(kernels.drift, limit)(np.float64(0), state0))  # the program of the steppers
+    return limit.drift_rounding(state0) / max(float(np.abs(rate).max()), 1e-300)
 
 
 def accumulated_rounding(limit: Any, w0: np.ndarray, span: float) -> float:

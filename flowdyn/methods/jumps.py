@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
+from flowdyn._tools.compiled import bind, by_structure
 from flowdyn._tools.dependence import may_jump
 from flowdyn.problems.base import Vector
 
@@ -33,7 +33,7 @@ def check_path(flow: Any, state0: np.ndarray, span: float) -> None:
     own, start = flow.recursion, np.asarray(state0, dtype=float)
     if not flow.order or not own.is_users or start.size * STEPS > MOST_ENTRIES:
         return
-    if not may_jump(lambda z: own.step_at(own.time_step, 1.0, z), start):
+    if not by_structure(_may_jump, own, len(start)):
         return
     found = {name: np.asarray(value) for name, value in bind(_turns, flow)(start, jnp.asarray(float(span))).items()}
     variables = own.layout(len(start))
@@ -55,6 +55,10 @@ def check_path(flow: Any, state0: np.ndarray, span: float) -> None:
         _check.Words(f"{flow.order}, and near t = {found['time'][at]:.3g} {change}"),
         "no flow of higher order follows it there",
     )
+
+
+def _may_jump(own: Any, size: int) -> bool:
+    return may_jump(lambda z: own.step_at(own.time_step, 1.0, z), jax.ShapeDtypeStruct((size,), jnp.float64))
 
 
 def _turns(flow: Any, state: jax.Array, span: jax.Array) -> dict[str, jax.Array]:

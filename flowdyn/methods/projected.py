@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from flowdyn._tools.compiled import compiles_quickly
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Time, Vector
 
@@ -89,6 +90,7 @@ def blank_look(system: ProjectedSystem, state: Vector) -> Look:
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(system.look, state))
 
 
+@compiles_quickly
 def begin(system: ProjectedSystem, state: jax.Array) -> Projection:
     """A start taken back onto the edge where it is beyond."""
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
+from flowdyn._tools.compiled import bind, by_structure
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn.problems.base import Variable
 
@@ -26,9 +26,7 @@ LATE = 8192  # number of a step, so late that averages over all of them change n
 
 def check_counted(flow: Any, state0: np.ndarray) -> None:
     """Refuse a step that changes with its number: training time tells it nothing, however small eta is."""
-    own = flow.recursion
-    number = jax.ShapeDtypeStruct((), jnp.float64)
-    if not degree_of(lambda k: own.step_at(own.time_step, k, jnp.asarray(state0)), number):
+    if not by_structure(_degree_in_number, flow.recursion, len(state0)):
         return
     rates = np.asarray(bind(_late_rates, flow)(state0))
     change = np.abs(np.diff(rates, axis=0)).max(axis=0) / np.maximum(np.abs(rates).max(), np.finfo(float).tiny)
@@ -42,6 +40,10 @@ def check_counted(flow: Any, state0: np.ndarray) -> None:
             ),
             "write eta*k for k; for samples in turn or at random use fd.RandomRecursion(..., samples=...)",
         )
+
+
+def _degree_in_number(own: Any, size: int) -> float:
+    return degree_of(lambda k: own.step_at(own.time_step, k, jnp.zeros(size)), jax.ShapeDtypeStruct((), jnp.float64))
 
 
 def _late_rates(flow: Any, state: jax.Array) -> jax.Array:

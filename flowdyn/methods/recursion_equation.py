@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
+from flowdyn._tools.compiled import bind, by_structure
 from flowdyn._tools.leaves import shown_call
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.registry import look_up
@@ -178,10 +178,7 @@ class RecursionEquation(OfRecursion, SDESystem):
 
     def _is_affine(self, size: int) -> bool:
         """Whether drift and diffusion are affine in the state, and their derivatives are not too many."""
-        flat = jax.ShapeDtypeStruct((size,), jnp.float64)
-        if self.recursion.noise_size * size**2 > MAX_ENTRIES:
-            return False
-        return max(degree_of(lambda z: self.drift(0.0, z), flat), degree_of(lambda z: self._factors(z), flat)) <= 1
+        return self.recursion.noise_size * size**2 <= MAX_ENTRIES and by_structure(_degree, self, size) <= 1
 
     def moments_work(self, size: int, when: np.ndarray) -> float:
         """Of the moments of a linear equation; 0 where none are known."""
@@ -215,6 +212,13 @@ def affine_moments(equation: SDESystem, w0: np.ndarray, when: np.ndarray) -> Mom
     """Mean and covariance of an equation whose drift and diffusion are affine in the state and free of time."""
     A, b, P, q = map(np.asarray, bind(_affine, equation)(np.zeros(len(w0))))
     return linear_sde_mean_cov(linear_noise_of(-A, b, P, q), 1.0, 1.0, 1, w0, when)
+
+
+def _degree(equation: "RecursionEquation", size: int) -> float:
+    """Degree of drift and diffusion in the state."""
+    flat = jax.ShapeDtypeStruct((size,), jnp.float64)
+    parts = (lambda z: equation.drift(0.0, z)), (lambda z: equation._factors(z))
+    return max(degree_of(part, flat) for part in parts)
 
 
 def _affine(equation: SDESystem, zero: jax.Array) -> tuple:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
+from flowdyn._tools.compiled import bind, by_structure
 from flowdyn._tools.leaves import Scalar
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.randomness import Draw, RandomInputs, below
@@ -120,12 +120,9 @@ class Scattered(Scatter, RandomRecursionSystem):
 
     def _is_affine(self, size: int) -> bool:
         """Whether every step is affine in the state, and their derivatives are not too many."""
-        flat, h = jax.ShapeDtypeStruct((size,), jnp.float64), self.increments(jnp.asarray(0))
         if self.noise_size * size**2 > MAX_ENTRIES or not isinstance(self.eta, Constant):
             return False
-        return (
-            max(degree_of(lambda z: self.mean_at(h, z), flat), degree_of(lambda z: self.fluctuations(h, z), flat)) <= 1
-        )
+        return by_structure(_degree, self, size) <= 1
 
     def moments_work(self, size: int, when: np.ndarray) -> float:
         """Of the moments of an affine recursion; 0 where it is not, and none are known."""
@@ -142,6 +139,13 @@ class Scattered(Scatter, RandomRecursionSystem):
             return None
         A, c, P, q = parts
         return linear_sgd_mean_cov(linear_noise_of(np.eye(len(c)) - A, c, P, q), 1.0, 1.0, start, when)
+
+
+def _degree(recursion: Scattered, size: int) -> float:
+    """Degree of a step and of its noise in the state."""
+    flat, h = jax.ShapeDtypeStruct((size,), jnp.float64), recursion.increments(jnp.asarray(0))
+    parts = (lambda z: recursion.mean_at(h, z)), (lambda z: recursion.fluctuations(h, z))
+    return max(degree_of(part, flat) for part in parts)
 
 
 def _affine(recursion: Scattered, zero: jax.Array) -> tuple:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optimistix as optx
 
+from flowdyn._tools.compiled import compiles_quickly
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.following_controller import FollowingController, Woken
 
@@ -74,6 +75,7 @@ def _controller(system: ODESystem, program: Program, numbers: Numbers, tolerance
     return dfx.ClipStepSizeController(controller, jump_ts=numbers.breakpoints)
 
 
+@compiles_quickly
 def integrate(system: ODESystem, program: Program, numbers: Numbers, y0: jax.Array, tolerances: tuple) -> tuple:
     """Rows at the save times, where and how the run ended, its counts; coordinates that came back, and that woke."""
     ts = numbers.ts
@@ -113,6 +115,7 @@ def integrate(system: ODESystem, program: Program, numbers: Numbers, y0: jax.Arr
     return (rows, t_end[-1], y_end[-1], flags, *stats), back, woken
 
 
+@compiles_quickly
 def integrate_batch(
     system: ODESystem, program: Program, numbers: Numbers, states0: jax.Array, tolerances: tuple
 ) -> tuple:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
+from flowdyn._tools.compiled import bind, compiles_quickly
 from flowdyn.methods.projected import INSIDE, ROUNDS, Look, ProjectedSystem, begin
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
 from flowdyn.solvers.stopping import OUT_OF_REACH, POINTS, bisect, first_bracket
@@ -84,6 +84,7 @@ class _At(NamedTuple):
     done: jax.Array
 
 
+@compiles_quickly
 def _step(system: ProjectedSystem, state: jax.Array, look: Look, h: Any, stages: Any, table: Any, rtol: Any) -> _Step:
     mu, nu, m, g = table
     start = jnp.asarray(system.velocity(look, h))
