@@ -2,7 +2,7 @@
 
     A^{-1} = adj(A) / det(A),   a^1 = a_2 x a_3 / (a_1 . a_2 x a_3) and so on   for the rows a_i of a 3 x 3 matrix
 
-A call of LAPACK costs as much as fifty multiplications: for so few unknowns the inverse is a part of the loop around it.
+A call of LAPACK costs as much as fifty products: for so few unknowns the inverse is a part of the loop around it.
 Cofactors do not depend on the units of rows and columns, so that neither do errors.
 """
 
