@@ -110,6 +110,18 @@ def test_a_stiff_run_is_handed_over_and_made_again_to_the_same_bits():
     assert np.array_equal(again.w.values, run.w.values) and again.attrs["flowdyn_choice"] == choice
 
 
+def test_a_small_coordinate_that_is_stiff_is_seen_at_once():
+    def robertson(t, y):
+        a, b, c = 0.04 * y[0], 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
+        return jnp.stack([b - a, a - b - c, c])
+
+    run = fd.solve(fd.ODE(robertson), [1.0, 0.0, 0.0], t=40.0, saves=2)
+    last = run.w.values[-1]
+    assert np.abs(last / [0.7158270687, 9.185534765e-6, 0.2841637457] - 1).max() < 1e-7  # Radau at rtol 1e-12
+    assert float(run.attrs["flowdyn_choice"].split()[4]) < 0.1  # y_2 is 1e-5 of the others
+    assert json.loads(run.attrs["flowdyn_stats"])["n_steps"] < 300
+
+
 def test_few_stiff_steps_are_taken_as_they_are():
     run = fd.solve(fd.ODE(pulled), [1.0], t=0.01, saves=3)
     assert run.attrs["flowdyn_choice"] == "Tsit5"

@@ -54,6 +54,21 @@ def test_a_member_is_the_same_in_any_ensemble(name):
     assert len(np.unique(many[:, -1], axis=0)) > 100
 
 
+@pytest.mark.parametrize(("features", "alone"), [(80, 1), (3, 8)])
+def test_a_member_alone_takes_no_block_of_its_neighbours(features, alone, monkeypatch):
+    from flowdyn.solvers import ensembles
+
+    g, sizes = np.random.default_rng(1), []
+    monkeypatch.setattr(
+        ensembles, "block_size", lambda *a, real=ensembles.block_size: sizes.append(real(*a)) or sizes[-1]
+    )
+    p = fd.problems.LinearRegression(g.standard_normal((5, features)) / 10, g.standard_normal(5))
+    one, many = (fd.solve(fd.SGD(p, 0.1), np.ones(features), steps=20, realizations=n, seed=2).w.values for n in (1, 2))
+    assert sizes[0] == alone < sizes[1]
+    assert np.abs(one - many[:1]).max() < 1e-14 * np.abs(many).max() * 20
+    assert features > 64 or np.array_equal(one, many[:1])
+
+
 def test_blocks_do_not_show(monkeypatch):
     from flowdyn.solvers import ensembles, step_program
 

@@ -4,7 +4,7 @@
 
 A segment ends at a save time. Blocks bound the memory; their size does not depend on the number of members where the
 step holds contractions (a matrix product's last bit changes with the size of the batch), so that a member is the same
-bits in any ensemble.
+bits in any ensemble; alone it is so too, or the same to rounding where its state is large.
 """
 
 import dataclasses

@@ -2,9 +2,10 @@
 
     |error of a step|_rms <= 1,   h+ = 0.9 h e^(-0.17) e_old^0.04,   stiff where  h |k7 - k6| / |y7 - y6| > 1 to 3
 
-A call goes on until something needs a look from outside (`WHY`), or for as many steps as it may take. Nothing that a
-run returns depends on how many calls it took. Source: Hairer and Wanner (1996), section IV.2, for the step sizes
-and the watch, as in their DOPRI5.
+in root mean squares, those of the watch too in units of the tolerances: what is stiff may be small beside the rest. A
+call goes on until something needs a look from outside (`WHY`), or for as many steps as it may take. Nothing that a run
+returns depends on how many calls it took. Source: Hairer and Wanner (1996), section IV.2, for the step sizes and the
+watch, as in their DOPRI5, whose norm has no weights.
 """
 
 from typing import Any
@@ -63,13 +64,13 @@ def _next_step(carry: Carry, h: jax.Array, error: jax.Array, accept: jax.Array) 
 
 def _after(carry: Carry, program: Explicit, numbers: Numbers, trial: Trial, step: tuple) -> Carry:
     """The run after a step that was accepted, without a look at what needs one."""
-    y, (t, h, following, error) = trial.y, step
+    y, (t, h, following, error, scale) = trial.y, step
     path = carry.path
     if program.follows:
         path = path.after(y, numbers.rtol, carry.relative, jnp)
         path = path._replace(back=path.back | trial.grown)
     limit = jnp.clip(SMOOTH * numbers.rtol ** (1 / tsitouras.ORDER), LEAST_STIFF, MOST_STIFF)
-    stiff = h * _rms(trial.shift) > limit * _rms(trial.moved)
+    stiff = h * _rms(trial.shift / scale) > limit * _rms(trial.moved / scale)
     calm = jnp.where(stiff, 0, carry.calm + 1)
     count = jnp.where(calm >= CALM, 0, carry.stiff + stiff)
     dense = carry.dense
@@ -174,7 +175,7 @@ def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers
         accept = (error <= 1) & ~huge & ~carry.fresh
         record, has_room = _save(program, numbers, carry, record, (t_new, y, h, accept), trial.stages)
         following = _next_step(carry, h, error, accept)
-        done = _after(carry, program, numbers, trial, (t_new, h, following, error))
+        done = _after(carry, program, numbers, trial, (t_new, h, following, error, scale))
         done = done._replace(why=_reasons(system, program, numbers, carry, done, record[0]))
         carry = jax.tree.map(
             lambda taken, left: jnp.where(accept & has_room, taken, left),

@@ -177,7 +177,7 @@ class ExplicitRun:
         if decision.method == COMPILED:
             self.program = self.program._replace(implicit=True)
             fresh = self._carry(t, np.asarray(self.carry.y), self.carry.path)
-            self.carry = self.carry._replace(dense=fresh.dense)
+            self.carry = self.carry._replace(dense=fresh.dense, stiff=fresh.stiff)
         else:
             self._go_on_by(decision.method)
 

@@ -1,7 +1,9 @@
 """What a block of an ensemble runs, and how many members it holds.
 
 A sum's last bit may change with the size of the batch that it is vectorised over. Where a step holds one, the size of a
-block does not depend on the number of members; elsewhere it is whatever is fastest.
+block does not depend on the number of members; elsewhere it is whatever is fastest. A member that runs alone fills no
+block: a small state has neighbours enough to fill the lanes of a processor, whose bits are those of a full block, and a
+large one none, so that its last bits may be others than in an ensemble.
 """
 
 import functools
@@ -19,6 +21,7 @@ from flowdyn.solvers.base import Task
 from flowdyn.solvers.segments import Segments
 
 WIDE, NARROW = 2**17, 2**13  # numbers a block holds, without and with contractions
+LANES, LARGE = 8, 64  # members of a block for one alone, and the numbers of a state that fills the lanes by itself
 _EXACT_ORDER = ("dot_general", "reduce_sum", "reduce_prod", "cumsum", "scatter-add", "sort", "conv_general_dilated")
 
 
@@ -49,6 +52,8 @@ def block_size(task: Task, program: StepProgram, segments: Segments, epoch: int,
     """Number of members that run together: fixed where a step holds sums of products, whose last bits depend on it."""
     system, inputs = task.system, program.random_inputs
     width = max(task.state0.size, inputs.words, inputs.numbers, epoch_bits // 64, 1)
+    if task.members == 1:
+        return 1 if task.state0.size >= LARGE else LANES
     arrays, structure = split(system)
     extra = jax.tree.map(lambda a: a[0], segments.extra)
     leaves, shape_of = jax.tree.flatten((list(map(np.asarray, arrays)), extra))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers import rodas, tsitouras
 from flowdyn.solvers.explicit_state import Carry
+from flowdyn.solvers.small_solutions import solution
 from flowdyn.solvers.tolerances import grows
 
 
@@ -57,14 +58,14 @@ def implicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) ->
     jacobian = jax.jacfwd(lambda s: system.drift(t, s))(y)
     by_time = jax.jvp(lambda time: system.drift(time, y), (t,), (jnp.ones_like(t),))[1]
     share = jnp.where(h > 0, h, 1.0)  # a first call has no step yet
-    factors = jax.scipy.linalg.lu_factor(jnp.eye(y.size) / (share * rodas.GAMMA) - jacobian)
+    solve = solution(jnp.eye(y.size) / (share * rodas.GAMMA) - jacobian)
 
     def solved(i: int, point: jax.Array, us: list) -> jax.Array:
         """The unknown of a stage."""
         c = rodas.TIMES[i]
         k = carry.k if i == 0 else system.drift(t_new if c == 1 else t + c * h, point)
         known = k + h * rodas.SLOPES[i] * by_time if rodas.SLOPES[i] else k
-        return jax.scipy.linalg.lu_solve(factors, known + weighted(rodas.C[i], us) / share if us else known)
+        return solve(known + weighted(rodas.C[i], us) / share if us else known)
 
     point, us = y, [solved(0, y, [])]
     for i in range(1, 8):
@@ -76,7 +77,7 @@ def implicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) ->
     # what is stiff damps the error at the end of a step, not inside of it
     middle = y + share * weighted(inside(0.5, True), stages)
     residual = system.drift(t + 0.5 * h, middle) - weighted(rodas.HALFWAY, stages)
-    between = jax.scipy.linalg.lu_solve(factors, residual)
+    between = solve(residual)
     error = jnp.where(jnp.abs(us[7]) >= jnp.abs(between), us[7], between)
     return Trial(y_new, system.drift(t_new, y_new), error, stages, still, still, _grown(carry, jacobian, h))
 
