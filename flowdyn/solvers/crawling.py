@@ -1,8 +1,8 @@
 """Steps that are held to rounding:  scale_i >= ROOM eps |f'(y) (y ⊙ xi)|_i tau / (MARGIN rtol),   xi random
 
 A coordinate that is what others leave of each other (a zero of a mode in a heat equation: 1e-16 beside neighbours of
-size 1) is noise, and a tolerance of its own has step after step refused. So where more than a third of them is, the
-tolerances of such coordinates are made no finer than the rounding of what the right-hand side sums.
+size 1) is noise, and a tolerance of its own has step after step refused. So where many are, the tolerances of such
+coordinates are made no finer than the rounding of what the right-hand side sums.
 """
 
 import numpy as np
@@ -13,6 +13,8 @@ from flowdyn.solvers.waking import ROOM, rounding_over_time
 
 REFUSED = 24.0  # tries, less half of those taken, before it is asked whether rounding refuses them, at first
 TERMS = 4  # directions in which the size of what a right-hand side sums is looked at
+MANY = 256  # steps, beside which a look is cheap: LSODA may be held without a sign of it
+FEW = 2  # evaluations, which a step may take that is not dear
 EPS = np.finfo(float).eps
 
 
@@ -26,16 +28,19 @@ def coarsened(path: Path, f: RightHandSide, t: float, state: np.ndarray, rtol: f
 
 
 class CrawlWatch:
-    """Counts the steps that take twice the evaluations that one needs, as where tries are refused."""
+    """Counts steps, and those that take a new Jacobian or twice the evaluations of one, as where tries are refused."""
 
     def __init__(self) -> None:
-        self.fewest, self.dear, self.most = np.inf, 0.0, REFUSED
+        self.fewest, self.dear, self.most, self.steps = np.inf, 0.0, REFUSED, 0
 
-    def asks(self, evaluations: int) -> bool:
-        """Whether more than a third of the steps has been dear for a while."""
-        self.fewest = min(self.fewest, max(evaluations, 1))
-        self.dear = self.dear + 1 if evaluations >= 2 * self.fewest else max(self.dear - 0.5, 0)
-        return self.dear >= self.most
+    def asks(self, evaluations: int, jacobians: int) -> bool:
+        """Whether more than a fifth of the steps has been dear for a while, or there are twice as many as before."""
+        self.steps += 1
+        self.fewest = min(self.fewest, max(evaluations, FEW))
+        is_dear = jacobians > 0 or evaluations >= 2 * self.fewest
+        self.dear = self.dear + 1 if is_dear else max(self.dear - 0.25, 0)
+        is_due = self.steps >= MANY and self.steps.bit_count() == 1
+        return is_due or self.dear >= self.most
 
     def answered(self, helped: bool) -> None:
         """Begin to count again; for longer where it was not rounding."""

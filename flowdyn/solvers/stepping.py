@@ -124,7 +124,7 @@ class Drive:
 
     def step(self, stepper: "scipy.integrate.OdeSolver") -> Result | None:
         """Take one step; a Result when the run is over."""
-        task, spent = self.task, stepper.nfev
+        task, spent = self.task, (stepper.nfev, stepper.njev)
         t_old, y_old = stepper.t, stepper.y.copy()  # LSODA may write over its own
         self.drift.stepping = True
         try:
@@ -147,7 +147,7 @@ class Drive:
         if self.sleeps and self.wakes(stepper, t_old, y_old):
             return None
         self.follow(stepper.y)
-        if self.options.atol is None and self.crawl.asks(stepper.nfev - spent):
+        if self.options.atol is None and self.crawl.asks(stepper.nfev - spent[0], stepper.njev - spent[1]):
             self.coarsen(stepper.t, stepper.y)
         if self.options.atol is None and self.options.method in IMPLICIT:
             lost = self.path.lost & ~self.relative & (np.abs(stepper.y) < self.atol)
