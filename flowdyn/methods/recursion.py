@@ -31,7 +31,8 @@ class Recursion(UserState, DiscreteSystem):
     ----------
     step : callable
         ``step(state, eta)`` or ``step(state, eta, k)``, written with jax.numpy; returns the next state. It must tend to
-        the identity as eta -> 0, and k may be a real number in the limits.
+        the identity as eta -> 0, on the manifold that it is on where it ends by a projection. k may be a real number
+        in the limits.
     eta : float or Schedule
         Step size, positive.
     w0_like : pytree of float arrays, optional

@@ -6,6 +6,7 @@ r"""Whether a recursion has a flow at all: what is measured of its step before t
     (S_h(z) - z) / h -> F_0(z)                       order 0: the step is smooth in h at 0
     S_h(z) - z ~ h^q, 0 < q < 1                      never: training time is another power of eta
     and its rates keep from a step to the next       rate_checks.py
+    or S_0 is a projection that every step ends with ends_on_manifold.py
 
 A momentum that does not tend to 1 fails the first two, a trace of gradients (m + g, of size 1/h) the first alone. A
 step in the sign of something has a flow, which slides along the sign's change, but no order beyond 0 there.
@@ -20,6 +21,7 @@ from jax.extend.core import jaxprs_in_params
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
+from flowdyn.methods.ends_on_manifold import ending_of
 from flowdyn.methods.rate_checks import check_counted, check_ripples, piece_of
 from flowdyn.problems.base import Variable
 
@@ -61,7 +63,7 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     forgets = (carried > MOVES * np.abs(found["rate"]).max(initial=0.0)) & (carried > 0.1 * found["carried_larger"])
     left = found["cubed"] if flow.order else np.where(forgets, carried, 0.0)
     fails = stays if flow.order else moves | forgets
-    if fails.any():
+    if fails.any() and not _ends_on_manifold(flow, state0, moves, moved):
         changes = np.where(fails & moves, moved, 0.0)
         raise _not_identity(flow, variables, np.where(fails, left, 0.0), changes, not stays.any())
     if flow.order and moves.any():
@@ -178,6 +180,26 @@ def _not_identity(
     way_out = "let its rates tend to 1 with eta, e.g. decay = 1 - c*h"
     more = ", or use order >= 1" if has_orders and not flow.order else ""
     return _check.fail("step", "must tend to the identity as eta -> 0", _check.Words(found), way_out + more)
+
+
+def _ends_on_manifold(flow: Any, state0: np.ndarray, moves: np.ndarray, moved: np.ndarray) -> bool:
+    """Whether the steps project onto a manifold that the state is on; a start off it and a kink are refused."""
+    ending, variables = ending_of(flow.recursion, state0), flow.layout(len(state0))
+    if ending.has_kink.any():
+        raise _check.fail(
+            "step",
+            "must be smooth in its state at the start",
+            _check.Words(f"{piece_of(variables, ending.has_kink)} with a kink there, as a max or a clip has at a tie"),
+            "start beside the tie, where a step at eta = 0 changes nothing",
+        )
+    if ending.is_kept and moves.any():
+        raise _check.fail(
+            "w0",
+            "must be on the manifold that the step projects onto",
+            _check.Words(f"{piece_of(variables, moved == moved.max())} at a distance of {moved.max():.3g} from it"),
+            "start where a step at eta = 0 leaves it: step(w0, 0)",
+        )
+    return ending.is_kept
 
 
 def _takes_signs(recursion: Any, state0: np.ndarray) -> bool:
