@@ -22,7 +22,7 @@ from jax.extend.core import jaxprs_in_params
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.ends_on_manifold import ending_of
-from flowdyn.methods.rate_checks import check_counted, check_ripples, piece_of
+from flowdyn.methods.rate_checks import check_counted, check_ripples, check_schedule, piece_of
 from flowdyn.problems.base import Variable
 
 SMALLEST, LARGER = 2.0**-30, 2.0**-20  # of h: the step at about h = 0, where one may be defined only for h > 0
@@ -55,6 +55,9 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     check_counted(flow, state0)
     scale = np.abs(found["whole"]) + np.finfo(float).eps * np.abs(state0)
     moved = np.abs(found["at_zero"] - state0)
+    _check_first(variables, np.where(moved <= MOVES * scale, np.abs(found["first"] - state0), 0.0), scale)
+    if flow.order:
+        check_schedule(flow, state0)
     left = found["cubed"]
     stays = left > np.maximum(STAYS, 0.1 * found["cubed_larger"])  # and does not shrink with h
     moves = moved > MOVES * scale + 8 * np.finfo(float).eps * np.abs(state0)
@@ -69,6 +72,20 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     if flow.order and moves.any():
         check_ripples(flow, state0, np.where(moves, moved, 0.0))
     _check_slopes(flow, state0, found)
+
+
+def _check_first(variables: tuple[Variable, ...], first: np.ndarray, scale: np.ndarray) -> None:
+    """Refuse a first step that changes at any h what later ones do not."""
+    jumps = np.where(first > MOVES * np.maximum(scale, np.finfo(float).tiny), first, 0.0)
+    if jumps.any():
+        raise _check.fail(
+            "step",
+            "must tend to the identity as eta -> 0 from the first step on",
+            _check.Words(
+                f"{piece_of(variables, jumps == jumps.max())} that it changes by {jumps.max():.3g} at any eta"
+            ),
+            "start it where later steps leave it, with a count of steps behind it (t0 and moments of an optimiser)",
+        )
 
 
 def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
@@ -98,6 +115,7 @@ def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
     at_zero, larger, small = jax.vmap(lambda part: near(part, state))(jnp.array([SMALLEST, LARGER, SMALL]))
     return {
         "at_zero": at_zero,
+        "first": recursion.step_at(SMALLEST * h, jnp.zeros(()), state),
         "larger": larger,
         "small": small,
         "whole": recursion.step_at(h, 1.0, state) - state,
@@ -138,6 +156,7 @@ def _check_smooth(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -
     is_off = apart > ROUGH * np.abs(near).max() + 4 * eps / (SMALL * h)
     is_off &= closer > CLOSER * apart + 4 * eps / (LARGER * h)
     if is_off.any():
+        check_schedule(flow, state0)
         at = int(np.argmax(np.where(is_off, apart, 0.0)))
         piece = piece_of(flow.layout(len(state0)), np.arange(len(state0)) == at)
         raise _check.fail(
@@ -149,13 +168,17 @@ def _check_smooth(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -
 
 
 def _check_roots(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:
-    """Refuse a step that changes like a root of h: training time is another power of eta."""
+    """Refuse a step that changes like another power of h: training time is that power of eta."""
     small, larger = np.abs(found["small"] - state0), np.abs(found["larger"] - state0)
     is_seen = larger > ROOTS * np.finfo(float).eps * np.maximum(np.abs(state0), np.abs(state0).max(initial=0.0))
     power = np.zeros(len(state0))
     power[is_seen] = np.log2(small[is_seen] / larger[is_seen]) / np.log2(SMALL / LARGER)
     is_root = is_seen & (power > 0.1) & (power < 0.9)
+    if is_seen.any() and not is_root.any():  # what all else follows may be slower than h too
+        top = int(np.argmax(small))
+        is_root[top] = power[top] > 1.1 and abs(power[top] - round(power[top])) > 0.1
     if not is_root.any():
+        _check_logarithm(flow, state0, found, power)
         return
     own = flow.recursion
     q = own.step_power * power[is_root].min()
@@ -168,6 +191,23 @@ def _check_roots(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) ->
         if "clock_power" in own.config()
         else "write it in the time step h, with h**2 where eta stands beside a root",
     )
+
+
+def _check_logarithm(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray], power: np.ndarray) -> None:
+    """Refuse slopes that go on to change with every power of h: those of h log h."""
+    h = float(flow.recursion.time_step)
+    parts = ((found["at_zero"], SMALLEST), (found["larger"], LARGER), (found["small"], SMALL))
+    slopes = [(after - state0) / (part * h) for after, part in parts]
+    last, before = np.abs(slopes[0] - slopes[1]), np.abs(slopes[1] - slopes[2])
+    lost = 8 * np.finfo(float).eps * np.abs(state0).max(initial=0.0) / (SMALLEST * h)
+    grows = (np.abs(power - 1) < 0.1) & (last > 0.5 * before) & (before > LOST * np.abs(slopes[2]) + lost)
+    if grows.any():
+        raise _check.fail(
+            "step",
+            "must have a slope as eta -> 0",
+            _check.Words(f"{piece_of(flow.layout(len(state0)), grows)} whose slope grows like log(eta)"),
+            "write the step in powers of eta: one with eta*log(eta) has a flow at each eta, and no order",
+        )
 
 
 def _not_identity(
