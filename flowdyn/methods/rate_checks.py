@@ -79,7 +79,7 @@ def check_schedule(flow: Any, state0: np.ndarray) -> None:
 def _of_number(rates: np.ndarray, rounding: np.ndarray) -> np.ndarray:
     """Which entries (S,) change with the number, and by the same at both time steps: u_h(z, k) = v(k)."""
     change, between = np.ptp(rates[0], axis=0), np.abs(rates[0] - rates[1]).max(axis=0)
-    return (change > rounding) & (between < SAME * change)
+    return np.logical_and(change > rounding, between < SAME * change)
 
 
 def _is_long(rates: np.ndarray, rounding: np.ndarray) -> np.ndarray:

@@ -153,7 +153,9 @@ class Recursion(UserState, DiscreteSystem):
 
     def slope(self, k: Time, state: Vector) -> Vector:
         """``(S(z) - z) / h``, the user's own where the increment is given."""
-        return self._called(self.eta(k), k, jnp.asarray(state)) if self.increment else super().slope(k, state)
+        return (
+            self._called(self.eta(jnp.asarray(k)), k, jnp.asarray(state)) if self.increment else super().slope(k, state)
+        )
 
     def slope_rounding(self, state: np.ndarray) -> float:
         """Nothing where the increment is given."""
