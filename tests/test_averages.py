@@ -199,6 +199,19 @@ def test_orders_of_the_average_of_an_average(inner, outer):
     assert np.abs(slopes[-1] - [1, 2]).max() < 0.06 and np.abs(slopes - [1, 2]).max() < 0.2
 
 
+def test_a_mean_of_a_mean_has_its_order_beyond_its_first_steps():
+    """On the way the gap is C h^2 (1 - a h log(1/h)) with an a that grows towards t = 0; at the end it is resolved."""
+    twice = fd.averaged(fd.averaged(fd.GradientDescent(fd.problems.Quadratic(1.0), 0.1)))
+    etas = 0.1 / 2.0 ** np.arange(5)
+    ladder = fd.eta_limit(twice, [1.0], t=1.0, order=1, saves=2, etas=etas)
+    by_hand = [mean_by_hand(mean_by_hand((1 - h) ** np.arange(round(1 / h) + 1.0)[:, None]))[-1] for h in etas]
+    assert np.allclose(ladder.w_mean_mean.isel(t=-1).values, by_hand, rtol=1e-12)
+    gaps = np.abs(ladder.w_mean_mean_limit.isel(t=-1).values - by_hand).ravel()
+    assert ladder.verdict == "resolved" and abs(float(ladder.order) - 2) < 0.03
+    shares = gaps / etas**2
+    assert (np.diff(np.diff(shares)) < 0).all() and (np.diff(shares) > 0).all()  # tends to a constant
+
+
 def test_an_average_of_an_average_has_no_law_of_the_state_alone():
     equation = fd.averaged(fd.averaged(fd.OrnsteinUhlenbeck(2.0, 1.0)), "ema", rate=1.0)
     assert equation.linear_law() is None and equation.exact_moments(np.array([1.0]), np.array([2.0])) is None

@@ -163,7 +163,7 @@ def test_where_no_law_is_known_none_is_given():
     assert fd.SGD(SQUARES, 0.1).limit(1).exact_moments(W, np.array([1.0])) is None
     assert fd.SGD(LINEAR, 0.1).limit(1).linear_law() is None
     assert fd.SDE(lambda t, x: -x, lambda t, x: x, noise="diagonal").exact_moments(W, np.array([1.0])) is None
-    assert fd.LabelNoiseSGD(LINEAR, 0.1, 0.5).exact_moments(W, np.array([1])) is None
+    assert fd.LabelNoiseSGD(SQUARES, 0.1, 0.5).exact_moments(W, np.array([1])) is None
 
 
 def test_orders_that_are_expected():

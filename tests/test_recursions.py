@@ -214,7 +214,7 @@ def test_a_step_that_depends_on_k(order):
         after = y - h**2 * GRAD(y)
         return {"w": after, "v": (after - s["w"]) / h}
 
-    text = rf"not as expected: measured 2\.0., expected {order + 1}: the loss may be less smooth"
+    text = rf"not as expected: measured 2\.0., expected {order + 1}: the step or its loss may be less smooth"
     said = pytest.warns(fd.FlowdynWarning, match=text) if order > 1 else contextlib.nullcontext()
     with said:
         ladder = fd.eta_limit(recursion(step), START, t=1.0, etas=RUNGS, order=order, saves=5)

@@ -50,7 +50,7 @@ def doubt_of(
         way_out = f"use {smaller}, or another observable, start or time"
         return Doubt(f"{measured}: {seen}, so its constant vanishes or nearly cancels here; {way_out}", True)
     if high < expected - NEAR:
-        cause = "the loss may be less smooth than theory asks, or the finest rungs are not fine enough"
+        cause = "the step or its loss may be less smooth than theory asks, or the finest rungs are not fine enough"
         return Doubt(f"{measured}: {cause}; use {smaller}", True)
     return None
 

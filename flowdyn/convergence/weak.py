@@ -23,6 +23,7 @@ from flowdyn.convergence.monte_carlo import controlled
 from flowdyn.convergence.sampled_gap import GapSampler
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import SDESystem, System
+from flowdyn.methods.wrapping import Around
 
 EXACT_WORK = 1e11  # operations of exact moments, about a minute, above which means are sampled
 BUDGET = 2**19  # members of a rung, unless `realizations` says otherwise
@@ -61,11 +62,11 @@ def _scalar(function: Callable | None, system: System, state: Any) -> jax.Array:
     return jnp.asarray(function(system.as_user_sees(jnp.asarray(state))), dtype=float).reshape(())
 
 
-def _of_parameters(function: Callable | None, problem: Any, w: Any) -> jax.Array:
-    """``g(w)`` of flat parameters as one number."""
+def _of_parameters(function: Callable | None, holder: Any, w: Any) -> jax.Array:
+    """``g(w)`` of flat parameters, those of a problem or of a user's recursion, as one number."""
     if function is None:
-        return problem.loss(w)
-    return jnp.asarray(function(problem.unravel(jnp.asarray(w))), dtype=float).reshape(())
+        return holder.loss(w)
+    return jnp.asarray(function(holder.unravel(jnp.asarray(w))), dtype=float).reshape(())
 
 
 class WeakGaps:
@@ -88,8 +89,12 @@ class WeakGaps:
         seen, self.functions = ([functools.partial(kernel, s) for kernel in kernels] for s in systems)
         self.starts, of_limit = (ladder.state0, ladder.limit_state0), self.functions
         if ladder.method.is_random and ladder.method.moments_of_parameters:  # type: ignore[attr-defined]
-            self.starts, problem = (ladder.start, ladder.start), ladder.method.on_problem
-            seen = [functools.partial(ByIdentity(f, kernel=_of_parameters), problem) for f in functions.values()]
+            self.starts = (ladder.start, ladder.start)
+            around: Any = ladder.method
+            while around.on_problem is None and isinstance(around, Around):
+                around = around.method
+            holder = around if around.on_problem is None else around.on_problem
+            seen = [functools.partial(ByIdentity(f, kernel=_of_parameters), holder) for f in functions.values()]
             of_limit = seen
         self.quadratic = _quadratic_parts(seen, len(self.starts[0]))
         self.quadratic_limit = _quadratic_parts(of_limit, len(self.starts[1]))

@@ -113,6 +113,9 @@ class Followed(System):
     """A recursion  z -> S_h(z, k)  at a time step h of its own, as the flow that follows it needs it."""
 
     is_users: ClassVar[bool] = False  # whether its step is a user's own, which may do anything
+    of_time: ClassVar[str] = (  # how what changes with the number of a step follows training time
+        "write eta*k for k; for samples in turn or at random use fd.RandomRecursion(..., samples=...)"
+    )
 
     @property
     @abc.abstractmethod

@@ -20,11 +20,14 @@ from flowdyn.methods.gradient_descent import GradientDescent, GradientFlow
 from flowdyn.methods.modified_equation import ModifiedEquation, checked_order
 from flowdyn.methods.sampling import check_batch
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
-from flowdyn.methods.systems import OnProblem, System
+from flowdyn.methods.systems import Moments, OnProblem, System
 from flowdyn.problems.base import Time, Vector
+from flowdyn.problems.linear_gradients import MAX_ENTRIES
 from flowdyn.problems.regression import Regression
 from flowdyn.problems.squared_regression import SquaredRegression
-from flowdyn.schedules import Schedule, StepSize, as_schedule
+from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
+from flowdyn.theory.linear_moments import LinearNoise, LinearResiduals, linear_sde_mean_cov, linear_sgd_mean_cov
+from flowdyn.theory.moments_work import Size, sde_route, sgd_route
 
 _SOURCE = "Blanc, Gupta, Valiant and Valiant (2020); HaoChen, Wei, Lee and Ma (2021); Damian, Ma and Lee (2021)"
 
@@ -41,6 +44,25 @@ def checked_sigma(sigma: Any) -> jax.Array:
     if not is_traced(sigma):
         _check.real("sigma", sigma, nonnegative=True)
     return leaf("sigma", sigma, ndim=0)
+
+
+def noise_with_labels(problem: Any, sigma: Any) -> LinearNoise | None:
+    """Sample gradients of a linear model with the covariance c^2 sigma^2 x x^T of its labels; None for other models."""
+    if labelled_size(problem) is None:
+        return None
+    noise = problem.linear_gradients()
+    if not isinstance(noise, LinearResiduals):
+        return None
+    rows, known = noise.rows, noise.spread()
+    return known._replace(additive=(noise.factor * float(sigma)) ** 2 / len(rows) * rows.T @ rows)
+
+
+def labelled_size(problem: Any) -> Size | None:
+    """Numbers of samples and parameters where the moments are known; None where they are not, or too many."""
+    made = problem.linear_work
+    if made is None or not made.size.rank_one or made.size.n * made.size.d**2 > MAX_ENTRIES:
+        return None
+    return Size(made.size.n, made.size.d, rank_one=False)
 
 
 class LabelNoiseEquation(ModifiedEquation):
@@ -100,6 +122,21 @@ class LabelNoiseEquation(ModifiedEquation):
         p: Any = self.problem
         return 2 * p.sample_scale * self.sigma / np.sqrt(p.sample_count)
 
+    def linear_law(self) -> None:
+        """None: its noise depends on the parameters."""
+
+    def moments_work(self, size: int, when: np.ndarray) -> float:
+        """Of the moments' own equation for a linear model; 0 for others."""
+        known = labelled_size(self.problem)
+        return 0.0 if known is None else sde_route(known, np.diff(when, prepend=0.0), float(self.eta)).work
+
+    def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
+        """Mean and covariance for a linear model."""
+        noise = noise_with_labels(self.problem, self.sigma)
+        if noise is None:
+            return None
+        return linear_sde_mean_cov(noise, float(self.eta), 1 / self.batch_size, self.order, w0, when)
+
     def diffusion(self, t: Time, state: Vector) -> Vector:
         """``sqrt(eta/B) [G, 2 c sigma J^T / sqrt(n)]`` of shape (P, 2n)."""
         p: Any = self.problem
@@ -149,7 +186,8 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
     Notes
     -----
     Near interpolation it minimises L + (eta sigma^2/(4B)) tr H (for c = 1/2) along the zero-loss manifold, on the time
-    scale k ~ 1/eta^2: see :func:`flowdyn.theory.label_noise_penalty`. Source: section 9.5, item 3.
+    scale k ~ 1/eta^2: see :func:`flowdyn.theory.label_noise_penalty`. Moments are exact for a linear model. Source:
+    section 9.5, item 3.
 
     Examples
     --------
@@ -207,6 +245,18 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
     def mean_step(self, k: jax.Array, state: Vector) -> Vector:
         """Step of gradient descent: label noise has mean 0."""
         return state - self.eta(k) * self.problem.grad(state)
+
+    def moments_work(self, size: int, when: np.ndarray) -> float:
+        """Of the moments of a linear model; 0 where none are known."""
+        known = labelled_size(self.problem) if isinstance(self.eta, Constant) else None
+        return 0.0 if known is None else sgd_route(known, np.diff(np.asarray(when, dtype=np.int64), prepend=0)).work
+
+    def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
+        """Mean and covariance after `when` steps for a linear model, whatever the law of the labels' noise."""
+        noise = noise_with_labels(self.problem, self.sigma)
+        if noise is None or not isinstance(self.eta, Constant):
+            return None
+        return linear_sgd_mean_cov(noise, float(self.eta.eta), 1 / self.batch_size, w0, when)
 
     def limit(self, order: int = 0) -> System:
         """Gradient flow for order 0, the stochastic equation for orders 1 and 2."""

@@ -89,6 +89,10 @@ class Optax(OnProblem, DiscreteSystem):
     t0: jax.Array
     moments: dict[str, jax.Array]
     is_users: ClassVar[bool] = True
+    of_time: ClassVar[str] = (
+        "write a schedule over the training time: optax.sgd(lambda n: h * optax.cosine_decay_schedule(1.0, T)(h * n)), "
+        "T a time; rates of moments as 1 - c*h"
+    )
     summary: ClassVar[str] = "an optimiser of optax"
 
     def __init__(

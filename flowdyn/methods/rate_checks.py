@@ -2,6 +2,7 @@ r"""Whether the rates of a recursion keep from a step to the next as h -> 0, as 
 
     u_h(z, k) = (S_h(z, k) - z) / h
     u_h(z, k + 1) - u_h(z, k) -> 0                   k late; else a step counts, and training time tells it nothing
+    u_h(z, k) = v(h k) + o(1)                        and not v(k), as that of a schedule which counts steps
     u_h(S_h(z), k + 1) - u_h(z, k) -> 0              order p: what it adds up does not change its rates
 
 A trace of gradients adds up and moves the parameters less and less; a sum of squares that rates are divided by moves
@@ -21,6 +22,12 @@ from flowdyn.problems.base import Variable
 
 RIPPLES = (2.0**-20, 2.0**-12)  # of h, at which the rates of two steps are compared
 RIPPLED = 1e-3  # change of a rate from a step to the next, as a share, that is none
+SLOW = (2.0**-10, 2.0**-14)  # of h, at which rates of steps of one number are compared
+FIRST = (0.0, *(2.0**j for j in range(14)))  # numbers of steps, over which little training time passes
+SAME = 0.05  # share of a change over the numbers that differs between the two
+OFFSET = 16.0  # share of a rate, times 1/k, that an offset of the number makes of it
+BRIEF = 2.0**-4  # of h, that steps away from a start have
+ON = 4  # of these steps, after which what stands still at a start moves
 LATE = 8192  # number of a step, so late that averages over all of them change no more
 
 
@@ -38,12 +45,62 @@ def check_counted(flow: Any, state0: np.ndarray) -> None:
                 f"{piece_of(flow.layout(len(state0)), change)} whose rate changes by "
                 f"{100 * change.max():.2g} % from a step to the next at any eta"
             ),
-            "write eta*k for k; for samples in turn or at random use fd.RandomRecursion(..., samples=...)",
+            own.of_time,
         )
 
 
 def _degree_in_number(own: Any, size: int) -> float:
     return degree_of(lambda k: own.step_at(own.time_step, k, jnp.zeros(size)), jax.ShapeDtypeStruct((), jnp.float64))
+
+
+def check_schedule(flow: Any, state0: np.ndarray) -> None:
+    """Refuse a step whose first rates are a function of its number: they take no training time as eta -> 0."""
+    own = flow.recursion
+    if not own.is_users or by_structure(_degree_in_number, own, len(state0)) == 0:
+        return
+    first, later, beside = (np.asarray(rates) for rates in bind(_first_rates, flow)(state0))  # (2, numbers, S) each
+    rounding = 8 * np.abs(later - beside).max(axis=(0, 1))
+    rounding += 8 * np.finfo(float).eps * np.abs(state0) / (SLOW[1] * float(own.time_step))
+    size = max(np.abs(first).max(), np.abs(later).max(), np.finfo(float).tiny)
+    change = np.nan_to_num(np.ptp(later, axis=1).max(axis=0))
+    # what starts from nothing is a function of k at the start alone, what moves nothing yet only later
+    is_short = _of_number(first, rounding) & _of_number(later, rounding)
+    counted = np.where((is_short | _is_long(later, rounding)) & (change > RIPPLED * size), change / size, 0.0)
+    if not counted.any():
+        return
+    piece = piece_of(flow.layout(len(state0)), counted == counted.max())
+    raise _check.fail(
+        "step",
+        "must depend on its number k through the training time alone; a schedule or a fixed rate counts steps",
+        _check.Words(f"{piece} whose rate changes by {100 * counted.max():.0f} % over the first steps at any eta"),
+        own.of_time,
+    )
+
+
+def _of_number(rates: np.ndarray, rounding: np.ndarray) -> np.ndarray:
+    """Which entries (S,) change with the number, and by the same at both time steps: u_h(z, k) = v(k)."""
+    change, between = np.ptp(rates[0], axis=0), np.abs(rates[0] - rates[1]).max(axis=0)
+    return np.logical_and(change > rounding, between < SAME * change)
+
+
+def _is_long(rates: np.ndarray, rounding: np.ndarray) -> np.ndarray:
+    """Which entries (S,) are not the same at the same times; what falls like 1/k, as k/(k + 3), is let pass."""
+    times = 16 * 2.0 ** np.arange(len(FIRST) - 9)[:, None]  # in steps of the larger h; the other is 2^-4 of it
+    one, other = rates[0, 5:-4], rates[1, 9:]
+    size = np.maximum(np.abs(one), np.abs(other))
+    return (np.abs(one - other) > (SAME + OFFSET / times) * size + rounding).any(axis=0)
+
+
+def _first_rates(flow: Any, state: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Rates at the numbers FIRST at two small h, from the state, from that a few steps on, and from beside that."""
+    own = flow.recursion
+
+    def rates(z: jax.Array) -> jax.Array:
+        at = lambda h: jax.vmap(lambda k: (own.step_at(h, k, z) - z) / h)(jnp.asarray(FIRST))  # noqa: E731
+        return jax.vmap(at)(jnp.asarray(SLOW) * own.time_step)
+
+    moved = jax.lax.fori_loop(0, ON, lambda k, z: own.step_at(BRIEF * own.time_step, 1.0 * k, z), state)
+    return rates(state), rates(moved), rates(moved * (1 + 2.0**-40))
 
 
 def _late_rates(flow: Any, state: jax.Array) -> jax.Array:

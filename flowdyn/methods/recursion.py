@@ -12,6 +12,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
 from flowdyn.methods.base import DiscreteSystem
+from flowdyn.methods.systems import ODESystem
 from flowdyn.methods.user_state import UserState, checked_state
 from flowdyn.problems.base import Time, Vector
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
@@ -31,7 +32,8 @@ class Recursion(UserState, DiscreteSystem):
     ----------
     step : callable
         ``step(state, eta)`` or ``step(state, eta, k)``, written with jax.numpy; returns the next state. It must tend to
-        the identity as eta -> 0, and k may be a real number in the limits.
+        the identity as eta -> 0, on the manifold that it is on where it ends by a projection. k may be a real number
+        in the limits.
     eta : float or Schedule
         Step size, positive.
     w0_like : pytree of float arrays, optional
@@ -125,20 +127,35 @@ class Recursion(UserState, DiscreteSystem):
             return self.eta
         return Constant(self.eta(jnp.asarray(0)) ** self.clock_power)
 
-    def _called(self, k: Any, state: Vector) -> Vector:
+    def _called(self, eta: Any, k: Any, state: Vector) -> Vector:
         """What the user's function returns, as a flat vector."""
         if _takes_k(self.function):
-            return self.called_step(self.function, state, self.eta(k), k, form="step(state, eta, k)")
-        return self.called_step(self.function, state, self.eta(k), form="step(state, eta)")
+            return self.called_step(self.function, state, eta, k, form="step(state, eta, k)")
+        return self.called_step(self.function, state, eta, form="step(state, eta)")
+
+    def step_at(self, h: Time, k: Time, state: Vector) -> Vector:
+        """The step at another time step, which a schedule knows too where the number k is not asked for."""
+        if isinstance(self.eta, Constant):
+            return super().step_at(h, k, state)
+        value = self._called(h, k, jnp.asarray(state))
+        return state + h * value if self.increment else value
+
+    def limit(self, order: int = 0) -> ODESystem:
+        """The flow that the recursion follows; a schedule has one of order 0, on its clock, the sum of eta_k."""
+        if _check.integer("order", order, minimum=0) == 0 and _takes_k(self.function):
+            self.constant_eta("the limit of a step that depends on k")
+        return super().limit(order)
 
     def step(self, k: jax.Array, state: Vector) -> Vector:
         """The user's step, or ``z + h u`` from an increment u."""
-        value = self._called(k, jnp.asarray(state))
+        value = self._called(self.eta(k), k, jnp.asarray(state))
         return state + self.increments(k) * value if self.increment else value
 
     def slope(self, k: Time, state: Vector) -> Vector:
         """``(S(z) - z) / h``, the user's own where the increment is given."""
-        return self._called(k, jnp.asarray(state)) if self.increment else super().slope(k, state)
+        return (
+            self._called(self.eta(jnp.asarray(k)), k, jnp.asarray(state)) if self.increment else super().slope(k, state)
+        )
 
     def slope_rounding(self, state: np.ndarray) -> float:
         """Nothing where the increment is given."""

@@ -176,13 +176,13 @@ class RecursionEquation(OfRecursion, SDESystem):
         self.recursion.check_start(state0)
         check_equation(self, np.asarray(state0, dtype=float))
 
-    def _is_affine(self, size: int) -> bool:
+    def is_affine(self, size: int) -> bool:
         """Whether drift and diffusion are affine in the state, and their derivatives are not too many."""
         return self.recursion.noise_size * size**2 <= MAX_ENTRIES and by_structure(_degree, self, size) <= 1
 
     def moments_work(self, size: int, when: np.ndarray) -> float:
         """Of the moments of a linear equation; 0 where none are known."""
-        if not self._is_affine(size):
+        if not self.is_affine(size):
             return 0.0
         shape = Size(self.recursion.noise_size, size, rank_one=False)
         return sde_route(shape, np.diff(when, prepend=0.0), float(self.recursion.time_step)).work
@@ -190,7 +190,7 @@ class RecursionEquation(OfRecursion, SDESystem):
     def exact_moments(self, w0: np.ndarray, when: np.ndarray) -> Moments | None:
         """Mean and covariance where drift and diffusion are affine in the state."""
         start = whole_state(self, w0)
-        if not self._is_affine(len(start)):
+        if not self.is_affine(len(start)):
             return None
         check_noise(self.recursion, start)
         check_equation(self, start)

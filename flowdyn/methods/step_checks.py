@@ -6,6 +6,7 @@ r"""Whether a recursion has a flow at all: what is measured of its step before t
     (S_h(z) - z) / h -> F_0(z)                       order 0: the step is smooth in h at 0
     S_h(z) - z ~ h^q, 0 < q < 1                      never: training time is another power of eta
     and its rates keep from a step to the next       rate_checks.py
+    or S_0 is a projection that every step ends with ends_on_manifold.py
 
 A momentum that does not tend to 1 fails the first two, a trace of gradients (m + g, of size 1/h) the first alone. A
 step in the sign of something has a flow, which slides along the sign's change, but no order beyond 0 there.
@@ -20,7 +21,8 @@ from jax.extend.core import jaxprs_in_params
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
-from flowdyn.methods.rate_checks import check_counted, check_ripples, piece_of
+from flowdyn.methods.ends_on_manifold import ending_of
+from flowdyn.methods.rate_checks import check_counted, check_ripples, check_schedule, piece_of
 from flowdyn.problems.base import Variable
 
 SMALLEST, LARGER = 2.0**-30, 2.0**-20  # of h: the step at about h = 0, where one may be defined only for h > 0
@@ -53,6 +55,7 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     check_counted(flow, state0)
     scale = np.abs(found["whole"]) + np.finfo(float).eps * np.abs(state0)
     moved = np.abs(found["at_zero"] - state0)
+    _check_first(variables, np.where(moved <= MOVES * scale, np.abs(found["first"] - state0), 0.0), scale)
     left = found["cubed"]
     stays = left > np.maximum(STAYS, 0.1 * found["cubed_larger"])  # and does not shrink with h
     moves = moved > MOVES * scale + 8 * np.finfo(float).eps * np.abs(state0)
@@ -61,12 +64,28 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     forgets = (carried > MOVES * np.abs(found["rate"]).max(initial=0.0)) & (carried > 0.1 * found["carried_larger"])
     left = found["cubed"] if flow.order else np.where(forgets, carried, 0.0)
     fails = stays if flow.order else moves | forgets
-    if fails.any():
+    if fails.any() and not _ends_on_manifold(flow, state0, moves, moved):
         changes = np.where(fails & moves, moved, 0.0)
         raise _not_identity(flow, variables, np.where(fails, left, 0.0), changes, not stays.any())
+    if flow.order:
+        check_schedule(flow, state0)
     if flow.order and moves.any():
         check_ripples(flow, state0, np.where(moves, moved, 0.0))
     _check_slopes(flow, state0, found)
+
+
+def _check_first(variables: tuple[Variable, ...], first: np.ndarray, scale: np.ndarray) -> None:
+    """Refuse a first step that changes at any h what later ones do not."""
+    jumps = np.where(first > MOVES * np.maximum(scale, np.finfo(float).tiny), first, 0.0)
+    if jumps.any():
+        raise _check.fail(
+            "step",
+            "must tend to the identity as eta -> 0 from the first step on",
+            _check.Words(
+                f"{piece_of(variables, jumps == jumps.max())} that it changes by {jumps.max():.3g} at any eta"
+            ),
+            "start it where later steps leave it, with a count of steps behind it (t0 and moments of an optimiser)",
+        )
 
 
 def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
@@ -96,6 +115,7 @@ def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
     at_zero, larger, small = jax.vmap(lambda part: near(part, state))(jnp.array([SMALLEST, LARGER, SMALL]))
     return {
         "at_zero": at_zero,
+        "first": recursion.step_at(SMALLEST * h, jnp.zeros(()), state),
         "larger": larger,
         "small": small,
         "whole": recursion.step_at(h, 1.0, state) - state,
@@ -136,6 +156,7 @@ def _check_smooth(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -
     is_off = apart > ROUGH * np.abs(near).max() + 4 * eps / (SMALL * h)
     is_off &= closer > CLOSER * apart + 4 * eps / (LARGER * h)
     if is_off.any():
+        check_schedule(flow, state0)
         at = int(np.argmax(np.where(is_off, apart, 0.0)))
         piece = piece_of(flow.layout(len(state0)), np.arange(len(state0)) == at)
         raise _check.fail(
@@ -147,13 +168,17 @@ def _check_smooth(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -
 
 
 def _check_roots(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:
-    """Refuse a step that changes like a root of h: training time is another power of eta."""
+    """Refuse a step that changes like another power of h: training time is that power of eta."""
     small, larger = np.abs(found["small"] - state0), np.abs(found["larger"] - state0)
     is_seen = larger > ROOTS * np.finfo(float).eps * np.maximum(np.abs(state0), np.abs(state0).max(initial=0.0))
     power = np.zeros(len(state0))
     power[is_seen] = np.log2(small[is_seen] / larger[is_seen]) / np.log2(SMALL / LARGER)
     is_root = is_seen & (power > 0.1) & (power < 0.9)
+    if is_seen.any() and not is_root.any():  # what all else follows may be slower than h too
+        top = int(np.argmax(small))
+        is_root[top] = power[top] > 1.1 and abs(power[top] - round(power[top])) > 0.1
     if not is_root.any():
+        _check_logarithm(flow, state0, found, power)
         return
     own = flow.recursion
     q = own.step_power * power[is_root].min()
@@ -168,6 +193,25 @@ def _check_roots(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) ->
     )
 
 
+def _check_logarithm(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray], power: np.ndarray) -> None:
+    """Refuse slopes that go on to change with every power of h: those of h log h."""
+    h = float(flow.recursion.time_step)
+    parts = ((found["at_zero"], SMALLEST), (found["larger"], LARGER), (found["small"], SMALL))
+    slopes = [(after - state0) / (part * h) for after, part in parts]
+    last, before = slopes[0] - slopes[1], slopes[1] - slopes[2]
+    lost = 8 * np.finfo(float).eps * np.abs(state0).max(initial=0.0) / (SMALLEST * h)
+    share = np.log(SMALLEST / LARGER) / np.log(LARGER / SMALL)  # of two changes of a logarithm; rounding has another
+    grows = np.abs(last - share * before) < 0.1 * np.abs(last)
+    grows &= (np.abs(power - 1) < 0.1) & (np.abs(before) > LOST * np.abs(slopes[2]) + lost)
+    if grows.any():
+        raise _check.fail(
+            "step",
+            "must have a slope as eta -> 0",
+            _check.Words(f"{piece_of(flow.layout(len(state0)), grows)} whose slope grows like log(eta)"),
+            "write the step in powers of eta: one with eta*log(eta) has a flow at each eta, and no order",
+        )
+
+
 def _not_identity(
     flow: Any, variables: tuple[Variable, ...], left: np.ndarray, moved: np.ndarray, has_orders: bool
 ) -> _check.ArgumentError:
@@ -178,6 +222,26 @@ def _not_identity(
     way_out = "let its rates tend to 1 with eta, e.g. decay = 1 - c*h"
     more = ", or use order >= 1" if has_orders and not flow.order else ""
     return _check.fail("step", "must tend to the identity as eta -> 0", _check.Words(found), way_out + more)
+
+
+def _ends_on_manifold(flow: Any, state0: np.ndarray, moves: np.ndarray, moved: np.ndarray) -> bool:
+    """Whether the steps project onto a manifold that the state is on; a start off it and a kink are refused."""
+    ending, variables = ending_of(flow.recursion, state0), flow.layout(len(state0))
+    if ending.has_kink.any() and not moves.any():
+        raise _check.fail(
+            "step",
+            "must be smooth in its state at the start",
+            _check.Words(f"{piece_of(variables, ending.has_kink)} with a kink there, as a max or a clip has at a tie"),
+            "start beside the tie, where a step at eta = 0 changes nothing",
+        )
+    if ending.is_kept and moves.any():
+        raise _check.fail(
+            "w0",
+            "must be on the manifold that the step projects onto",
+            _check.Words(f"{piece_of(variables, moved == moved.max())} at a distance of {moved.max():.3g} from it"),
+            "start where a step at eta = 0 leaves it: step(w0, 0)",
+        )
+    return ending.is_kept
 
 
 def _takes_signs(recursion: Any, state0: np.ndarray) -> bool:

@@ -117,6 +117,10 @@ class UserState(System):
         """The w that `params` takes out of a state."""
         return state if self.params is None else flat_of("params", self.as_user_sees(state), self.w0_like)
 
+    def unravel(self, w: Vector) -> Any:
+        """Flat parameters in their own structure."""
+        return w if self.w0_like is None else unravel_tree(self.w0_like, jnp.asarray(w))
+
     def as_user_sees(self, state: Vector) -> Any:
         """The parameters, as the user's functions see them."""
         if self.w0_like is None:
