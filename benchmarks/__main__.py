@@ -19,6 +19,7 @@ NAMES = (
     "dual_flow",
     "stiff",
     "kernels",
+    "large",
     "growth",
 )
 

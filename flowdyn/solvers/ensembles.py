@@ -9,7 +9,7 @@ bits in any ensemble; alone it is so too, or the same to rounding where its stat
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools import randomness
 from flowdyn._tools.compiled import bind
+from flowdyn._tools.threads import cores, side_by_side
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.solvers.base import HUGE, STATUSES, Task, failure_status, is_bad
 from flowdyn.solvers.segments import Segments, next_stretch
@@ -38,6 +39,10 @@ class MemberBlock:
     final: np.ndarray  # (b, S), where each member was left
     codes: np.ndarray  # (b,), indices into STATUSES
     t_stop: np.ndarray  # (b,), time of a stop or of the first bad state, NaN if none
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
 
 
 def _start_epoch(system: Any, keys: jax.Array, members: jax.Array, n: jax.Array) -> Any:
@@ -110,23 +115,18 @@ def run_ensemble(
         jnp.asarray(randomness.lane_keys(task.seed, -(-epoch_bits // 64), stream=1)),
     )
     drive = _Drive(task, program, segments, epoch, keys, size)
-    for first in range(0, task.members, size):
+    for first in range(0, task.members, drive.size):
         yield drive.block(first)
 
 
 class _Drive:
-    """Runs blocks piece by piece, for progress, budgets and Ctrl-C."""
+    """Runs blocks piece by piece, for progress, budgets and Ctrl-C; as many side by side as there are cores."""
 
-    def __init__(self, task: Task, program: StepProgram, segments: Segments, epoch: int, keys: tuple, size: int):
-        self.task, self.program, self.segments, self.epoch, self.keys, self.size = (
-            task,
-            program,
-            segments,
-            epoch,
-            keys,
-            size,
-        )
-        fits = int(np.clip(2**21 // (size * max(task.state0.size, 1)), 1, 64))
+    def __init__(self, task: Task, program: StepProgram, segments: Segments, epoch: int, keys: tuple, block: int):
+        self.task, self.program, self.segments, self.epoch, self.keys = task, program, segments, epoch, keys
+        self.parts = min(cores(), -(-task.members // block))
+        self.size = block * self.parts
+        fits = int(np.clip(2**21 // (self.size * max(task.state0.size, 1)), 1, 64))
         self.rows = min(
             fits, 1 << (len(segments.last) - 1).bit_length()
         )  # few shapes, and no room for rows never saved
@@ -159,12 +159,22 @@ class _Drive:
             if not len(stretch.number):
                 return
             begun, before = time.monotonic(), step
-            carry, rows = call(self.keys, members, carry, self.segments.part(stretch, self.rows), self.limits)
+            carry, rows = self.advance(call, members, carry, self.segments.part(stretch, self.rows))
             step, done = int(stretch.last[-1]), stretch.last == self.segments.last[stretch.number]
             segment = int(stretch.number[-1]) + int(done[-1])
             yield stretch.number[done], np.asarray(rows)[: len(done)][done], carry
             spent = max(time.monotonic() - begun, 1e-6)
             self.piece = int(np.clip((step - before) * PIECE_SECONDS / spent, max(self.piece // 2, 1), 8 * self.piece))
+
+    def advance(self, call: Callable, members: jax.Array, carry: tuple, segments: Segments) -> tuple:
+        """One call of the loop for each part of the block."""
+        if self.parts == 1:
+            return call(self.keys, members, carry, segments, self.limits)
+        cut = jax.tree.map(lambda leaf: np.split(np.asarray(leaf), self.parts), (members, carry))
+        given = [jax.tree.map(lambda leaf, i=i: leaf[i], cut, is_leaf=_is_list) for i in range(self.parts)]
+        done = side_by_side(lambda own, at: call(self.keys, own, at, segments, self.limits), given)
+        carries, rows = zip(*done, strict=True)
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *carries), np.concatenate(rows, axis=1)
 
     def block(self, first: int) -> MemberBlock:
         """All saves of one block."""

@@ -5,8 +5,6 @@ blocks from one queue, and a block's size follows from bytes alone. What comes o
 """
 
 import functools
-import os
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +15,7 @@ import numpy as np
 
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.stacked import bind_turns, stack
+from flowdyn._tools.threads import cores
 from flowdyn.solvers.explicit_program import advance
 from flowdyn.solvers.explicit_run import ExplicitRun
 from flowdyn.solvers.explicit_state import Carry
@@ -32,11 +31,6 @@ BLOCK, BLOCK_BYTES = 16, 1 << 26  # runs of a block, and its memory
 def first_tries(run: ExplicitRun) -> int:
     """Steps of a first call: so few where each is dear that a budget of seconds is looked at."""
     return max(min(FIRST_TRIES, int(FIRST_COST / (6 * value_cost(run.task)))), 1)
-
-
-def cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def run_alone(run: ExplicitRun) -> None:

@@ -11,10 +11,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from flowdyn.problems.base import Vector
+
 MOST = 3  # unknowns
 
 
-def solution(matrix: jax.Array) -> Callable[[jax.Array], jax.Array]:
+def solution(matrix: jax.Array) -> Callable[[Vector], jax.Array]:
     """A function b -> A^{-1} b, for A of shape (S, S) and b of shape (S,)."""
     if len(matrix) > MOST:
         factors = jax.scipy.linalg.lu_factor(matrix)

@@ -17,10 +17,12 @@ import numpy as np
 from flowdyn._tools import randomness
 from flowdyn._tools.compiled import CACHE_SIZE, join, split
 from flowdyn._tools.randomness import RandomInputs
+from flowdyn._tools.threads import cores
 from flowdyn.solvers.base import Task
 from flowdyn.solvers.segments import Segments
 
 WIDE, NARROW = 2**17, 2**13  # numbers a block holds, without and with contractions
+FEW = 1024  # members that no second core is taken for
 LANES, LARGE = 8, 64  # members of a block for one alone, and the numbers of a state that fills the lanes by itself
 _EXACT_ORDER = ("dot_general", "reduce_sum", "reduce_prod", "cumsum", "scatter-add", "sort", "conv_general_dilated")
 
@@ -61,7 +63,7 @@ def block_size(task: Task, program: StepProgram, segments: Segments, epoch: int,
     if _step_contracts(structure, shape_of, shapes, program, task.state0.size, epoch_bits):
         return int(np.clip(2 ** int(np.log2(max(NARROW / width, 1))), 16, 1024))
     cap = int(np.clip(2 ** int(np.log2(max(WIDE / width, 1))), 64, 16384))
-    blocks = -(-task.members // cap)
+    blocks = max(-(-task.members // cap), min(cores(), task.members // FEW))  # one a core, unless they are few
     return -(-task.members // (64 * blocks)) * 64
 
 
