@@ -74,19 +74,3 @@ def cf_failures():
         return [(group.name, group.msgs) for group in groups if group.value[0] < group.value[1]]
 
     return failures
-
-
-@pytest.fixture
-def compilations():
-    """Names of the events that XLA compiles while the test runs."""
-    import jax
-
-    seen = []
-
-    def listen(event, *_, **__):
-        if event.endswith("backend_compile_duration"):
-            seen.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield seen
-    jax.monitoring.unregister_event_duration_listener(listen)

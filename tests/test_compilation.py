@@ -15,6 +15,20 @@ from flowdyn._tools.leaves import leaf
 from flowdyn.cli.commands import main
 
 
+@pytest.fixture
+def compilations():
+    """Names of the events that XLA compiles while the test runs."""
+    seen = []
+
+    def listen(event, *_, **__):
+        if event.endswith("backend_compile_duration"):
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
 def test_the_recursion_of_a_ladder_compiles_once(compilations):
     p = fd.problems.CustomProblem(lambda w: jnp.sum(w**4) / 4 + w[0] * w[1], np.ones(2))
 

@@ -97,7 +97,7 @@ def test_a_repr_shows_the_numbers_on_one_line(name):
 
 # a program of diffrax takes seconds to compile: on these here, on every system in the test of nightly size
 LONG = ("Diffrax", "DiffraxSDE")
-FEW = ("GradientFlow", "HeavyBallFlow", "NormalizedFlow", "ODE", "OrnsteinUhlenbeck", "SDE")
+FEW = ("GradientFlow", "HeavyBallFlow", "NormalizedFlow", "ODE", "SDE")
 
 
 # a plain loop of Python for a recursion, scipy's own driver for a flow: neither runs our solvers
