@@ -181,6 +181,7 @@ def rerun(options: argparse.Namespace, output: Output) -> int:
 
     check_outputs(options)
     held = _one_result(options)
+    _check_one(held, options.file)
     again = fd.rerun(held, **_observed(held))
     differs = tell(compare(held, again), output)
     write(again, options, output)
@@ -204,6 +205,16 @@ def _one_result(options: argparse.Namespace) -> Any:
         if node is None:
             raise _check.fail("FILE", "holds several results", places, f"name one: --node {places[0]}")
         return tree[_check.choice("--node", node.strip("/"), places)].to_dataset().load()
+
+
+def _check_one(held: Any, file: str) -> None:
+    """Refuse several runs, a sweep above all, in the shell's terms."""
+    texts = held["recipe"] if "recipe" in held.variables else None
+    if texts is not None and len(set(texts.values.ravel().tolist())) > 1:
+        found = _check.Words(f"one for each {' and '.join(map(str, texts.dims))}")
+        one = ", ".join(f"{dim}=0" for dim in texts.dims)
+        way_out = f"make one of them again from Python: fd.rerun(fd.load({file!r}).isel({one}))"
+        raise _check.fail("FILE", "must hold one run", found, way_out)
 
 
 def _observed(run: Any) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def sweep(
 
 
 def _folder(store: Any) -> Path:
-    if not isinstance(store, str | os.PathLike):
+    if not isinstance(store, str | os.PathLike) or not os.fspath(store):
         raise _check.fail("store", "must be the path of a folder", store)
     path = Path(os.fspath(store)).expanduser().absolute()
     try:
