@@ -340,6 +340,20 @@ def test_a_damaged_block_is_made_again(tmp_path, harm):
     assert fd.load(victim, verify=True).sizes["cell"] == 2
 
 
+def test_a_block_that_was_copied_over_another_is_made_again(tmp_path):
+    """What it holds is whole: nothing but its name says that its cells are not those asked for."""
+    first = fd.sweep(descent, GRID, tmp_path, block=2).load()
+    one, other, _ = sorted(tmp_path.glob("[0-9a-f]*.nc"))
+    kept = one.stat().st_mtime_ns
+    other.write_bytes(one.read_bytes())
+    with pytest.raises(fd.FileError, match=f"{other.name}: it holds another block, '{one.stem}'; call sweep"):
+        fd.load(tmp_path).load()
+    again = fd.sweep(descent, GRID, tmp_path, block=2).load()
+    assert again.drop_attrs().identical(first.drop_attrs()) and one.stat().st_mtime_ns == kept
+    assert fd.load(tmp_path).load().drop_attrs().identical(first.drop_attrs())
+    assert "flowdyn_block" not in again.attrs
+
+
 def test_another_sweep_has_other_files(tmp_path):
     fd.sweep(descent, GRID, tmp_path, block=2)
     before = set(files(tmp_path))
