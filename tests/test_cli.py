@@ -305,6 +305,19 @@ def test_what_was_good_before_a_divergence_is_kept(capsys):
     assert "(diverged)" in capsys.readouterr().out and np.isnan(fd.load("r.nc").loss[-1])
 
 
+@pytest.mark.filterwarnings("default::flowdyn.FlowdynWarning")
+def test_a_loss_that_has_grown_is_said(folder, capsys):
+    """By hand: e <- -4 e from e = -2, a loss of 2.5 e^2 = 10 * 16^k."""
+    (folder / "two.csv").write_text("x,y\n1,2\n2,4\n")
+    common = ["two.csv", "--target", "y", "--steps", "100"]
+    assert main(["solve", *common, "--method", "GradientDescent", "--eta", "1"]) == 0
+    assert f"loss = {10 * 16.0**100:.6g} (up from 10), grad_norm" in capsys.readouterr().out
+    assert main(["solve", *common, "--method", "GradientDescent", "--eta", "0.1"]) == 0
+    assert "up from" not in capsys.readouterr().out
+    assert main(["sweep", *common, "--etas", "1,0.1"]) == 0
+    assert "1 of 2 cells end above the loss that they began with" in capsys.readouterr().out
+
+
 def test_json_and_quiet(capsys):
     run = ["solve", "--method", "sgd", "--eta", "0.01", "--steps", "3", "--realizations", "4", "--out", "r.nc"]
     assert main([*run, "--json"]) == 0

@@ -1,6 +1,7 @@
 """The commands that run something: eta-limit, solve, rerun."""
 
 import argparse
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -153,19 +154,24 @@ def _end(options: argparse.Namespace, has_rules: bool, problem: Any, w0: Any) ->
 
 
 def tell_end(run: Any, output: Output) -> None:
-    """Where a run ended: the means of its members, where it has some."""
+    """Where a run ended, and whether above where it began: the means of its members, where it has some."""
     from flowdyn.solvers.base import STATUSES
 
-    last = run.isel(t=-1).mean("realization") if "realization" in run.dims else run.isel(t=-1)
-    names = ("loss", "grad_norm")
-    values = {name: float(last[name].mean()) for name in names if name in last}
+    values = _means(run.isel(t=-1))
+    first = _means(run.isel(t=0)).get("loss", math.nan)
     codes, counts = _counted(run.status.values)
     status = {STATUSES[code]: count for code, count in zip(codes, counts, strict=True)}
     text = f"{run.attrs['title']}: t = {float(run.t[-1]):g}" + "".join(
-        f", {name} = {value:{'.6g' if name == 'loss' else '.3g'}}" for name, value in values.items()
+        f", {name} = {value:{'.6g' if name == 'loss' else '.3g'}}"
+        + (f" (up from {first:.6g})" if name == "loss" and value > first else "")
+        for name, value in values.items()
     )
-    data = {"title": run.attrs["title"], "t": float(run.t[-1]), **values, "status": status}
+    data = {"title": run.attrs["title"], "t": float(run.t[-1]), **values, "loss_at_start": first, "status": status}
     output.say(text if set(status) == {"reached_end"} else f"{text} ({', '.join(status)})", **data)
+
+
+def _means(row: Any) -> dict[str, float]:
+    return {name: float(row[name].mean()) for name in ("loss", "grad_norm") if name in row}
 
 
 def _counted(codes: Any) -> tuple[list[int], list[int]]:

@@ -101,3 +101,7 @@ def _tell(result: Any, names: list[str], output: Output) -> None:
             break
         point = [float(values[i]) for values, i in zip(grid.values(), place, strict=True)]
         output.say(" ".join(f"{number:12.6g}" for number in [*point, float(ends[place])]))
+    risen = int((ends > loss[..., 0]).sum())
+    if risen:
+        output.say(f"{risen} of {ends.size} cells end above the loss that they began with")
+    output.note(risen=risen)
