@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -83,8 +83,6 @@ class Auto(Solver):
         rtol = max(self.rtol / 10, float(LEAST_RTOL))
         return dataclasses.replace(self, rtol=rtol, atol=None if self.atol is None else self.atol * rtol / self.rtol)
 
-    gains_up_to: ClassVar[int] = 16
-
     @property
     def support(self) -> Support:
         """Ordinary differential equations written with jax.numpy, open ends included."""
@@ -94,6 +92,11 @@ class Auto(Solver):
     def order(self) -> float:
         """Order of the explicit steps."""
         return 5
+
+    @property
+    def gains_up_to(self) -> int:
+        """Number of runs that gain from being stepped side by side: blocks of a sweep hold as many at least."""
+        return 16
 
     @classmethod
     def example(cls) -> "Auto":
