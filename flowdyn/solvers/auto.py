@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -48,7 +48,8 @@ class Auto(Solver):
     Twelve steps with h rho > 1 (3 at loose tolerances), for an estimate rho of the largest rate, are called stiff. Then
     the explicit steps left are weighed against Jacobians and their factors by counted operations. If they cost more,
     Rodas5P goes on in the compiled loop where states are small, LSODA where they are not. Which methods a run took,
-    from when on and why stands in its recipe. Many starts are spread over the cores, each at a pace of its own.
+    from when on and why stands in its recipe. Many starts are spread over the cores, each at a pace of its own; so are
+    the runs of a sweep, whose blocks hold ``gains_up_to`` = 16 of them or more.
     Source: Tsitouras (2011) for the steps; Hairer and Wanner (1996), section IV.2, for the watch; Steinebach (2023)
     for Rodas5P; Petzold (1983) for LSODA.
 
@@ -83,6 +84,8 @@ class Auto(Solver):
         rtol = max(self.rtol / 10, float(LEAST_RTOL))
         return dataclasses.replace(self, rtol=rtol, atol=None if self.atol is None else self.atol * rtol / self.rtol)
 
+    gains_up_to: ClassVar[int] = 16
+
     @property
     def support(self) -> Support:
         """Ordinary differential equations written with jax.numpy, open ends included."""
@@ -92,11 +95,6 @@ class Auto(Solver):
     def order(self) -> float:
         """Order of the explicit steps."""
         return 5
-
-    @property
-    def gains_up_to(self) -> int:
-        """Number of runs that gain from being stepped side by side: blocks of a sweep hold as many at least."""
-        return 16
 
     @classmethod
     def example(cls) -> "Auto":

@@ -107,16 +107,12 @@ class Solver(metaclass=PlainABCMeta):
     """Base of the back ends."""
 
     shown: ClassVar[tuple[str, ...]] = ("order", "support")  # by `help`
+    gains_up_to: ClassVar[int] = 64  # tasks that `run_many` is worth being given at once, where it fuses them
 
     @property
     @abc.abstractmethod
     def support(self) -> Support:
         """What the back end takes, as every refusal reads it."""
-
-    @property
-    def gains_up_to(self) -> int:
-        """Number of tasks that `run_many` is worth being given at once, where it fuses them."""
-        return 64
 
     @classmethod
     def example(cls) -> Self:
