@@ -171,8 +171,18 @@ def choice(name: str, value: Any, allowed: Iterable[str], way_out: str = "") -> 
     names = list(allowed)
     if isinstance(value, str) and value in names:
         return value
-    near = difflib.get_close_matches(str(value), names, n=1)
-    raise fail(name, f"must be one of {names}", value, f"did you mean {near[0]!r}?" if near else way_out)
+    near = _nearest(str(value), names)
+    raise fail(name, f"must be one of {names}", value, way_out if near is None else f"did you mean {near!r}?")
+
+
+def _nearest(text: str, names: list[str]) -> str | None:
+    """The name that is meant: by its initials (``gd``: GradientDescent), or spelt nearly so."""
+    by_initials = {"".join(filter(str.isupper, name)).casefold(): name for name in reversed(names)}
+    if len(text) > 1 and text.casefold() in by_initials:
+        return by_initials[text.casefold()]
+    folded = {name.casefold(): name for name in reversed(names)}
+    near = difflib.get_close_matches(text, names, n=1)
+    return near[0] if near else next((folded[n] for n in difflib.get_close_matches(text.casefold(), folded, n=1)), None)
 
 
 def times(name: str, value: Any) -> np.ndarray:

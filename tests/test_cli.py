@@ -103,7 +103,18 @@ def test_solve_info_and_plot(arguments, capsys):
 
 BAD = {
     "unknown column": (["eta-limit", "diabetes.csv", "--target", "tarket"], 2, "did you mean 'target'"),
-    "no target": (["eta-limit", "diabetes.csv"], 2, "`--target`"),
+    "no target": (["eta-limit", "diabetes.csv"], 2, "'target'], got none"),
+    "a method by its initials": (["solve", "--method", "gd"], 2, "got 'gd'; did you mean 'GradientDescent'?"),
+    "a method in small letters": (["solve", "--method", "gradientdecent"], 2, "did you mean 'GradientDescent'?"),
+    "an unset problem": (
+        ["solve", "diabetes.csv", "--target", "target", "--problem", ""],
+        2,
+        "`--problem` must be one",
+    ),
+    "an unset output": (["solve", "--t", "1", "--out", ""], 2, "`--out` must end in .nc, got ''"),
+    "an unset picture": (["solve", "--t", "1", "--figure", ""], 1, "`--figure` must be a file, got"),
+    "an unset store": (["sweep", "--alphas", "0.1", "--eta", "0.1", "--store", ""], 2, "`--store` must be the path"),
+    "a sweep into text": (["sweep", "--alphas", "0.1", "--eta", "0.1", "--out", "a.txt"], 2, "`--out` must end in .nc"),
     "unknown problem": (
         ["solve", "diabetes.csv", "--target", "target", "--problem", "LinearRegresion"],
         2,
@@ -148,13 +159,19 @@ BAD = {
     "an argument missing": (["solve", "--method", "SAM", "--eta", "0.1"], 2, "`--set rho=...` must be given for SAM"),
     "an argument wrong": (["solve", "--method", "SAM", "--eta", "0.1", "--set", "rho=-1"], 2, "`--set rho` must"),
     "no argument of it": (["solve", "--set", "rho=1"], 2, "`--set` must be one of []"),
+    "numbers in brackets": (
+        ["solve", "--method", "Adam", "--eta", "0.1", "--set", "rates=(1,2)"],
+        2,
+        "`--set` must hold numbers without brackets, e.g. rates=1,2, got '(1,2)'",
+    ),
     "no value": (["solve", "--method", "SAM", "--eta", "0.1", "--set", "rho"], 2, "`--set` must be NAME=VALUE"),
     "unknown solver": (["solve", "--solver", "LSODE"], 2, "did you mean 'LSODA'"),
     "solver of another kind": (["solve", "--solver", "EulerMaruyama"], 2, "`--solver` EulerMaruyama cannot run"),
     "tolerance of none": (["solve", "--solver", "exact", "--rtol", "1e-9"], 2, "`--rtol` is for solvers with"),
     "tolerance zero": (["solve", "--rtol", "0"], 2, "`--rtol` must be positive"),
     "rule without number": (["solve", "--stop", "loss"], 2, "`--stop` must be NAME<VALUE or NAME>VALUE"),
-    "rule of nothing": (["solve", "--stop", "lost<1"], 2, "`--stop"),
+    "rule of nothing": (["solve", "--stop", "lost<1"], 2, "did you mean 'loss'?"),
+    "rule of a function": (["solve", "--stop", "bogus<1"], 2, "got 'bogus'; `--observe` records more"),
     "unknown observable": (["solve", "--observe", "sharpnes"], 2, "did you mean 'sharpness'"),
     "observable of another problem": (["solve", "--observe", "margins"], 2, "must be a LinearClassifier"),
     "divergence": (["solve", "--on-divergence", "kept"], 2, "`--on-divergence` must be one of ['raise', 'keep']"),
@@ -165,7 +182,16 @@ BAD = {
         2,
         "`--index id` makes it labels of the samples, `--no-index` a",
     ),
-    "index without a name": (["solve", "unnamed.csv", "--target", "y"], 1, "`--index index` makes it labels"),
+    "index without a name": (
+        ["solve", "unnamed.csv", "--target", "y"],
+        1,
+        "`--index index` makes it labels of the samples, `--no-index` a feature, or",
+    ),
+    "index of another name": (
+        ["solve", "unnamed.csv", "--target", "y", "--index", "bogus"],
+        2,
+        "`--index` must be one of ['index', 'x', 'y'], got 'bogus'",
+    ),
     "no time scale": (["solve", "flat.csv", "--target", "y", "--problem", "SquaredRegression"], 1, "give `--t`"),
 }
 
@@ -279,6 +305,19 @@ def test_what_was_good_before_a_divergence_is_kept(capsys):
     assert "(diverged)" in capsys.readouterr().out and np.isnan(fd.load("r.nc").loss[-1])
 
 
+@pytest.mark.filterwarnings("default::flowdyn.FlowdynWarning")
+def test_a_loss_that_has_grown_is_said(folder, capsys):
+    """By hand: e <- -4 e from e = -2, a loss of 2.5 e^2 = 10 * 16^k."""
+    (folder / "two.csv").write_text("x,y\n1,2\n2,4\n")
+    common = ["two.csv", "--target", "y", "--steps", "100"]
+    assert main(["solve", *common, "--method", "GradientDescent", "--eta", "1"]) == 0
+    assert f"loss = {10 * 16.0**100:.6g} (up from 10), grad_norm" in capsys.readouterr().out
+    assert main(["solve", *common, "--method", "GradientDescent", "--eta", "0.1"]) == 0
+    assert "up from" not in capsys.readouterr().out
+    assert main(["sweep", *common, "--etas", "1,0.1"]) == 0
+    assert "1 of 2 cells end above the loss that they began with" in capsys.readouterr().out
+
+
 def test_json_and_quiet(capsys):
     run = ["solve", "--method", "sgd", "--eta", "0.01", "--steps", "3", "--realizations", "4", "--out", "r.nc"]
     assert main([*run, "--json"]) == 0
@@ -340,6 +379,7 @@ def test_a_message_is_put_in_the_shell_s_terms():
         "`index='a b'` or `index=False`": "`--index a b` or `--no-index`",
         "`overwrite=True` replaces": "`--overwrite` replaces",
         "`on_divergence='keep'` keeps": "`--on-divergence keep` keeps",
+        "`observe={'bogus': g}` records": "`--observe` records",
         "`data` must be": "`DATA` must be",
         "`w0` and `observe_only=True`": "`w0` and `observe_only=True`",
     }.items():

@@ -44,6 +44,9 @@ def test_readme_shell_lines_run_in_their_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     first, *lines = re.search(r"<!-- shell -->\n```bash\n(.*?)\n```", README, re.DOTALL)[1].splitlines()
     assert first == "source .venv/bin/activate" and all(line.startswith("flowdyn ") for line in lines)
+    for name in (kept := re.findall(r'fd\.save\(.*, "(\S+)"', "".join(BLOCKS))):  # what the blocks above have left
+        (tmp_path / name).touch()
+    assert "limit.nc" in kept
     with warnings.catch_warnings():
         for line in lines:
             assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err

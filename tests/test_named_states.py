@@ -152,6 +152,24 @@ REFUSED = {
         lambda: fd.solve(fd.ODE(lambda t, y: -y["x"]), PAIR, t=1.0),
         r"`f` must return a mapping with the names \['v', 'x'\]",
     ),
+    "f of an array by numbers": (
+        lambda: fd.solve(fd.ODE(lambda t, y: jnp.array([y[1], -y[0]])), PAIR, t=1.0),
+        r"`f` is handed the time, the dict v\[\], x\[\] of its start and its `args`, and must take them, "
+        r"got KeyError: 1; write y\['v'\], or give names=\(...\) in the order in which f takes an array",
+    ),
+    "f of a mapping by names": (
+        lambda: fd.solve(fd.ODE(lambda t, y: {"x": y["v"], "v": -y["x"]}, names=("x", "v")), PAIR, t=1.0),
+        r"`f` is handed the time, an array of shape \(2,\) with the entries x, v and its `args`, and must take them, "
+        r"got IndexError: .*; write y\[0\], or start from a mapping without `names`",
+    ),
+    "f of a mapping of a flat start": (
+        lambda: fd.solve(fd.ODE(lambda t, y: -y["v"]), [1.0, 2.0], t=1.0),
+        r"`f` is handed the time, an array of shape \(2,\) and its `args`, and must take them, got IndexError",
+    ),
+    "g of an array by numbers": (
+        lambda: fd.solve(fd.SDE(decay, lambda t, x: jnp.array([x[1], 0.0])), PAIR, t=1.0),
+        r"`g` is handed the time, the dict v\[\], x\[\] of its start and .*, got KeyError: 1; write x\['v'\]",
+    ),
     "f of one name": (
         lambda: fd.solve(fd.ODE(lambda t, y: {"x": y["x"]}), PAIR, t=1.0),
         r"with the names \['v', 'x'\], got \['x'\]",

@@ -1,5 +1,6 @@
 """Pages: what they say, that text of a file stays text, and that a browser shows them and asks nobody for anything."""
 
+import html
 import http.server
 import re
 import shutil
@@ -126,6 +127,53 @@ def test_what_ended_badly_or_is_not_resolved_is_marked(tmp_path):
     assert "diverged" in page.words and [a for a in page.all("td") if a.get("class") == "bad"]
     good = read(fd.report(fd.solve(system, [1.0], t=0.5), tmp_path / "good.html"))
     assert not [a for a in good.all("td") if a.get("class")]
+
+
+def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):
+    """By hand: w_k = (1 - eta)^k w_0 and L = w^2 / 2 on the quadratic, k = 2."""
+    p = fd.problems.Quadratic(1.0)
+
+    def make(eta, scale):
+        return fd.GradientDescent(p, eta), [scale], {"steps": 1000 if eta == 3 else 2, "saves": 2}
+
+    with pytest.warns(fd.FlowdynWarning):
+        result = fd.sweep(make, {"eta": [0.5, 0.1, 3.0], "scale": [1.0, 2.0]})
+    page = read(fd.report(result, tmp_path / "page.html"))
+    assert "sweep of 6 runs" in page.words and "eta = 0.5, 0.1, 3; scale = 1, 2" in page.words
+    assert "A grid of 6 cells, 2 of them failed: eta = 0.5, 0.1, 3; scale = 1, 2." in page.words
+    low, high = 0.5 * 0.5**4, 0.5 * (0.9**2 * 2) ** 2
+    assert f"loss {low:.4g} to {high:.4g}" in page.words
+    one = read(fd.report(result.sel(eta=0.1, scale=2.0), tmp_path / "one.html"))
+    assert "A grid of" not in one.words and "sweep of 6 runs" not in one.words and f"loss {high:.4g}" in one.words
+
+
+def formulas(page):
+    """What stands in each formula of a page, without spaces."""
+    return [
+        re.sub("<[^>]*>|\\s", "", html.unescape(found))
+        for found in re.findall("<math.*?</math>", page.read_text(), re.DOTALL)
+    ]
+
+
+@pytest.mark.parametrize("data", [None, jnp.ones(2)])
+def test_a_formula_is_that_of_the_run_and_nothing_is_cited_as_none(data, tmp_path):
+    def loss(w, *data):
+        return jnp.sum(w**2) / 2
+
+    p = fd.problems.CustomProblem(loss, jnp.ones(2), data)
+    step, falling = (
+        formulas(fd.report(fd.solve(fd.GradientDescent(p, eta), [1.0, 1.0], steps=2), tmp_path / f"{i}.html"))[0]
+        for i, eta in enumerate((0.1, fd.schedules.PowerDecay(0.1, 0.5)))
+    )
+    assert falling.count("k") == step.count("k") + 1  # eta_k, and eta
+    own = formulas(tmp_path / "0.html")[1]
+    assert own == ("L(w)=loss(w)" if data is None else "L(w)=loss(w,data)")
+    mean = fd.averaged(fd.GradientFlow(p), "ema", rate=2.0)
+    fd.report(fd.solve(mean, [1.0, 1.0], t=1.0), tmp_path / "mean.html")
+    assert formulas(tmp_path / "mean.html")[0] == "e′=κ(w−e),e(0)=w(0)"
+    run = fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0)
+    assert run.attrs["references"] == "none"
+    assert '<p class="small">none</p>' not in fd.report(run, tmp_path / "ode.html").read_text()
 
 
 def test_members_that_ended_differently_are_counted(tmp_path):

@@ -45,6 +45,18 @@ CASES = {
     "plot a number as density": (lambda: fd.plot(run(realizations=3), density=3), "`density` must be a function"),
     "plot what is not over t": (lambda: fd.plot(run()[["status", "recipe_id_t"]]), "must hold its loss, parameters or"),
     "plot into a number": (lambda: fd.plot(run(), ax=3), "`ax` must be a matplotlib Axes, got 3"),
+    "plot a tree": (
+        lambda: fd.plot(xr.DataTree.from_dict({"a": run(), "b": run()})),
+        r"`ds` must be one result, got a DataTree of \['a', 'b'\]; take one of its nodes, e.g. tree\['a'\].to_dataset",
+    ),
+    "save a name that NetCDF has not": (
+        lambda: fd.save(run().assign_attrs({"<b>k</b>": "x"}), "x.nc"),
+        "`ds` must have names that begin with a letter.*, got '<b>k</b>'; rename it",
+    ),
+    "rebuild two": (
+        lambda: fd.rebuild(fd.concat([run(), run(2.0)], "trial")),
+        r"`ds` must hold one run, got 2 recipes along \['trial'\]; select one, e.g. ds.isel\(trial=0\)",
+    ),
     "save": (lambda: fd.save(3, "x.nc"), "`ds` must be an xarray Dataset"),
     "plot without provenance": (lambda: fd.plot(run().drop_attrs()), "that flowdyn did not make"),
     "plot at one time": (lambda: fd.plot(run(realizations=3).isel(t=-1)), "`ds` must have the dimension t"),

@@ -48,6 +48,12 @@ CASES = {
         lambda: solve(descent(1e-12), t=1.0, solver=fd.solvers.Iteration()),
         r"`t` must not need more than .*flowdyn\.fast_forward",
     ),
+    "an option of a solver": (
+        lambda: solve(breakpoints=[0.5]),
+        r"`breakpoints` is an option of a solver \(Auto, Scipy, Diffrax\) and none of solve; "
+        r"write solver=fd.solvers.Auto\(breakpoints=...\)",
+    ),
+    "no option": (lambda: solve(step=3), r"`options` must be one of \['t', .*\], got 'step'; did you mean 'steps'"),
     "saves": (lambda: solve(saves=1), "`saves` must be at least 2, got 1"),
     "bytes in words": (lambda: solve(max_bytes="1"), "`max_bytes` must be a whole number, got '1'"),
     "bytes without bound": (lambda: solve(max_bytes=np.inf), "`max_bytes` must be a whole number, got inf"),

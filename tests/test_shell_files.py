@@ -91,6 +91,21 @@ def test_info_loads_nothing_heavy(files):
     assert "dimensions: t = 5, param = 2" in run.stdout and "\n  w(t, param): " in run.stdout
 
 
+def test_info_and_rerun_of_the_folder_of_a_sweep(tmp_path, capsys):
+    p = fd.problems.Quadratic([[2.0, 0.0], [0.0, 1.0]])
+
+    def make(eta, scale):
+        return fd.GradientDescent(p, eta), [scale, scale], {"steps": 3}
+
+    fd.sweep(make, {"eta": [0.1, 0.2], "scale": [1.0, 2.0]}, tmp_path / "store")
+    assert main(["info", str(tmp_path / "store")]) == 0
+    assert "eta = 2, scale = 2" in capsys.readouterr().out
+    assert main(["rerun", str(tmp_path / "store")]) == 2
+    said = capsys.readouterr().err
+    assert "`FILE` must hold one run, got one for each eta and scale; make one of them again from Python" in said
+    assert len(said.splitlines()) == 1
+
+
 def test_info_as_json(files, capsys):
     assert main(["info", "--json", str(files / "a.nc")]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -57,6 +57,18 @@ def test_scales_of_the_start_and_a_cell_that_fails(table, capsys):
         assert [bool(text) for text in result.failure.values[:, 1]] == [True, True]
 
 
+@pytest.mark.parametrize("option", ["--alphas", "--etas", "--seeds", "--batch-sizes"])
+@pytest.mark.parametrize("text", ["", " ", ","])
+def test_a_list_without_values_is_told_by_its_option(table, capsys, option, text):
+    """An unset variable of the shell is empty text."""
+    for command in ("sweep", "eta-limit") if option == "--etas" else ("sweep",):
+        with pytest.raises(SystemExit) as end:
+            main([command, table, "--target", "y", "--method", "sgd", "--steps", "5", option, text])
+        said = capsys.readouterr().err
+        assert end.value.code == 2 and len(said.splitlines()) == 1
+        assert f"argument {option}: must hold at least one value" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

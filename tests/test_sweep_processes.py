@@ -32,6 +32,7 @@ def test_a_worker_that_dies_takes_its_cell_alone(tmp_path):
         result = fd.sweep(deadly, {"alpha": [0.1, 0.2, 0.3, 0.4]}, tmp_path, workers=2, key="v1", block=1)
     assert np.isnan(result.w_plus.sel(alpha=0.3)).all() and result.status.sel(alpha=0.3) == -1
     assert np.isfinite(result.w_plus.sel(alpha=[0.1, 0.2, 0.4])).all()
+    assert "its worker died" in fd.load(tmp_path).failure.sel(alpha=0.3).item()
     assert len(list(tmp_path.glob("[0-9a-f]*.nc"))) == 3  # it is tried again the next time
 
 

@@ -291,14 +291,37 @@ def test_what_make_returns_is_refused_in_words():
         fd.sweep(lambda a: a, {"b": [1.0]})
     with pytest.raises(fd.ArgumentError, match="`make` must be importable by other processes"):
         fd.sweep(lambda a: a, {"a": [1.0]}, workers=1)
-    with pytest.raises(fd.ArgumentError, match="must return results of the same variables and sizes"):
-        fd.sweep(of_size, {"d": [2, 3]})
     with pytest.raises(fd.RunError, match=r"`options` must be arguments of solve"):
         fd.sweep(lambda a: (*quadratic_of_start(a, 1.0)[:2], {"stepz": 1}), {"a": [0.1]})
 
 
 def of_size(d):
     return fd.GradientDescent(fd.problems.Quadratic(np.eye(d)), 0.1), np.ones(d), {"steps": 2}
+
+
+@pytest.mark.parametrize("block", [None, 1, 3])
+def test_cells_of_another_size_are_failures_and_the_rest_is_kept(block, made, tmp_path):
+    """Eight cells, the fourth and the last of two features in place of three: what ran is not lost."""
+    sizes = [3, 3, 3, 2, 3, 3, 3, 2]
+
+    def make(i):
+        made.append(i)
+        return of_size(sizes[i])
+
+    with pytest.warns(fd.FlowdynWarning, match=r"2 of 8 cells failed; the first, i=3: `make` must return results of"):
+        result = fd.sweep(make, {"i": range(8)}, tmp_path, block=block).load()
+    good = [i for i, d in enumerate(sizes) if d == 3]
+    assert [i for i, reason in enumerate(result.failure.values) if reason == ""] == good
+    assert result.failure.values[7].endswith(
+        "w of save x param 2 where most have save x param 3; sweep each size by itself"
+    )
+    # by hand: w <- (1 - 0.1) w from 1, three times the number 0.9^k
+    assert np.allclose(result.w.values[good], 0.9 ** np.arange(3)[None, :, None], rtol=1e-13)
+    assert np.isnan(result.w.values[[3, 7]]).all() and result.w.shape == (8, 3, 3)
+    assert fd.rebuild(result.isel(i=4))[1].shape == (3,)
+    with pytest.warns(fd.FlowdynWarning, match="2 of 8 cells failed"):
+        again = fd.sweep(make, {"i": range(8)}, tmp_path, block=block).load()
+    assert again.drop_attrs().identical(result.drop_attrs()) and fd.load(tmp_path).failure.equals(result.failure)
 
 
 def files(folder):
@@ -338,6 +361,20 @@ def test_a_damaged_block_is_made_again(tmp_path, harm):
     assert again.drop_attrs().identical(first.drop_attrs())
     assert all(path.stat().st_mtime_ns == t for path, t in kept.items()), "a whole block was made again"
     assert fd.load(victim, verify=True).sizes["cell"] == 2
+
+
+def test_a_block_that_was_copied_over_another_is_made_again(tmp_path):
+    """What it holds is whole: nothing but its name says that its cells are not those asked for."""
+    first = fd.sweep(descent, GRID, tmp_path, block=2).load()
+    one, other, _ = sorted(tmp_path.glob("[0-9a-f]*.nc"))
+    kept = one.stat().st_mtime_ns
+    other.write_bytes(one.read_bytes())
+    with pytest.raises(fd.FileError, match=f"{other.name}: it holds another block, '{one.stem}'; call sweep"):
+        fd.load(tmp_path).load()
+    again = fd.sweep(descent, GRID, tmp_path, block=2).load()
+    assert again.drop_attrs().identical(first.drop_attrs()) and one.stat().st_mtime_ns == kept
+    assert fd.load(tmp_path).load().drop_attrs().identical(first.drop_attrs())
+    assert "flowdyn_block" not in again.attrs
 
 
 def test_another_sweep_has_other_files(tmp_path):

@@ -88,8 +88,20 @@ def test_an_index_that_pandas_wrote_is_asked_about_and_may_label_the_samples(cas
     p = read(tmp_path / "t.csv", "y", index=name)
     assert p.coords["feature"].tolist() == ["a"] and np.array_equal(p.X, FRAME[["a"]])
     assert p.coords["sample"].tolist() == frame.index.tolist()
-    if case in ("with a name", "from 1", "from 100", "shuffled"):
+    if name != "Unnamed: 0":
         assert read(tmp_path / "t.csv", "y", index=False).coords["feature"].tolist() == [name, "a"]
+
+
+@pytest.mark.parametrize("first", ["", "Unnamed: 0"])
+def test_a_column_that_pandas_named_is_a_feature_where_that_is_asked_for(first, tmp_path):
+    (tmp_path / "t.csv").write_text(f"{first},a,y\n0,0.5,1\n1,1.5,2\n2,-2,4\n")
+    read = fd.problems.LinearRegression.from_file
+    p = read(tmp_path / "t.csv", "y", index=False)
+    assert p.coords["feature"].tolist() == [first or "index", "a"] and np.array_equal(p.X[:, 0], [0, 1, 2])
+    wrong = f"`index` must be one of \\['{first or 'index'}', 'a', 'y'\\], got 'bogus'"
+    assert_refused(lambda: read(tmp_path / "t.csv", "y", index="bogus"), wrong)
+    (tmp_path / "t.csv").write_text(f"a,{first},y\n0,0.5,1\n1,1.5,2\n2,-2,4\n")
+    assert_refused(lambda: read(tmp_path / "t.csv", "y", index=False), "`data` must have", fd.FileError)
 
 
 def test_text_may_label_the_samples(tmp_path):

@@ -17,7 +17,7 @@ from flowdyn.cli.program_cache import keep_programs, run_inline
 COMMANDS = {
     "eta-limit": "runs",
     "solve": "runs",
-    "rerun": "runs",
+    "rerun": "reruns",
     "sweep": "sweeps",
     "info": "results",
     "plot": "results",

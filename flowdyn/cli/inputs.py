@@ -23,7 +23,7 @@ def problem_of(options: argparse.Namespace) -> tuple[Any, Any]:
                 raise _check.fail(f"--{name}", "needs DATA", getattr(options, name), "give a .csv or .nc file first")
         problem: Any = problems.DiagonalNetwork(*sparse_table(_check.seed(options.seed, "--seed")))
     else:
-        cls = _problem_class(options.problem or "LinearRegression")
+        cls = _problem_class("LinearRegression" if options.problem is None else options.problem)
         problem = cls.from_file(options.data, **{name: getattr(options, name) for name in of_table[1:]})
     if "alpha" in inspect.signature(problem.init).parameters:
         return problem, problem.init(0.1 if options.alpha is None else options.alpha)
@@ -130,6 +130,8 @@ def _value(text: str) -> Any:
     """Truth, number, numbers or text."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
+    if text[:1] in ("(", "["):
+        raise _check.fail("--set", "must hold numbers without brackets, e.g. rates=1,2", text)
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:

@@ -1,12 +1,14 @@
 """The options of every command. Nothing heavy is imported, so that ``flowdyn --help`` answers at once."""
 
 import argparse
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
 
 from flowdyn.cli.printing import PROGRAM
 
 QUICK_RELATIVE_ERROR = 0.15  # standard error over gap of a sampled rung: half a minute on the embedded problem
 SHELLS = ("bash", "zsh", "fish")
+Number = TypeVar("Number", int, float)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -18,17 +20,22 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def _number_list(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be numbers separated by commas, got {text!r}") from None
+    return _listed(text, float, "numbers")
 
 
 def _whole_list(text: str) -> list[int]:
+    return _listed(text, int, "whole numbers")
+
+
+def _listed(text: str, kind: Callable[[str], Number], what: str) -> list[Number]:
+    """Numbers between commas, one at least: an unset variable of the shell is empty text."""
     try:
-        return [int(part) for part in text.replace(",", " ").split()]
+        numbers = [kind(part) for part in text.replace(",", " ").split()]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be whole numbers separated by commas, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be {what} separated by commas, got {text!r}") from None
+    if not numbers:
+        raise argparse.ArgumentTypeError(f"must hold at least one value, {what} separated by commas, got {text!r}")
+    return numbers
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -120,6 +120,8 @@ def in_shell_terms(message: str, options: argparse.Namespace) -> str:
         flag = flags[name].replace("_", "-")
         if value == "False":
             return f"`--no-{flag}`"
-        return f"`--{flag}`" if value in (None, "True") else f"`--{flag} {value.strip(chr(39))}`"
+        return (
+            f"`--{flag}`" if value in (None, "True") or value.startswith("{") else f"`--{flag} {value.strip(chr(39))}`"
+        )
 
     return re.sub(r"`([a-z_]+)(?:=([^`]+))?`", said, message)

@@ -1,6 +1,7 @@
 """The commands that look at files: info, plot, report, diff; and the one that writes an example."""
 
 import argparse
+import os
 import shutil
 from typing import Any
 
@@ -11,7 +12,9 @@ from flowdyn.results.header import Field, Header, read_header
 
 def info(options: argparse.Namespace, output: Output) -> int:
     """Say what a file holds and how it was made; nothing heavy is loaded where the file is as flowdyn writes it."""
-    header = read_header(options.file) or loaded_header(options.file)
+    is_folder = os.path.isdir(os.path.expanduser(options.file))  # of a sweep: its files are read together
+    header = None if is_folder else read_header(options.file)
+    header = header or loaded_header(options.file)
     for key, value in header.attrs.items():
         output.say(f"{key}: {value}")
     output.say("dimensions: " + ", ".join(f"{dim} = {size}" for dim, size in header.sizes.items()))

@@ -1,14 +1,12 @@
-"""The commands that run something: eta-limit, solve, rerun."""
+"""The commands that run something new: eta-limit, solve."""
 
 import argparse
+import math
 import warnings
-from pathlib import Path
 from typing import Any
 
 from flowdyn import _check
-from flowdyn.cli.differences import compare, tell
 from flowdyn.cli.inputs import (
-    fitting_observables,
     method_class,
     method_of,
     observables_of,
@@ -153,19 +151,24 @@ def _end(options: argparse.Namespace, has_rules: bool, problem: Any, w0: Any) ->
 
 
 def tell_end(run: Any, output: Output) -> None:
-    """Where a run ended: the means of its members, where it has some."""
+    """Where a run ended, and whether above where it began: the means of its members, where it has some."""
     from flowdyn.solvers.base import STATUSES
 
-    last = run.isel(t=-1).mean("realization") if "realization" in run.dims else run.isel(t=-1)
-    names = ("loss", "grad_norm")
-    values = {name: float(last[name].mean()) for name in names if name in last}
+    values = _means(run.isel(t=-1))
+    first = _means(run.isel(t=0)).get("loss", math.nan)
     codes, counts = _counted(run.status.values)
     status = {STATUSES[code]: count for code, count in zip(codes, counts, strict=True)}
     text = f"{run.attrs['title']}: t = {float(run.t[-1]):g}" + "".join(
-        f", {name} = {value:{'.6g' if name == 'loss' else '.3g'}}" for name, value in values.items()
+        f", {name} = {value:{'.6g' if name == 'loss' else '.3g'}}"
+        + (f" (up from {first:.6g})" if name == "loss" and value > first else "")
+        for name, value in values.items()
     )
-    data = {"title": run.attrs["title"], "t": float(run.t[-1]), **values, "status": status}
+    data = {"title": run.attrs["title"], "t": float(run.t[-1]), **values, "loss_at_start": first, "status": status}
     output.say(text if set(status) == {"reached_end"} else f"{text} ({', '.join(status)})", **data)
+
+
+def _means(row: Any) -> dict[str, float]:
+    return {name: float(row[name].mean()) for name in ("loss", "grad_norm") if name in row}
 
 
 def _counted(codes: Any) -> tuple[list[int], list[int]]:
@@ -173,58 +176,3 @@ def _counted(codes: Any) -> tuple[list[int], list[int]]:
 
     found, counts = np.unique(np.asarray(codes).ravel(), return_counts=True)
     return found.tolist(), counts.tolist()
-
-
-def rerun(options: argparse.Namespace, output: Output) -> int:
-    """Make a result again, compare it with what the file holds, write it where asked."""
-    import flowdyn as fd
-
-    check_outputs(options)
-    held = _one_result(options)
-    again = fd.rerun(held, **_observed(held))
-    differs = tell(compare(held, again), output)
-    write(again, options, output)
-    return int(differs)
-
-
-def _one_result(options: argparse.Namespace) -> Any:
-    """What the file holds, or one of its nodes: `FILE --node NODE`, `FILE:/NODE`."""
-    import flowdyn as fd
-
-    path, node = options.file, options.node
-    if node is None and ":/" in path and not Path(path).expanduser().exists():
-        path, _, node = path.rpartition(":/")
-    with fd.load(path) as found:
-        tree: Any = found if hasattr(found, "subtree") else None
-        if tree is None and node is not None:
-            raise _check.fail("--node", "is for a file of several results", node, "leave it out")
-        if tree is None:
-            return found.load()
-        places = [part.path.strip("/") for part in tree.subtree if "flowdyn_kind" in part.attrs]
-        if node is None:
-            raise _check.fail("FILE", "holds several results", places, f"name one: --node {places[0]}")
-        return tree[_check.choice("--node", node.strip("/"), places)].to_dataset().load()
-
-
-def _observed(run: Any) -> dict[str, Any]:
-    """The functions that a run recorded or a ladder compared, where they are of :mod:`flowdyn.observables`."""
-    from flowdyn.results.recipes import build_system
-    from flowdyn.results.sealed_recipe import recipe_of
-    from flowdyn.running.initial_state import initial_of
-
-    is_run = run.attrs.get("flowdyn_kind") == "run"
-    recipe = recipe_of(run) if "recipe" in run.variables else {}
-    argument = "observe" if is_run else "observable"
-    names = (recipe.get("options") or {}).get(argument)
-    if not names or not isinstance(names, list):
-        return {}
-    system = build_system(recipe, run, {})
-    if system.on_problem is None:
-        return {}
-    start = initial_of(recipe, run, system, of_run=is_run)
-    made = fitting_observables(system.on_problem, start, system.numbers.get("eta"))
-    known = {name: function for functions in made.values() for name, function in functions.items()}
-    missing = sorted(set(names) - set(known))
-    if missing:
-        raise _check.fail("ds", "must record no functions of your own", missing, "use fd.rerun from Python")
-    return {argument: {name: known[name] for name in names}}

@@ -8,6 +8,7 @@ from typing import Any
 from flowdyn import _check
 from flowdyn.cli.inputs import method_class, method_of, problem_of
 from flowdyn.cli.printing import Output
+from flowdyn.cli.writing import check_place
 
 GRID = {"alphas": "alpha", "etas": "eta", "seeds": "seed", "batch_sizes": "batch_size"}  # option -> name in the grid
 OF_PROBLEM = ("data", "problem", "target", "standardize", "center", "intercept", "index", "seed")
@@ -55,7 +56,6 @@ def _start(problem: Any, alpha: float) -> Any:
 def sweep(options: argparse.Namespace, output: Output) -> int:
     """Run the grid, print where its cells end, and write what is asked for; status 1 if a cell failed."""
     import flowdyn as fd
-    from flowdyn._tools.files import writable
     from flowdyn.convergence.default_scales import default_time
 
     grid = {name: getattr(options, option) for option, name in GRID.items() if getattr(options, option) is not None}
@@ -64,8 +64,8 @@ def sweep(options: argparse.Namespace, output: Output) -> int:
         raise _check.ArgumentError(f"a sweep must have one of {names}; e.g. --etas 0.1,0.05")
     if options.t is not None and options.steps is not None:
         raise _check.fail("--steps", "excludes --t", options.steps)
-    if options.out:
-        writable(options.out, ".nc", options.overwrite)
+    if options.out is not None:
+        check_place("--out", options.out, ".nc", options.overwrite)
     t = options.t if options.t is None else _check.real("--t", options.t, positive=True)
     if t is None and options.steps is None:
         problem, w0 = _problem(options)
@@ -101,3 +101,7 @@ def _tell(result: Any, names: list[str], output: Output) -> None:
             break
         point = [float(values[i]) for values, i in zip(grid.values(), place, strict=True)]
         output.say(" ".join(f"{number:12.6g}" for number in [*point, float(ends[place])]))
+    risen = int((ends > loss[..., 0]).sum())
+    if risen:
+        output.say(f"{risen} of {ends.size} cells end above the loss that they began with")
+    output.note(risen=risen)

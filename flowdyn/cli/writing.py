@@ -19,9 +19,9 @@ def check_place(option: str, path: str, suffix: str | None, overwrite: bool) -> 
 
 def check_outputs(options: argparse.Namespace) -> None:
     """Refuse outputs that cannot be written before anything is computed."""
-    if getattr(options, "out", None):
+    if getattr(options, "out", None) is not None:
         check_place("--out", options.out, ".nc", options.overwrite)
-    if options.figure:
+    if options.figure is not None:  # empty text, an unset variable of the shell, is no place
         from flowdyn.plotting.figures import check_suffix
 
         check_place("--figure", options.figure, None, options.overwrite)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.leaves import flat_vector, own_copy
+from flowdyn._tools.leaves import flat_vector, is_traced, own_copy
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.named_pieces import is_dataset, ravel_variables, shown_layout
@@ -95,6 +95,29 @@ class NamedState(System):
             name: own_copy(state[first:last].reshape(shape))[()]
             for (name, shape), first, last in zip(self.pieces, edges, edges[1:], strict=False)
         }
+
+    def called(self, argument: str, function: Callable, t: Any, state: Vector) -> Any:
+        """What a user's function returns; one that takes the state for something else is told what it is handed."""
+        seen = self.as_user_sees(state)
+        try:
+            return function(t, seen, *self.args)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            if is_traced(state) or is_traced(t):  # called with numbers, it tells its own story
+                raise
+            raise self._mistaken(argument, seen, error) from error
+
+    def _mistaken(self, argument: str, seen: Any, error: Exception) -> _check.ArgumentError:
+        letter, found = self.symbol.lower(), f"{type(error).__name__}: {' '.join(str(error).split())}"
+        first = next((name for name, _ in self.pieces), "")
+        if self.is_mapping:
+            handed = f"the dict {shown_layout(self.layout(0))} of its start"
+            way_out = f"write {letter}[{first!r}], or give names=(...) in the order in which {argument} takes an array"
+        else:
+            names = f" with the entries {', '.join(name for name, _ in self.pieces)}" if first else ""
+            handed = f"an array of shape {np.shape(seen)}{names}"
+            way_out = f"write {letter}[0], or start from a mapping without `names` for a function of a mapping"
+        rule = f"is handed the time, {handed} and its `args`, and must take them"
+        return _check.fail(argument, rule, _check.Words(_check.short(_check.Words(found), 120)), way_out)
 
     def flat(self, value: Any, state: Vector) -> Any:
         """What the right-hand side returns, as a vector of the shape of the state."""

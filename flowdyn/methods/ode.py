@@ -80,7 +80,7 @@ class ODE(NamedState, ODESystem):
 
     def drift(self, t: Any, state: Any) -> Any:
         """``f(t, y, *args)`` as a flat vector."""
-        return self.flat(self.f(t, self.as_user_sees(state), *self.args), state)
+        return self.flat(self.called("f", self.f, t, state), state)
 
     def is_traceable(self, state: np.ndarray) -> bool:
         """Whether JAX can trace f; a plain-numpy f raises when it meets a tracer."""

@@ -107,10 +107,10 @@ class SDE(NamedState, SDESystem):
 
     def drift(self, t: Any, state: Any) -> Any:
         """``f(t, x, *args)`` as a flat vector."""
-        return self.flat(self.f(t, self.as_user_sees(state), *self.args), state)
+        return self.flat(self.called("f", self.f, t, state), state)
 
     def _g(self, t: Any, state: Any) -> Any:
-        given = self.g(t, self.as_user_sees(state), *self.args)
+        given = self.called("g", self.g, t, state)
         named = self.is_mapping and isinstance(given, Mapping)
         value: Any = self.stacked("g", given, columns=self._has_columns(given)) if named else given
         shape, size = np.shape(value), np.shape(state)[0]

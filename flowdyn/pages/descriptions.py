@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -22,6 +22,7 @@ ENDINGS = {
 }
 WELL = ("reached_end", "stopped", "at_rest")
 MOST_RECIPES, MOST_TEXT = 3, 20_000  # shown, and characters of them
+MOST_VALUES = 8  # of a name of a grid
 
 
 def section_of(ds: xr.Dataset, name: str, pictures: Sequence[Picture], file: str = "") -> Section:
@@ -29,24 +30,62 @@ def section_of(ds: xr.Dataset, name: str, pictures: Sequence[Picture], file: str
     attrs, recipes = ds.attrs, _recipes(ds)
     facts = {
         "what": attrs.get("title", "no title"),
-        "kind": attrs.get("flowdyn_kind", ""),
-        "numbers": ", ".join(f"{key} = {value:g}" for key, value in _numbers(ds).items()),
+        "kind": _kind(ds),
+        "numbers": "; ".join(filter(None, [grid_words(ds), _said(_numbers(ds))])),
         "ended": _ended(ds),
         "outcome": _outcome(ds),
     }
     return Section(
         name=plain(name),
         title=plain(attrs.get("title", name)),
-        words=[plain(text) for text in (attrs.get("summary"), *order_words(ds)) if text],
+        words=[plain(text) for text in (attrs.get("summary"), _sweep_words(ds), *order_words(ds)) if text],
         formulas=_formulas(recipes[0]) if recipes else [],
         pictures=pictures,
         claims=_claims(attrs),
         facts={key: plain(text) for key, text in facts.items()},
-        notes=[plain(text) for text in (attrs.get("references"), attrs.get("history"), _versions(attrs)) if text],
+        notes=[plain(text) for text in (_references(attrs), attrs.get("history"), _versions(attrs)) if text],
         details={"recipe": _pretty(recipes), "data": Markup(ds._repr_html_())},
         file=file,
         warns=_warns(ds),
     )
+
+
+def _references(attrs: dict) -> str:
+    """What is cited; the attribute stands there, for CF asks for it, where there is nothing."""
+    references = str(attrs.get("references", ""))
+    return "" if references == "none" else references
+
+
+def _over(ds: xr.Dataset) -> tuple[str, ...]:
+    """The dimensions of the runs that a Dataset holds: of a sweep, or of runs that were joined; none of one run."""
+    return tuple(map(str, ds["recipe"].dims)) if "recipe" in ds.coords else ()
+
+
+def _kind(ds: xr.Dataset) -> str:
+    kind = str(ds.attrs.get("flowdyn_kind", ""))
+    if not _over(ds):
+        return kind
+    return f"sweep of {ds['recipe'].size:,} {kind}s" if "failure" in ds.coords else f"{ds['recipe'].size:,} {kind}s"
+
+
+def grid_words(ds: xr.Dataset) -> str:
+    """The numbers over which runs lie side by side: ``eta = 0.1, 0.2; seed = 0, 1, ..., 7``."""
+    over = _over(ds)
+    along = {str(n): c.values for n, c in ds.coords.items() if c.ndim == 1 and c.dims[0] in over}
+    return "; ".join(f"{name} = {_listed(v.tolist())}" for name, v in along.items() if v.dtype.kind in "biuf")
+
+
+def _listed(values: list) -> str:
+    texts = [f"{value:g}" for value in values]
+    return ", ".join(texts if len(texts) <= MOST_VALUES else [*texts[: MOST_VALUES - 2], "...", texts[-1]])
+
+
+def _sweep_words(ds: xr.Dataset) -> str:
+    """The grid of a sweep in one sentence, and how many of its cells failed."""
+    if not _over(ds) or "failure" not in ds.coords:
+        return ""
+    failed = int((ds["failure"].values.astype(str) != "").sum())
+    return f"A grid of {ds['failure'].size:,} cells, {failed or 'none'} of them failed: {grid_words(ds)}."
 
 
 def _ended(ds: xr.Dataset) -> str:
@@ -57,19 +96,28 @@ def _ended(ds: xr.Dataset) -> str:
 
 
 def _outcome(ds: xr.Dataset) -> str:
-    """The order of a ladder, or the loss at the end of a run."""
+    """The order of a ladder, or the loss at the end of a run; the smallest and the largest of several."""
     if "order" in ds and "order_interval" in ds:
         parts = zip(np.ravel(ds.order.values), ds.order_interval.values.reshape(-1, 2), strict=True)
         return "order " + ", ".join(f"{order:.4g} [{low:.4g}, {high:.4g}]" for order, (low, high) in parts)
-    if "loss" in ds and "t" in ds.loss.dims:
-        last = ds.loss.isel(t=-1).mean().item()
+    row = next((dim for dim in ("t", "save") if "loss" in ds and dim in ds.loss.dims), "")
+    if row and _over(ds):
+        loss = ds.loss.mean("realization") if "realization" in ds.loss.dims else ds.loss
+        values = loss.transpose(..., row).values
+        last = np.isfinite(values).cumsum(axis=-1).argmax(axis=-1)  # where a run has its last number
+        ends = np.take_along_axis(values, last[..., None], axis=-1)
+        ends = ends[np.isfinite(ends)]
+        what = "mean loss" if "realization" in ds.loss.dims else "loss"
+        return f"{what} {ends.min():.4g} to {ends.max():.4g}" if ends.size else ""
+    if row:
+        last = ds.loss.isel({row: -1}).mean().item()
         return f"loss {last:.4g}" if ds.loss.ndim == 1 else f"mean loss {last:.4g}"
     return ""
 
 
 def _warns(ds: xr.Dataset) -> tuple[str, ...]:
     """The facts that a reader is warned of."""
-    badly = ("ended",) if set(_endings(ds)) - set(WELL) else ()
+    badly = ("ended",) if set(_endings(ds)) - set(WELL) else ()  # no_run, of a failed cell, too
     return badly + (("outcome",) if ds.attrs.get("verdict", "resolved") != "resolved" else ())
 
 
@@ -85,6 +133,10 @@ def _endings(ds: xr.Dataset) -> dict[str, int]:
 
 def _flags(ds: xr.Dataset) -> list[float]:
     return np.atleast_1d(ds.status.attrs.get("flag_values", [])).tolist()
+
+
+def _said(numbers: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} = {value:g}" for name, value in numbers.items())
 
 
 def _numbers(ds: xr.Dataset) -> dict[str, float]:
@@ -129,7 +181,7 @@ def _formulas(recipe: dict) -> list[Markup]:
     found = []
     for spec in (system, problem):
         try:
-            found += formulas_in(class_of(spec["class"]).__doc__ or "") if isinstance(spec, dict) else []
+            found += formulas_in(class_of(spec["class"]).__doc__ or "", spec["args"]) if isinstance(spec, dict) else []
         except (KeyError, _check.ArgumentError):  # a class that this version does not know
             continue
     return found

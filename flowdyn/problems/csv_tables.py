@@ -63,8 +63,8 @@ def _checked_header(path: Path, index: str | bool | None) -> list[str]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file)
             header = [name.strip() for name in next(rows, [])]
-            if header and not header[0] and index == INDEX:
-                header[0] = INDEX
+            if header and not header[0] and index is not None:
+                header[0] = INDEX  # labels or a feature: the column has been spoken of
             _check_header(header, path, index)
             for row in rows:
                 if row and len(row) != len(header):
@@ -85,12 +85,15 @@ def _check_header(header: list[str], path: Path, index: str | bool | None) -> No
             )
     if "" in header:
         at = header.index("")
-        labels = f"`index={INDEX!r}` makes it labels of the samples, or " if at == 0 else ""
+        labels = f"`index={INDEX!r}` makes it labels of the samples, `index=False` a feature, or " if at == 0 else ""
         raise _check.FileError(
             f"`data` must have a name for each column, got none for column {at + 1} of {str(path)!r}; "
             f"if it is an index, {labels}{SAVE}"
         )
-    made_up = [name for name in header if re.fullmatch(r"Unnamed: \d+", name) and name != index]
+    if isinstance(index, str):
+        _check.choice("index", index, header)
+    spoken_of = header[0] if index is False else index
+    made_up = [name for name in header if re.fullmatch(r"Unnamed: \d+", name) and name != spoken_of]
     if made_up:
         raise _check.FileError(
             f"`data` must have columns of data only, got {made_up[0]!r} in {str(path)!r}, as pandas names an index; "
@@ -104,5 +107,3 @@ def _check_header(header: list[str], path: Path, index: str | bool | None) -> No
             f"`data` must have each column once, got {copies} beside columns of the same name in {str(path)!r}, as "
             "pandas names a column that stands twice; rename them"
         )
-    if isinstance(index, str):
-        _check.choice("index", index, header)

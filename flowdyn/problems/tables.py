@@ -126,7 +126,7 @@ def _labels(ds: Any, index: str | bool | None, *dims: Any) -> np.ndarray | None:
 def _table(found: Columns, target: str | None, path: Path) -> Table:
     columns = found.columns
     if target is None:
-        raise _check.fail("target", f"must name the column to predict, one of {list(columns)}", None)
+        raise _check.fail("target", f"must name the column to predict, one of {list(columns)}", _check.Words("none"))
     if target not in columns:
         _check.choice("target", target, columns)
     if len(columns) < 2:

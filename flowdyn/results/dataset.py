@@ -194,6 +194,10 @@ def check_kind(ds: Any, allowed: Collection[str], way_out: str) -> str:
     if isinstance(ds, str | os.PathLike):
         raise _check.fail("ds", "must be a result of flowdyn", ds, "load it first: fd.load(path)")
     kind = getattr(ds, "attrs", {}).get("flowdyn_kind")
+    if isinstance(ds, xr.DataTree) and kind is None:
+        places = [node.path.strip("/") for node in ds.subtree if "flowdyn_kind" in node.attrs]
+        one = f"take one of its nodes, e.g. tree[{places[0]!r}].to_dataset()" if places else ""
+        raise _check.fail("ds", "must be one result", _check.Words(f"a DataTree of {places}"), one)
     if kind not in allowed:
         found = _check.Words(f"a {kind}" if kind else f"a {type(ds).__name__} that flowdyn did not make")
         raise _check.fail("ds", f"must be a {' or '.join(allowed)} made by flowdyn", found, way_out if kind else "")

@@ -1,6 +1,7 @@
 """What every result says of its form, ``flowdyn_schema``; what a file writes under another name, or cannot hold."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from flowdyn import _check
 
 SCHEMA = "flowdyn/1"
 CODES = ("_FillValue", "missing_value", "scale_factor", "add_offset")  # by these attributes a file holds other numbers
+NAME = re.compile(r"(?:\w|[^\x00-\x7f])(?:[^/\x00-\x1f\x7f]*[^/\x00-\x20\x7f])?")  # what NetCDF takes for one
 LABEL = "_label"  # text along a dimension stands in the file under the dimension's name with this
 
 
@@ -32,6 +34,7 @@ def check_attributes(attrs: Mapping[Any, Any], path: Any) -> None:
 
 def check_holdable(ds: Any) -> None:
     """Refuse a Dataset whose names, index or numbers would not come back from a file as they are."""
+    _check_names([*ds.variables, *ds.dims, *ds.attrs, *(key for v in ds.variables.values() for key in v.attrs)])
     for name, variable in ds.variables.items():
         codes = [code for code in CODES if code in variable.attrs]
         if not isinstance(name, str):
@@ -48,3 +51,11 @@ def check_holdable(ds: Any) -> None:
         if len(parts := list(ds.indexes[name].names)) > 1:
             way_out = f"ds.unstack({str(ds[name].dims[0])!r})"
             raise _check.fail("ds", f"must not have an index of several parts, as {name!r} has", parts, way_out)
+
+
+def _check_names(names: Iterable[Any]) -> None:
+    """Refuse names that NetCDF does not take: its own error does not say which."""
+    for name in names:
+        if isinstance(name, str) and not NAME.fullmatch(name):
+            rule = "must have names that begin with a letter, a digit or _ and hold no / and no control characters"
+            raise _check.fail("ds", rule, name, "rename it")

@@ -142,8 +142,9 @@ def _the_one(ds: Any, name: str, along: str = "") -> Any:
         values = set(row[row == row].tolist())  # `where` leaves NaN
         if len(values) != 1:
             dims = [str(dim) for dim in array.dims if dim != along]
-            found = _check.Words(f"{len(values)} recipes along {dims}" if dims else f"no value of {name!r}")
-            raise _check.fail("ds", "must hold one run", found, "select one, e.g. ds.isel(run=0)")
+            found = _check.Words(f"{len(values)} recipes along {dims}" if values else f"no value of {name!r}")
+            one = ", ".join(f"{dim}=0" for dim in dims)
+            raise _check.fail("ds", "must hold one run", found, f"select one, e.g. ds.isel({one})" if dims else "")
     return rows[0][0]
 
 

@@ -214,8 +214,8 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, verify: bo
     _check.integer("max_bytes", max_bytes, minimum=1)
     if verify is not None:
         _check.flag("verify", verify)
-    if isinstance(path, str | os.PathLike) and os.path.isdir(path):
-        return open_sweep(path, functools.partial(load, max_bytes=max_bytes, verify=verify))
+    if isinstance(path, str | os.PathLike) and os.path.isdir(os.path.expanduser(path)):
+        return open_sweep(os.path.expanduser(path), functools.partial(load, max_bytes=max_bytes, verify=verify))
     found = open_netcdf(path, max_bytes, verify)
     try:
         check_schemas(_schemas(found), path)

@@ -1,9 +1,10 @@
 """A folder of blocks as one Dataset: what its index says, and how it is opened.
 
 sweep.nc        the grid, and which file holds which cells
-<hash>.nc       a block: its cells along `cell`, each with its own recipe
+<hash>.nc       a block: its cells along `cell`, each with its own recipe; and the hash of all of them, its name
 """
 
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from flowdyn.results.blocked_arrays import Block, Blocks, Shape, on_grid
 from flowdyn.results.dataset import history, provenance
 
 INDEX, KIND, LAYOUT = "sweep.nc", "sweep index", "flowdyn_layout"
+NAME = "flowdyn_block"  # attribute of a block: its name
 GridValues = Mapping[str, Mapping[str, np.ndarray]]  # dimension -> name -> values
 
 
@@ -46,14 +48,32 @@ def assembled(
 ) -> xr.Dataset:
     """One Dataset over the grid, lazily."""
     sizes = tuple(len(next(iter(columns.values()))) for columns in grid.values())
-    all_blocks = Blocks(blocks, sizes, load)
+    all_blocks = Blocks(blocks, sizes, functools.partial(_own_block, load))
     first = next((number for number, block in enumerate(blocks) if block.source is not None), None)
     if first is None:
         raise _check.FileError("a sweep must have a block; every one is missing")
     templates = (all_blocks.dataset(number) for number, block in enumerate(blocks) if block.source is not None)
     template = next((ds for ds in templates if set(shapes) <= set(map(str, ds.variables))), all_blocks.dataset(first))
     ds = on_grid(all_blocks, shapes, grid, template)
+    ds.attrs.pop(NAME, None)
     return ds.assign_attrs(history(f"sweep of {int(np.prod(sizes)):,} cells"))
+
+
+def stray(ds: xr.Dataset, path: Any) -> str:
+    """The name of the block that a file holds, where that is another's; "" where it is its own or says nothing."""
+    name = str(ds.attrs.get(NAME, Path(path).stem))
+    return "" if name == Path(path).stem else name
+
+
+def _own_block(load: Callable[[Any], xr.Dataset], path: Any) -> xr.Dataset:
+    ds = load(path)
+    if name := stray(ds, path):
+        ds.close()
+        raise _check.FileError(
+            f"cannot load {path}: it holds another block, {_check.short(name)}; call sweep(make, grid, store) again, "
+            "which makes it anew"
+        )
+    return ds
 
 
 def open_sweep(folder: Any, load: Callable[..., Any]) -> xr.Dataset:

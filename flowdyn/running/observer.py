@@ -189,7 +189,7 @@ class Observer:
         names = [v.name for v in self.variables if not v.shape]
         spec, thresholds, words = [], [], []
         for name, rule in asked.items():
-            _check.choice("stop", name, names, f"hand a function of your own in as observe={{{name!r}: g}}")
+            _check.choice("stop", name, names, f"`observe={{{name!r}: g}}` records more")
             spec.append((self.functions.get(name, name), 1.0 if rule[0] == ">" else -1.0))
             thresholds.append(float(rule[1]))
             words.append(f"{name} {rule[0]} {thresholds[-1]:g}")

@@ -2,7 +2,8 @@
 
 name = hash(version, key, the recipes and starts of its cells)
 
-What a hash cannot hold (functions of a user's own, whatever made a Dataset) goes by the user's `key`.
+What a hash cannot hold (functions of a user's own, whatever made a Dataset) goes by the user's `key`. A block holds its
+name too: a file that was copied over another is not taken for it.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from flowdyn import _check
 from flowdyn.results.blocked_arrays import Shape
 from flowdyn.results.schema import SCHEMA
 from flowdyn.results.storage import load, save
+from flowdyn.results.sweep_files import NAME, stray
 from flowdyn.running.joint_runs import CELL
 from flowdyn.running.preparation import PreparedRun
 from flowdyn.sweeps.cells import Cell, Failure, all_made, ready, run_cells
@@ -73,6 +75,7 @@ def run_block(job: Job) -> Report:
     points = {name: np.array([point[name] for point in job.points]) for name in names}
     ds = join_cells(run.pieces, run.failures, points)
     if path is not None:
+        ds.attrs[NAME] = path.stem
         with warnings.catch_warnings():
             save(ds, path, overwrite=True)
     report = _report(job, ds, ds if path is None else path, reused=False, custom=custom)
@@ -98,7 +101,7 @@ def shapes_of(ds: xr.Dataset) -> dict[str, Shape]:
 
 
 def whole_block(path: Path, count: int) -> xr.Dataset | None:
-    """A block's file if all of its content is what was written; None if it is not there, cut off or damaged."""
+    """A block's file if all of its content is what was written; None if it is gone, cut off, damaged or another's."""
     if not path.exists():
         return None
     try:
@@ -106,7 +109,9 @@ def whole_block(path: Path, count: int) -> xr.Dataset | None:
             found = ds.load() if isinstance(ds, xr.Dataset) else None
     except _check.FileError:
         return None
-    return found if found is not None and FAILURE in found.variables and found.sizes.get(CELL) == count else None
+    if found is None or FAILURE not in found.variables or found.sizes.get(CELL) != count:
+        return None
+    return None if NAME not in found.attrs or stray(found, path) else found
 
 
 def identity(cells: list[Cell], job: Job) -> tuple[str, str]:

@@ -5,6 +5,7 @@ coordinate (save,) or (cell, save). What a cell does not have is NaN, "" in text
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -45,10 +46,10 @@ def piece_of(ds: xr.Dataset, places: list[int]) -> Piece:
 
 
 def join_cells(pieces: Sequence[Piece], failures: Mapping[int, str], points: Mapping[str, np.ndarray]) -> xr.Dataset:
-    """One Dataset of all cells, with the numbers of their points."""
+    """One Dataset of all cells, with the numbers of their points; those of other sizes than most are failures."""
     count = len(next(iter(points.values())))
+    pieces, failures = _fitting(pieces, failures)
     names = list(dict.fromkeys(name for piece in pieces for name in piece.variables))
-    _check_starts(pieces, failures)
     data: dict[str, xr.Variable] = {}
     coords: dict[str, xr.Variable] = {}
     for name in names:
@@ -77,12 +78,50 @@ def taken(name: str) -> _check.ArgumentError:
     return _check.fail("grid", "must not name variables or dimensions of the results", name, "rename it in `make`")
 
 
-def _check_starts(pieces: Sequence[Piece], failures: Mapping[int, str]) -> None:
-    """Rebuilding a run reads every start in its Dataset: cells with other ones would be made from both."""
-    whole = [piece for piece in pieces if set(piece.places) - set(failures)]
-    starts = {tuple(sorted(name for name in piece.variables if name.endswith(INITIAL))) for piece in whole}
-    if len(starts) > 1:
-        raise different(f"the starts {' and '.join(map(str, sorted(starts)[:2]))}")
+Sizes = dict[str, tuple]  # of each variable: its dimensions but for `cell`, with their sizes but for `save`
+
+
+def sizes_of(dims: Sequence[str], sizes: Sequence[int]) -> tuple:
+    """What variables must agree in to stand side by side."""
+    return tuple((dim, None if dim == SAVE else size) for dim, size in zip(dims, sizes, strict=True) if dim != CELL)
+
+
+def odd_ones(found: Sequence[Sizes], cells: Sequence[int]) -> dict[int, str]:
+    """Which results cannot stand beside those of most cells, and why."""
+    whole = [own for own in found if len(own) > 1]  # a run that broke off has its status alone
+    common = sorted(set.intersection(*map(set, whole))) if whole else []
+    counts: Counter[tuple] = Counter()
+    for own, count in zip(found, cells, strict=True):
+        if len(own) > 1:
+            counts[tuple(own[name] for name in common)] += count
+    most = max(counts, key=counts.__getitem__, default=())
+    first = [i for i, own in enumerate(found) if len(own) > 1 and tuple(own[name] for name in common) == most]
+    known: Sizes = {}
+    odd = {}
+    for i in [*first, *sorted(set(range(len(found))) - set(first))]:
+        clash = next((name for name, own in found[i].items() if known.get(name, own) != own), None)
+        if clash is None:
+            known |= found[i]
+        else:
+            odd[i] = str(different(f"{clash} of {_said(found[i][clash])} where most have {_said(known[clash])}"))
+    return odd
+
+
+def _said(sizes: tuple) -> str:
+    return " x ".join(f"{name} {size}" if size is not None else str(name) for name, size in sizes) or "one number"
+
+
+def _fitting(pieces: Sequence[Piece], failures: Mapping[int, str]) -> tuple[list[Piece], dict[int, str]]:
+    """Pieces that stand beside those of most cells; why cells have no run, those of the other pieces too."""
+    found = []
+    for piece in pieces:
+        own = {name: sizes_of([str(d) for d in v.dims], v.shape) for name, v in piece.variables.items()}
+        if set(piece.places) - set(failures):  # rebuilding a run reads every start in its Dataset
+            own["starts"] = tuple((name, None) for name in sorted(piece.variables) if name.endswith(INITIAL))
+        found.append(own)
+    odd = odd_ones(found, [len(piece.places) for piece in pieces])
+    reasons = {place: reason for i, reason in odd.items() for place in pieces[i].places}
+    return [piece for i, piece in enumerate(pieces) if i not in odd], reasons | dict(failures)
 
 
 def different(found: str) -> _check.ArgumentError:
@@ -103,11 +142,7 @@ def _joined(name: str, pieces: Sequence[Piece], count: int, is_coord: bool) -> x
     own = tuple(dim for dim in first.dims if dim != CELL)
     sizes = dict(first.sizes)
     for variable in found:
-        if tuple(dim for dim in variable.dims if dim != CELL) != own:
-            raise different(f"{name} over {first.dims} and over {variable.dims}")
         for dim in own:
-            if dim != SAVE and variable.sizes[dim] != sizes[dim]:
-                raise different(f"{name} with {sizes[dim]} and with {variable.sizes[dim]} entries along {dim!r}")
             sizes[dim] = max(sizes[dim], variable.sizes[dim])
     if is_coord and len(having) == len(pieces) and all(_same(variable, first) for variable in found):
         return first

@@ -3,6 +3,7 @@
 grid  ->  blocks  ->  make(**point)  ->  runs of one form together  ->  block (memory or file)  ->  Dataset
 """
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+import numpy as np
 import xarray as xr
 
 from flowdyn import _check
@@ -21,7 +23,7 @@ from flowdyn.results.sweep_files import INDEX, assembled, index_of
 from flowdyn.sweeps.blocks import Report
 from flowdyn.sweeps.executors import check_sendable, reports
 from flowdyn.sweeps.grid import Grid, grid_of
-from flowdyn.sweeps.joining_cells import different, taken
+from flowdyn.sweeps.joining_cells import join_cells, odd_ones, sizes_of, taken
 from flowdyn.sweeps.planning import Plan, plan_of
 
 BLOCK_BYTES = 32 << 20
@@ -46,7 +48,8 @@ def sweep(
     make : callable
         ``make(**point)`` for a point of the grid, such as ``make(alpha=0.1, eta=0.01)``. It returns what
         :func:`flowdyn.rebuild` does, ``(system, w0, options)`` with the keyword arguments of :func:`flowdyn.solve`, or
-        a Dataset of any kind, such as a ladder.
+        a Dataset that flowdyn made, of any kind, such as a ladder; not one of your own: numbers of your own go into
+        ``observe=`` of a run.
     grid : mapping
         Names to their values, ``{"alpha": [0.1, 0.01], "seed": range(8)}``: every value of one with every value of
         the other. A tuple of names goes together: ``{("eta", "batch_size"): [(0.1, 1), (0.2, 4)]}`` is one dimension,
@@ -74,12 +77,13 @@ def sweep(
     -------
     xarray.Dataset
         Everything that a cell's Dataset has, over the grid. Cells of other times have the dimension ``save``, with
-        ``t`` over the grid. A cell without a run is NaN, and says why in ``failure``.
+        ``t`` over the grid. A cell without a run, or of other variables or sizes than most, is NaN, and says why in
+        ``failure``.
 
     Raises
     ------
     ArgumentError
-        If an argument breaks a rule, or cells have other variables or sizes than the rest.
+        If an argument breaks a rule.
     FileError
         If the store cannot be written.
     RunError
@@ -134,7 +138,7 @@ def sweep(
 
 
 def _folder(store: Any) -> Path:
-    if not isinstance(store, str | os.PathLike):
+    if not isinstance(store, str | os.PathLike) or not os.fspath(store):
         raise _check.fail("store", "must be the path of a folder", store)
     path = Path(os.fspath(store)).expanduser().absolute()
     try:
@@ -155,24 +159,22 @@ def _run(plan: Plan, grid: Grid, executor: Executor | None, workers: int | None,
     with meter(progress, f"sweep of {grid.count:,} cells", lines=True) as report:
         for found in reports(plan.jobs(), executor, workers):
             done.append(found)
-            _check_alike(done[0], found)
             cells += found.count
             report(cells / grid.count)
-    done.sort(key=lambda report: report.first)
-    return done
+    return _fitting(sorted(done, key=lambda report: report.first))
 
 
-def _check_alike(first: Report, other: Report) -> None:
-    """Refuse blocks of other sizes as soon as one comes."""
-    for name, shape in other.shapes.items():
-        known = first.shapes.get(name)
-        if known is None:
-            continue
-        differs = [
-            dim for dim, a, b in zip(shape.dims, shape.sizes, known.sizes, strict=False) if a != b and dim != "save"
-        ]
-        if known.dims != shape.dims or differs:
-            raise different(f"{name} over {known.dims} of {known.sizes} and over {shape.dims} of {shape.sizes}")
+def _fitting(done: list[Report]) -> list[Report]:
+    """The reports, those of blocks of other sizes than most as reports of failures."""
+    found = [{name: sizes_of(s.dims, s.sizes) for name, s in report.shapes.items()} for report in done]
+    odd = odd_ones(found, [report.count for report in done])
+    fitting = []
+    for i, report in enumerate(done):
+        if i in odd:
+            all_of_it = dict.fromkeys(range(report.first, report.first + report.count), odd[i])
+            report = dataclasses.replace(report, source=None, shapes={}, failures=all_of_it | report.failures)
+        fitting.append(report)
+    return fitting
 
 
 def _doubts(done: list[Report], failures: dict[int, str], grid: Grid) -> list[str]:
@@ -196,8 +198,9 @@ def _doubts(done: list[Report], failures: dict[int, str], grid: Grid) -> list[st
 
 def _result(done: list[Report], grid: Grid, folder: Path | None) -> xr.Dataset:
     values = {axis.dim: axis.values for axis in grid.axes}
-    blocks = [Block(report.first, report.count, report.source) for report in done]
-    shapes = merged_shapes([report.shapes for report in done if report.source is not None])
+    blocks = [Block(report.first, report.count, _source(report, grid, folder)) for report in done]
+    bare = len(grid.names) + 2  # variables of cells that failed: their point, `failure` and `status`
+    shapes = merged_shapes([report.shapes for report in done if len(report.shapes) > bare])
     clash = sorted(set(grid.dims) & {dim for shape in shapes.values() for dim in shape.dims})
     if clash:
         raise taken(clash[0])
@@ -205,3 +208,15 @@ def _result(done: list[Report], grid: Grid, folder: Path | None) -> xr.Dataset:
         return assembled(values, blocks, shapes, load).load()
     save(index_of(values, blocks, shapes), folder / INDEX, overwrite=True)
     return assembled(values, blocks, shapes, load)
+
+
+def _source(report: Report, grid: Grid, folder: Path | None) -> Any:
+    """Where the cells of a block are; those of one that was lost, or fits no other, are failures with their reasons."""
+    name = f"lost-{report.first}.nc"
+    if report.source is not None:
+        if folder is not None:
+            (folder / name).unlink(missing_ok=True)  # of an earlier try
+        return report.source
+    points = grid.values(np.arange(report.first, report.first + report.count))
+    ds = join_cells([], {cell - report.first: reason for cell, reason in report.failures.items()}, points)
+    return ds if folder is None else save(ds, folder / name, overwrite=True)

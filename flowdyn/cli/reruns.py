@@ -1,0 +1,77 @@
+"""The command that makes a result again: rerun."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from flowdyn import _check
+from flowdyn.cli.differences import compare, tell
+from flowdyn.cli.inputs import fitting_observables
+from flowdyn.cli.printing import Output
+from flowdyn.cli.writing import check_outputs, write
+
+
+def rerun(options: argparse.Namespace, output: Output) -> int:
+    """Make a result again, compare it with what the file holds, write it where asked."""
+    import flowdyn as fd
+
+    check_outputs(options)
+    held = _one_result(options)
+    _check_one(held, options.file)
+    again = fd.rerun(held, **_observed(held))
+    differs = tell(compare(held, again), output)
+    write(again, options, output)
+    return int(differs)
+
+
+def _one_result(options: argparse.Namespace) -> Any:
+    """What the file holds, or one of its nodes: `FILE --node NODE`, `FILE:/NODE`."""
+    import flowdyn as fd
+
+    path, node = options.file, options.node
+    if node is None and ":/" in path and not Path(path).expanduser().exists():
+        path, _, node = path.rpartition(":/")
+    with fd.load(path) as found:
+        tree: Any = found if hasattr(found, "subtree") else None
+        if tree is None and node is not None:
+            raise _check.fail("--node", "is for a file of several results", node, "leave it out")
+        if tree is None:
+            return found.load()
+        places = [part.path.strip("/") for part in tree.subtree if "flowdyn_kind" in part.attrs]
+        if node is None:
+            raise _check.fail("FILE", "holds several results", places, f"name one: --node {places[0]}")
+        return tree[_check.choice("--node", node.strip("/"), places)].to_dataset().load()
+
+
+def _check_one(held: Any, file: str) -> None:
+    """Refuse several runs, a sweep above all, in the shell's terms."""
+    texts = held["recipe"] if "recipe" in held.variables else None
+    if texts is not None and len(set(texts.values.ravel().tolist())) > 1:
+        found = _check.Words(f"one for each {' and '.join(map(str, texts.dims))}")
+        one = ", ".join(f"{dim}=0" for dim in texts.dims)
+        way_out = f"make one of them again from Python: fd.rerun(fd.load({file!r}).isel({one}))"
+        raise _check.fail("FILE", "must hold one run", found, way_out)
+
+
+def _observed(run: Any) -> dict[str, Any]:
+    """The functions that a run recorded or a ladder compared, where they are of :mod:`flowdyn.observables`."""
+    from flowdyn.results.recipes import build_system
+    from flowdyn.results.sealed_recipe import recipe_of
+    from flowdyn.running.initial_state import initial_of
+
+    is_run = run.attrs.get("flowdyn_kind") == "run"
+    recipe = recipe_of(run) if "recipe" in run.variables else {}
+    argument = "observe" if is_run else "observable"
+    names = (recipe.get("options") or {}).get(argument)
+    if not names or not isinstance(names, list):
+        return {}
+    system = build_system(recipe, run, {})
+    if system.on_problem is None:
+        return {}
+    start = initial_of(recipe, run, system, of_run=is_run)
+    made = fitting_observables(system.on_problem, start, system.numbers.get("eta"))
+    known = {name: function for functions in made.values() for name, function in functions.items()}
+    missing = sorted(set(names) - set(known))
+    if missing:
+        raise _check.fail("ds", "must record no functions of your own", missing, "use fd.rerun from Python")
+    return {argument: {name: known[name] for name in names}}
