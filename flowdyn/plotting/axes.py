@@ -12,7 +12,6 @@ FEW = 8  # lines with a colour and an entry of the legend each
 MANY = 200  # lines beyond which quantiles are drawn
 SHOWN = 5  # entries of a legend that stand for more lines
 COMMON = 200  # places at which quantiles of rows over places of their own are taken
-LABEL = 0.5  # inches that a tick label takes
 COUNTED = {"start": "starts", "others": "others"}  # many of them, in words
 DECADES = 2000  # last time over first from which a linear axis would show the last moments only
 
@@ -49,7 +48,7 @@ def time_axis(axis: Any, t: np.ndarray) -> None:
 
 def symlog(axis: Any, which: str, threshold: float, lowest: float, highest: float) -> None:
     """Linear below a threshold, logarithmic beyond, over all that is drawn; a few decades have ticks, none near 0."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from flowdyn.plotting.ticks import sparse_ticks
 
     getattr(axis, f"set_{which}scale")("symlog", linthresh=threshold)
     has_negative, has_positive = -lowest > threshold, highest > threshold
@@ -59,16 +58,12 @@ def symlog(axis: Any, which: str, threshold: float, lowest: float, highest: floa
     first, last = np.log10(threshold), int(np.floor(np.log10(largest) + 1e-9))
     length = (last - first + 1) * (has_negative + has_positive)  # the linear part is as long as a decade
     step = max(1, int(np.ceil(length / 5)))
-    powers = [e for e in range(last, int(np.ceil(first)) - 1, -step) if e - first + 1 >= length / 6]
-    side = getattr(axis, f"{which}axis")
-    places = [10.0**e for e in powers]
-    negative, positive = ([-x for x in places] if has_negative else []), (places if has_positive else [])
-    side.set_major_locator(FixedLocator([*negative, 0.0, *positive]))
-    side.set_minor_locator(NullLocator())
-    side.set_major_formatter(FuncFormatter(_power))
+    powers = [10.0**e for e in range(last, int(np.ceil(first)) - 1, -step) if e - first + 1 >= length / 6]
+    places = [0.0, *(sign * x for x in powers for sign in (1, -1) if (has_positive if sign > 0 else has_negative))]
+    sparse_ticks(axis, which, places, [_power(x) for x in places])
 
 
-def _power(value: float, _: Any = None) -> str:
+def _power(value: float) -> str:
     """A power of ten, with its sign."""
     if value == 0:
         return "0"
@@ -88,18 +83,11 @@ def log_axis(axis: Any, which: str = "y") -> None:
 
 def rung_ticks(axis: Any, values: np.ndarray, labels: Sequence[str]) -> None:
     """Ticks below a logarithmic axis at the values of a ladder: all of them, labelled as far as there is room."""
-    from matplotlib.ticker import NullFormatter
+    from flowdyn.plotting.ticks import sparse_ticks
 
-    low, high = np.log10(axis.get_xlim())
-    room = LABEL * (high - low) / (axis.get_window_extent().width / axis.figure.dpi)
-    kept: list[int] = []
-    for i in np.argsort(-np.asarray(values)):
-        if not kept or np.log10(values[kept[-1]]) - np.log10(values[i]) >= room:
-            kept.append(int(i))
-    kept.reverse()
-    axis.set_xticks([values[i] for i in kept], [labels[i] for i in kept], fontsize=8)
-    axis.set_xticks([x for i, x in enumerate(values) if i not in kept], minor=True)
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    order = np.argsort(-np.asarray(values))
+    axis.tick_params(axis="x", which="major", labelsize=8)
+    sparse_ticks(axis, "x", [float(values[i]) for i in order], [labels[i] for i in order])
 
 
 def ramp(count: int) -> np.ndarray:

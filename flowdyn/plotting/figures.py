@@ -101,18 +101,22 @@ def plot(
 
 
 def _figure(ds: xr.Dataset, draw: list[Callable]) -> Any:
-    """A new figure, its panels in rows of about the same length."""
+    """A new figure, its panels in rows of about the same length, its texts fitted to them whenever it is drawn."""
     import matplotlib.pyplot as plt
+
+    from flowdyn.plotting.fitting import FittedLayout
 
     rows = -(-len(draw) // COLUMNS)
     columns = -(-len(draw) // rows)
     size = max(4.6 * columns, 6.2), 3.8 * rows
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    layout: Any = FittedLayout(size)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout=layout, squeeze=False)
     for panel, axis in zip(draw, axes.flat, strict=False):
         panel(ds, axis)
     for axis in axes.flat[len(draw) :]:
         axis.remove()
     figure.suptitle(str(ds.attrs.get("title", "")), fontsize=11)
+    layout.watch(figure)
     return figure
 
 

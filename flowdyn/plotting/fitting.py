@@ -1,0 +1,215 @@
+"""A layout in which texts fit: long labels are broken or cut, ticks thinned and legends moved off the curves.
+
+Done whenever the figure is drawn, for the size that it has then: first the panels are laid out, then their texts are
+fitted to them, then they are laid out again.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
+
+from flowdyn.plotting.axes import show_literally
+from flowdyn.plotting.shortening import fitted
+
+SMALLEST = 0.7  # of the size of letters, in a figure that was made smaller
+LINES = 3  # of an axis label
+ENTRY_LINES = 2  # of an entry of a legend
+BESIDE, ABOVE, INSIDE = 0.36, 0.96, 0.62  # of the width of a column that a legend takes at most
+HANDLE = 4.6  # width of a legend without its texts, in units of its letters
+TITLE = 0.97  # of the width of the figure
+
+
+@dataclass
+class Label:
+    """A text as it was written, and what is shown of it."""
+
+    text: Text
+    full: str
+    shown: str
+    size: float
+
+    @classmethod
+    def of(cls, text: Text) -> "Label":
+        """A text as it stands."""
+        return cls(text, text.get_text(), text.get_text(), float(text.get_fontsize()))
+
+    @property
+    def stands(self) -> bool:
+        """Whether nobody wrote another text."""
+        return self.text.get_text() == self.shown
+
+    def fit(self, limit: float, scale: float, lines: int) -> None:
+        """Show as much of it as is not longer than the limit, in pixels; mathematics in smaller letters, uncut."""
+        text = self.text
+        if not self.stands:
+            self.full = text.get_text()
+        self.shown = self.full
+        text.set_fontsize(scale * self.size)
+        if self.full and "$" in self.full:
+            text.set_text(self.full)
+            text.set_fontsize(scale * self.size * min(1.0, limit / max(self._length(self.full), 1e-9)))
+        elif self.full:
+            self.shown = fitted([self.full], limit, self._length, lines)[0]
+            text.set_text(self.shown)
+
+    def _length(self, words: str) -> float:
+        self.text.set_text(words)
+        box = self.text.get_window_extent()
+        return max(box.width, box.height) if "\n" not in words else 0.0
+
+
+@dataclass
+class Key:
+    """A legend as it was made, and the one that is shown."""
+
+    legend: Legend
+    handles: list[Any]
+    texts: list[str]
+    shown: list[str]
+    title: str
+    size: float
+    is_beside: bool
+    made: tuple = ()
+
+    @classmethod
+    def of(cls, axis: Axes, legend: Legend) -> "Key":
+        """The legend of a panel."""
+        handles, texts = axis.get_legend_handles_labels()
+        size, place = legend.get_texts()[0].get_fontsize(), legend.get_bbox_to_anchor()
+        title = legend.get_title().get_text() if legend.get_title().get_visible() else ""
+        key = cls(legend, handles, texts, list(texts), title, float(size), place.width == 0)
+        key.made = (key.shown, title, key.size, ["bbox_to_anchor", "loc"] if key.is_beside else ["loc"])
+        return key
+
+    def fit(self, axis: Axes, column: float, scale: float) -> None:
+        """Beside the panel or in it as it was made, over it where curves lie below; no wider than its share."""
+        if axis.get_legend() is not self.legend:
+            return
+        for i, text in enumerate(self.legend.get_texts()):
+            if text.get_text() != self.shown[i]:  # somebody wrote another
+                self.texts[i] = text.get_text()
+        box = axis.get_window_extent()
+        if self.is_beside:
+            self._make(axis, BESIDE * column, scale, {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)})
+        elif not self._make(axis, INSIDE * box.width, scale, {"loc": "best"}) or _covers(self.legend, axis):
+            over = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+            if not self._make(axis, ABOVE * column / 2, scale, over | {"ncols": 2}):
+                self._make(axis, ABOVE * column, scale, over)
+
+    def _make(self, axis: Axes, width: float, scale: float, place: dict[str, Any]) -> bool:
+        """Whether a legend with columns of that width, in pixels, shows its texts uncut."""
+        size = scale * self.size
+        limit = width - HANDLE * size * axis.figure.dpi / 72
+        ruler = Text(0, 0, "", fontsize=size, figure=axis.figure, parse_math=False)
+
+        def length(words: str) -> float:
+            ruler.set_text(words)
+            return float(ruler.get_window_extent().width)
+
+        plain = [i for i, text in enumerate(self.texts) if "$" not in text]
+        self.shown = list(self.texts)
+        for i, text in zip(plain, fitted([self.texts[i] for i in plain], limit, length, ENTRY_LINES), strict=True):
+            self.shown[i] = text
+        (title,) = fitted([self.title], limit, length, ENTRY_LINES) if "$" not in self.title else (self.title,)
+        made = (self.shown, title, size, sorted(place))
+        if made != self.made:
+            sizes = {"fontsize": size, "title_fontsize": size}
+            self.legend = axis.legend(self.handles, self.shown, title=title or None, frameon=False, **sizes, **place)
+            show_literally(self.legend)
+            self.made = made
+        return [text.split() for text in self.shown] == [text.split() for text in self.texts]
+
+
+def _covers(legend: Legend, axis: Axes) -> bool:
+    """Whether a legend lies over a curve or reaches out of its panel."""
+    box, panel = legend.get_window_extent(), axis.get_window_extent()
+    if box.width > panel.width or box.height > panel.height:
+        return True
+    for line in axis.lines:
+        path = line.get_path().transformed(line.get_transform())
+        if line.get_linestyle() in ("None", ""):
+            covered = any(box.contains(x, y) for x, y in path.vertices)
+        else:
+            covered = len(path) > 0 and path.intersects_bbox(box, filled=False)
+        if covered:
+            return True
+    return False
+
+
+class FittedLayout(ConstrainedLayoutEngine):
+    """A constrained layout for the panels of a figure of that size, in inches, as they were drawn."""
+
+    def __init__(self, size: tuple[float, float]):
+        super().__init__()
+        self.size = size
+        self.labels: list[tuple[Axes, Label]] = []
+        self.heading: Label | None = None
+        self.keys: list[tuple[Axes, Key]] = []
+        self.letters: list[tuple[Axis, float]] = []
+        self.fitted_to: tuple[float, ...] = ()
+
+    def watch(self, figure: Figure) -> None:
+        """Remember what was drawn: what a user adds later stays as it is."""
+        for axis in figure.axes:
+            self.labels += [(axis, Label.of(text)) for text in (axis.xaxis.label, axis.yaxis.label, axis.title)]
+            legend = axis.get_legend()
+            if legend is not None:
+                self.keys.append((axis, Key.of(axis, legend)))
+            for side in (axis.xaxis, axis.yaxis):
+                self.letters.append((side, float(side.get_major_ticks(1)[0].label1.get_fontsize())))
+        heading = getattr(figure, "_suptitle", None)
+        self.heading = None if heading is None else Label.of(heading)
+
+    def execute(self, fig: Figure) -> None:
+        """Lay out, fit, lay out; as it was fitted where neither its size nor a text is another."""
+        size = tuple(map(float, fig.get_size_inches()))
+        if size != self.fitted_to or not all(label.stands for _, label in self.labels):
+            self._fit(fig, min(1.0, max(SMALLEST, min(size[0] / self.size[0], size[1] / self.size[1]))))
+            self.fitted_to = size
+        super().execute(fig)
+
+    def _fit(self, fig: Figure, scale: float) -> None:
+        for side, size in self.letters:
+            side.set_tick_params(labelsize=scale * size)
+            side.offsetText.set_fontsize(scale * size)
+        for _, label in self.labels:
+            label.text.set_fontsize(scale * label.size)
+        if self.heading is not None:
+            self.heading.fit(TITLE * fig.bbox.width, scale, LINES)
+        super().execute(fig)
+        before = [axis.get_legend() for axis, _ in self.keys]
+        for axis, key in self.keys:
+            key.fit(axis, _column(axis), scale)
+        if before != [axis.get_legend() for axis, _ in self.keys]:
+            super().execute(fig)
+        for axis, label in self.labels:
+            box = axis.get_window_extent()
+            label.fit(box.height if label.text is axis.yaxis.label else box.width, scale, LINES)
+        for side, _ in self.letters:
+            _thin(side)
+
+
+def _column(axis: Axes) -> float:
+    """Width of the column of panels that one stands in, in pixels."""
+    place = axis.get_subplotspec()
+    return axis.figure.bbox.width / (place.get_gridspec().ncols if place is not None else 1)
+
+
+def _thin(side: Axis) -> None:
+    """Fewer ticks where their labels would lie over one another."""
+    locator = side.get_major_locator()
+    if side.axis_name != "x" or not isinstance(locator, MaxNLocator):
+        return
+    for count in ("auto", 4, 3, 2, 1):
+        locator.set_params(nbins=count)
+        boxes = [text.get_window_extent() for text in side.get_ticklabels() if text.get_text()]
+        pairs = zip(sorted(boxes, key=lambda b: b.x0), sorted(boxes, key=lambda b: b.x0)[1:], strict=False)
+        if all(a.x1 + 0.3 * a.height <= b.x0 for a, b in pairs):
+            return
