@@ -94,10 +94,17 @@ def plot(
         found = sorted(map(str, result.data_vars))
         raise _check.fail("ds", "must hold its loss, parameters or observables over t", found, "select them too")
     if ax is not None:
-        draw[0](result, ax)
+        _draw_into(ax, draw[0], result)
     figure: Any = _figure(result, draw) if ax is None else ax.figure  # a SubFigure where `ax` lies in one
     show_literally(figure)
     return figure
+
+
+def _draw_into(axis: Any, panel: Callable, ds: xr.Dataset) -> None:
+    from flowdyn.plotting.fitting import fit_panel
+
+    panel(ds, axis)
+    fit_panel(axis)
 
 
 def _figure(ds: xr.Dataset, draw: list[Callable]) -> Any:

@@ -5,15 +5,21 @@ fitted to them, then they are laid out again.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from flowdyn.plotting.axes import show_literally
 from flowdyn.plotting.shortening import fitted
@@ -21,9 +27,15 @@ from flowdyn.plotting.shortening import fitted
 SMALLEST = 0.7  # of the size of letters, in a figure that was made smaller
 LINES = 3  # of an axis label
 ENTRY_LINES = 2  # of an entry of a legend
-BESIDE, ABOVE, INSIDE = 0.36, 0.96, 0.62  # of the width of a column that a legend takes at most
+BESIDE, LONG_BESIDE, ABOVE, INSIDE = 0.36, 0.45, 0.96, 0.8  # of the width of a column that a legend takes at most
 HANDLE = 4.6  # width of a legend without its texts, in units of its letters
 TITLE = 0.97  # of the width of the figure
+
+
+@lru_cache(4)
+def _ruler(dpi: float) -> RendererAgg:
+    """Measures texts: a text by itself goes by the resolution that it was drawn in last."""
+    return RendererAgg(8, 8, dpi)
 
 
 @dataclass
@@ -61,8 +73,8 @@ class Label:
 
     def _length(self, words: str) -> float:
         self.text.set_text(words)
-        box = self.text.get_window_extent()
-        return max(box.width, box.height) if "\n" not in words else 0.0
+        box = self.text.get_window_extent(_ruler(self.text.figure.dpi))
+        return float(max(box.width, box.height))
 
 
 @dataclass
@@ -88,22 +100,31 @@ class Key:
         key.made = (key.shown, title, key.size, ["bbox_to_anchor", "loc"] if key.is_beside else ["loc"])
         return key
 
-    def fit(self, axis: Axes, column: float, scale: float) -> None:
+    def fit(self, axis: Axes, scale: float, *, may_move: bool = True) -> None:
         """Beside the panel or in it as it was made, over it where curves lie below; no wider than its share."""
         if axis.get_legend() is not self.legend:
             return
         for i, text in enumerate(self.legend.get_texts()):
             if text.get_text() != self.shown[i]:  # somebody wrote another
                 self.texts[i] = text.get_text()
-        box = axis.get_window_extent()
+        box, column = axis.get_window_extent(), _column(axis)
         if self.is_beside:
-            self._make(axis, BESIDE * column, scale, {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)})
-        elif not self._make(axis, INSIDE * box.width, scale, {"loc": "best"}) or _covers(self.legend, axis):
+            beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+            if not self._make(axis, BESIDE * column, scale, beside):
+                self._make(axis, LONG_BESIDE * column, scale, beside)
+            if self.legend.get_window_extent().height > box.height:
+                self._make(axis, LONG_BESIDE * column, scale, beside, lines=1)
+        elif may_move and not (self._make(axis, INSIDE * box.width, scale, {"loc": "best"}) and self._is_free(axis)):
             over = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
             if not self._make(axis, ABOVE * column / 2, scale, over | {"ncols": 2}):
                 self._make(axis, ABOVE * column, scale, over)
 
-    def _make(self, axis: Axes, width: float, scale: float, place: dict[str, Any]) -> bool:
+    def _is_free(self, axis: Axes) -> bool:
+        """Whether the legend lies in its panel and over no curve."""
+        box, panel = self.legend.get_window_extent(), axis.get_window_extent()
+        return box.width <= panel.width and box.height <= panel.height and not any(_lies(box, x) for x in axis.lines)
+
+    def _make(self, axis: Axes, width: float, scale: float, place: dict[str, Any], lines: int = ENTRY_LINES) -> bool:
         """Whether a legend with columns of that width, in pixels, shows its texts uncut."""
         size = scale * self.size
         limit = width - HANDLE * size * axis.figure.dpi / 72
@@ -111,11 +132,11 @@ class Key:
 
         def length(words: str) -> float:
             ruler.set_text(words)
-            return float(ruler.get_window_extent().width)
+            return float(ruler.get_window_extent(_ruler(axis.figure.dpi)).width)
 
         plain = [i for i, text in enumerate(self.texts) if "$" not in text]
         self.shown = list(self.texts)
-        for i, text in zip(plain, fitted([self.texts[i] for i in plain], limit, length, ENTRY_LINES), strict=True):
+        for i, text in zip(plain, fitted([self.texts[i] for i in plain], limit, length, lines), strict=True):
             self.shown[i] = text
         (title,) = fitted([self.title], limit, length, ENTRY_LINES) if "$" not in self.title else (self.title,)
         made = (self.shown, title, size, sorted(place))
@@ -127,20 +148,12 @@ class Key:
         return [text.split() for text in self.shown] == [text.split() for text in self.texts]
 
 
-def _covers(legend: Legend, axis: Axes) -> bool:
-    """Whether a legend lies over a curve or reaches out of its panel."""
-    box, panel = legend.get_window_extent(), axis.get_window_extent()
-    if box.width > panel.width or box.height > panel.height:
-        return True
-    for line in axis.lines:
-        path = line.get_path().transformed(line.get_transform())
-        if line.get_linestyle() in ("None", ""):
-            covered = any(box.contains(x, y) for x, y in path.vertices)
-        else:
-            covered = len(path) > 0 and path.intersects_bbox(box, filled=False)
-        if covered:
-            return True
-    return False
+def _lies(box: Bbox, line: Line2D) -> bool:
+    """Whether some of a curve, or a dot of a cloud, lies in a box."""
+    path = line.get_path().transformed(line.get_transform())
+    if line.get_linestyle() == "None":
+        return any(box.contains(x, y) for x, y in np.asarray(path.vertices))
+    return len(path) > 0 and path.intersects_bbox(box, filled=False)
 
 
 class FittedLayout(ConstrainedLayoutEngine):
@@ -170,10 +183,13 @@ class FittedLayout(ConstrainedLayoutEngine):
     def execute(self, fig: Figure) -> None:
         """Lay out, fit, lay out; as it was fitted where neither its size nor a text is another."""
         size = tuple(map(float, fig.get_size_inches()))
-        if size != self.fitted_to or not all(label.stands for _, label in self.labels):
+        if size != self.fitted_to or not all(label.stands for label in self._all()):
             self._fit(fig, min(1.0, max(SMALLEST, min(size[0] / self.size[0], size[1] / self.size[1]))))
             self.fitted_to = size
         super().execute(fig)
+
+    def _all(self) -> list[Label]:
+        return [label for _, label in self.labels] + ([self.heading] if self.heading is not None else [])
 
     def _fit(self, fig: Figure, scale: float) -> None:
         for side, size in self.letters:
@@ -186,7 +202,7 @@ class FittedLayout(ConstrainedLayoutEngine):
         super().execute(fig)
         before = [axis.get_legend() for axis, _ in self.keys]
         for axis, key in self.keys:
-            key.fit(axis, _column(axis), scale)
+            key.fit(axis, scale)
         if before != [axis.get_legend() for axis, _ in self.keys]:
             super().execute(fig)
         for axis, label in self.labels:
@@ -196,10 +212,22 @@ class FittedLayout(ConstrainedLayoutEngine):
             _thin(side)
 
 
+def fit_panel(axis: Axes) -> None:
+    """Fit the labels of a panel in a user's own figure, once, for the size that it has."""
+    legend = axis.get_legend()
+    if legend is not None and legend.get_texts():
+        Key.of(axis, legend).fit(axis, 1.0, may_move=False)
+    box = axis.get_window_extent()
+    for text, length in ((axis.xaxis.label, box.width), (axis.yaxis.label, box.height)):
+        Label.of(text).fit(length, 1.0, LINES)
+
+
 def _column(axis: Axes) -> float:
     """Width of the column of panels that one stands in, in pixels."""
     place = axis.get_subplotspec()
-    return axis.figure.bbox.width / (place.get_gridspec().ncols if place is not None else 1)
+    if place is None:
+        return axis.get_window_extent().width / (1 - BESIDE)
+    return axis.figure.bbox.width / place.get_gridspec().ncols
 
 
 def _thin(side: Axis) -> None:
@@ -209,7 +237,8 @@ def _thin(side: Axis) -> None:
         return
     for count in ("auto", 4, 3, 2, 1):
         locator.set_params(nbins=count)
-        boxes = [text.get_window_extent() for text in side.get_ticklabels() if text.get_text()]
-        pairs = zip(sorted(boxes, key=lambda b: b.x0), sorted(boxes, key=lambda b: b.x0)[1:], strict=False)
-        if all(a.x1 + 0.3 * a.height <= b.x0 for a, b in pairs):
+        ruler = _ruler(side.axes.figure.dpi)
+        boxes = [text.get_window_extent(ruler) for text in side.get_ticklabels() if text.get_text()]
+        boxes.sort(key=lambda box: box.x0)
+        if all(a.x1 + 0.3 * a.height <= b.x0 for a, b in pairwise(boxes)):
             return
