@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, Formatter, NullFormatter
 
 LETTER = 0.64  # width of a letter in units of its size
-GAP = 0.9  # between two labels
+GAP = 0.6  # between two labels
 LINE = 1.25  # height of a line
 
 
@@ -25,7 +25,8 @@ class SparseLocator(FixedLocator):
 
     def __init__(self, places: Sequence[float], labels: Sequence[str]):
         super().__init__(places)
-        self.letters = [len(re.sub(r"[${}^\\]", "", label)) for label in labels]
+        plain = [re.sub(r"[${}^\\]", "", label) for label in labels]
+        self.letters = [len(label) - 0.5 * label.count(".") for label in plain]
 
     def __call__(self) -> Any:
         """Those of the places in view whose labels there is room for."""
