@@ -7,7 +7,7 @@ fitted to them, then they are laid out again.
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from flowdyn.plotting.axes import show_literally
@@ -26,10 +26,29 @@ from flowdyn.plotting.shortening import fitted
 
 SMALLEST = 0.7  # of the size of letters, in a figure that was made smaller
 LINES = 3  # of an axis label
-ENTRY_LINES = 2  # of an entry of a legend
-BESIDE, LONG_BESIDE, ABOVE, INSIDE = 0.36, 0.45, 0.96, 0.8  # of the width of a column that a legend takes at most
 HANDLE = 4.6  # width of a legend without its texts, in units of its letters
 TITLE = 0.97  # of the width of the figure
+
+
+class Way(NamedTuple):
+    """A way to place a legend: its share of a width at most, lines of an entry, how much smaller, where."""
+
+    share: float  # of the panel that it lies in, or of the column that it takes from its panel
+    lines: int
+    smaller: float
+    place: dict[str, Any]
+
+
+_SIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+_TOP: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+BESIDE = (  # broader where texts would be cut, denser where it would be higher than its panel
+    Way(0.36, 2, 1.0, _SIDE),
+    Way(0.45, 2, 1.0, _SIDE),
+    Way(0.45, 1, 1.0, _SIDE | {"labelspacing": 0.15}),
+    Way(0.45, 1, 0.75, _SIDE | {"labelspacing": 0.15}),
+)
+INSIDE = (Way(0.8, 2, 1.0, {"loc": "best"}), Way(0.48, 2, 1.0, _TOP | {"ncols": 2}), Way(0.96, 2, 1.0, _TOP))
+AGAIN = 3  # legends that move make other panels lower
 
 
 @lru_cache(4)
@@ -89,6 +108,7 @@ class Key:
     size: float
     is_beside: bool
     made: tuple = ()
+    way: int = 0
 
     @classmethod
     def of(cls, axis: Axes, legend: Legend) -> "Key":
@@ -100,33 +120,32 @@ class Key:
         key.made = (key.shown, title, key.size, ["bbox_to_anchor", "loc"] if key.is_beside else ["loc"])
         return key
 
-    def fit(self, axis: Axes, scale: float, *, may_move: bool = True) -> None:
-        """Beside the panel or in it as it was made, over it where curves lie below; no wider than its share."""
+    def fit(self, axis: Axes, scale: float) -> None:
+        """Show it in the first of the ways that suits the panel as it is, none of those that did not suit it before."""
         if axis.get_legend() is not self.legend:
             return
         for i, text in enumerate(self.legend.get_texts()):
             if text.get_text() != self.shown[i]:  # somebody wrote another
                 self.texts[i] = text.get_text()
-        box, column = axis.get_window_extent(), _column(axis)
+        ways = BESIDE if self.is_beside else INSIDE
+        while not self._suits(axis, scale, ways[self.way]) and self.way < len(ways) - 1:
+            self.way += 1
+
+    def _suits(self, axis: Axes, scale: float, way: Way) -> bool:
+        panel, is_inside = axis.get_window_extent(), way.place["loc"] == "best"
+        is_whole = self._make(axis, way.share * (panel.width if is_inside else _column(axis)), scale, way)
         if self.is_beside:
-            beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
-            if not self._make(axis, BESIDE * column, scale, beside):
-                self._make(axis, LONG_BESIDE * column, scale, beside)
-            if self.legend.get_window_extent().height > box.height:
-                self._make(axis, LONG_BESIDE * column, scale, beside, lines=1)
-        elif may_move and not (self._make(axis, INSIDE * box.width, scale, {"loc": "best"}) and self._is_free(axis)):
-            over = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
-            if not self._make(axis, ABOVE * column / 2, scale, over | {"ncols": 2}):
-                self._make(axis, ABOVE * column, scale, over)
+            return (is_whole or self.way > 0) and self.legend.get_window_extent().height <= panel.height
+        return is_whole and (not is_inside or self._is_free(axis))
 
     def _is_free(self, axis: Axes) -> bool:
         """Whether the legend lies in its panel and over no curve."""
         box, panel = self.legend.get_window_extent(), axis.get_window_extent()
         return box.width <= panel.width and box.height <= panel.height and not any(_lies(box, x) for x in axis.lines)
 
-    def _make(self, axis: Axes, width: float, scale: float, place: dict[str, Any], lines: int = ENTRY_LINES) -> bool:
+    def _make(self, axis: Axes, width: float, scale: float, way: Way) -> bool:
         """Whether a legend with columns of that width, in pixels, shows its texts uncut."""
-        size = scale * self.size
+        size = scale * way.smaller * self.size
         limit = width - HANDLE * size * axis.figure.dpi / 72
         ruler = Text(0, 0, "", fontsize=size, figure=axis.figure, parse_math=False)
 
@@ -136,13 +155,13 @@ class Key:
 
         plain = [i for i, text in enumerate(self.texts) if "$" not in text]
         self.shown = list(self.texts)
-        for i, text in zip(plain, fitted([self.texts[i] for i in plain], limit, length, lines), strict=True):
+        for i, text in zip(plain, fitted([self.texts[i] for i in plain], limit, length, way.lines), strict=True):
             self.shown[i] = text
-        (title,) = fitted([self.title], limit, length, ENTRY_LINES) if "$" not in self.title else (self.title,)
-        made = (self.shown, title, size, sorted(place))
+        (title,) = fitted([self.title], limit, length, 2) if "$" not in self.title else (self.title,)
+        made = (self.shown, title, size, sorted(way.place))
         if made != self.made:
-            sizes = {"fontsize": size, "title_fontsize": size}
-            self.legend = axis.legend(self.handles, self.shown, title=title or None, frameon=False, **sizes, **place)
+            style = {"fontsize": size, "title_fontsize": size, "frameon": False} | way.place
+            self.legend = axis.legend(self.handles, self.shown, title=title or None, **style)
             show_literally(self.legend)
             self.made = made
         return [text.split() for text in self.shown] == [text.split() for text in self.texts]
@@ -200,10 +219,14 @@ class FittedLayout(ConstrainedLayoutEngine):
         if self.heading is not None:
             self.heading.fit(TITLE * fig.bbox.width, scale, LINES)
         super().execute(fig)
-        before = [axis.get_legend() for axis, _ in self.keys]
-        for axis, key in self.keys:
-            key.fit(axis, scale)
-        if before != [axis.get_legend() for axis, _ in self.keys]:
+        for _, key in self.keys:
+            key.way = 0
+        for _ in range(AGAIN):
+            before = [axis.get_legend() for axis, _ in self.keys]
+            for axis, key in self.keys:
+                key.fit(axis, scale)
+            if before == [axis.get_legend() for axis, _ in self.keys]:
+                break
             super().execute(fig)
         for axis, label in self.labels:
             box = axis.get_window_extent()
@@ -215,8 +238,9 @@ class FittedLayout(ConstrainedLayoutEngine):
 def fit_panel(axis: Axes) -> None:
     """Fit the labels of a panel in a user's own figure, once, for the size that it has."""
     legend = axis.get_legend()
-    if legend is not None and legend.get_texts():
-        Key.of(axis, legend).fit(axis, 1.0, may_move=False)
+    key = Key.of(axis, legend) if legend is not None and legend.get_texts() else None
+    if key is not None and key.is_beside:
+        key.fit(axis, 1.0)
     box = axis.get_window_extent()
     for text, length in ((axis.xaxis.label, box.width), (axis.yaxis.label, box.height)):
         Label.of(text).fit(length, 1.0, LINES)
@@ -232,13 +256,23 @@ def _column(axis: Axes) -> float:
 
 def _thin(side: Axis) -> None:
     """Fewer ticks where their labels would lie over one another."""
-    locator = side.get_major_locator()
-    if side.axis_name != "x" or not isinstance(locator, MaxNLocator):
-        return
-    for count in ("auto", 4, 3, 2, 1):
-        locator.set_params(nbins=count)
-        ruler = _ruler(side.axes.figure.dpi)
-        boxes = [text.get_window_extent(ruler) for text in side.get_ticklabels() if text.get_text()]
-        boxes.sort(key=lambda box: box.x0)
-        if all(a.x1 + 0.3 * a.height <= b.x0 for a, b in pairwise(boxes)):
-            return
+    locator, between = side.get_major_locator(), side.get_minor_locator()
+    if side.axis_name == "x" and isinstance(locator, MaxNLocator):
+        for count in ("auto", 4, 3, 2, 1):
+            locator.set_params(nbins=count)
+            if _are_apart(side):
+                return
+    elif isinstance(between, LogLocator) and not isinstance(side.get_minor_formatter(), NullFormatter):
+        for digits in (range(2, 10), (2, 5), (3,)):
+            between.set_params(subs=digits)
+            if _are_apart(side):
+                return
+
+
+def _are_apart(side: Axis) -> bool:
+    """Whether the labels of all ticks, minor ones too, leave room between them."""
+    texts = [text for text in side.get_ticklabels(which="both") if text.get_text() and text.get_visible()]
+    boxes = [text.get_window_extent(_ruler(side.axes.figure.dpi)) for text in texts]
+    ends = sorted((box.x0, box.x1) if side.axis_name == "x" else (box.y0, box.y1) for box in boxes)
+    room = 0.3 * boxes[0].height if boxes and side.axis_name == "x" else 0.0
+    return all(first[1] + room <= second[0] for first, second in pairwise(ends))
