@@ -26,6 +26,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 NameLike = tuple[str, ...] | list[str] | Mapping[str, tuple[int, ...]]
 # names of problems and ladders, which a user's equation is not: a pendulum has an angle theta
 TAKEN = RESERVED - {"theta", "loss", "order", "error", "grad_norm"}
+SHOWN = 4  # names of a title
 ENDS = ("_initial", "_exact", "_first", "_last", "_mean", "_ema")  # what is made of a parameter ends so
 
 
@@ -40,9 +41,12 @@ class NamedState(System):
 
     @property
     def title(self) -> str:
-        """The name of the user's function, with the kind of equation."""
-        name = getattr(self.f, "__name__", type(self.f).__name__)
-        return type(self).__name__ + ("" if name == "<lambda>" else f" {name}")
+        """The kind of equation with the name of the user's function, or of what it is an equation for."""
+        kind, name = type(self).__name__, getattr(self.f, "__name__", type(self.f).__name__)
+        if name != "<lambda>":
+            return f"{kind} {name}"
+        more = ", ..." if len(self.pieces) > SHOWN else ""
+        return kind + (f" of {', '.join(name for name, _ in self.pieces[:SHOWN])}{more}" if self.pieces else "")
 
     def named(self) -> dict[str, Any]:
         """The argument `names`, where there are any."""

@@ -19,7 +19,8 @@ DPI = 144
 
 def picture(figure: "Figure", captions: "Sequence[str]" = ()) -> Picture:
     """The figure for a page; its alternative text says what is drawn against what."""
-    return Picture(_uri(figure), alt_text(figure), tuple(captions))
+    whole = alt_text(figure)  # before it is drawn: then labels are cut to the room there is
+    return Picture(_uri(figure), whole, tuple(captions))
 
 
 def _uri(figure: "Figure") -> str:

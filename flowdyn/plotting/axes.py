@@ -12,8 +12,10 @@ FEW = 8  # lines with a colour and an entry of the legend each
 MANY = 200  # lines beyond which quantiles are drawn
 SHOWN = 5  # entries of a legend that stand for more lines
 COMMON = 200  # places at which quantiles of rows over places of their own are taken
-LABEL = 0.5  # inches that a tick label takes
 COUNTED = {"start": "starts", "others": "others"}  # many of them, in words
+MUCH = 1e4  # largest over smallest of positive states from which they are drawn on a logarithmic axis
+ROUNDING = 1e-6  # span of a constant, relative to it
+GROWN, LATE = 1e4, 1e3  # largest value over the first, and over that half of the time, where a linear axis shows a wall
 DECADES = 2000  # last time over first from which a linear axis would show the last moments only
 
 
@@ -36,39 +38,75 @@ def grid(axis: Any) -> None:
     axis.grid(alpha=0.25, linewidth=0.6)
 
 
-def time_axis(axis: Any, t: np.ndarray) -> None:
+def curve(axis: Any, x: np.ndarray, y: np.ndarray, **style: Any) -> Any:
+    """A line, or a dot where it has one point."""
+    if np.count_nonzero(np.isfinite(x) & np.isfinite(y)) == 1:
+        style = {"marker": "o", "markersize": 5} | style
+    return axis.plot(x, y, **style)[0]
+
+
+def band(axis: Any, x: np.ndarray, low: np.ndarray, high: np.ndarray, **style: Any) -> None:
+    """The area between two curves, or a bar where they have one point."""
+    axis.fill_between(x, low, high, linewidth=0 if len(x) > 1 else 6, **style)
+
+
+def value_axis(axis: Any, rows: np.ndarray, decades: float) -> None:
+    """A scale on which all values (C, T) are seen, logarithmic where they span decades; a constant begins at zero."""
+    good = rows[np.isfinite(rows)]
+    if not good.size:
+        return
+    low, high = float(good.min()), float(good.max())
+    if low > 0 and high > decades * low:
+        log_axis(axis)
+        return
+    first = _first_of_growth(rows)
+    if first:
+        symlog(axis, "y", first, low, high)
+    elif high - low <= ROUNDING * max(-low, high):
+        seen = axis.dataLim.intervaly  # a line that stands for a limit is seen too
+        axis.set_ylim(min(2 * low, 1.1 * float(seen[0]), 0.0), max(2 * high, 1.1 * float(seen[1]), 0.0))
+
+
+def _first_of_growth(rows: np.ndarray) -> float:
+    """Size from which values grow so far that a linear axis would show the last moments only; 0 where they do not."""
+    size = np.where(np.isfinite(rows), np.abs(rows), 0.0).max(axis=0, initial=0.0)
+    if not size.any():
+        return 0.0
+    first, largest = float(size[size > 0][0]), float(size.max())
+    return first if largest > GROWN * first and largest > LATE * float(np.median(size)) else 0.0
+
+
+def time_axis(axis: Any, t: np.ndarray, what: str) -> None:
     """The clock below the lines, logarithmic from the first step on where an open-ended run spans decades."""
     first, last = (t[1], t[-1]) if t.ndim == 1 and len(t) > 2 else (np.inf, 0.0)
     if t.ndim == 2 and (t > 0).any():
         first, last = t[t > 0].min(), np.nanmax(t)
     if first > 0 and last > DECADES * first:
         symlog(axis, "x", float(first), 0.0, float(last))
-    axis.set_xlabel("training time t")
+    axis.set_xlabel(what)
     grid(axis)
 
 
 def symlog(axis: Any, which: str, threshold: float, lowest: float, highest: float) -> None:
     """Linear below a threshold, logarithmic beyond, over all that is drawn; a few decades have ticks, none near 0."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from flowdyn.plotting.ticks import sparse_ticks
 
     getattr(axis, f"set_{which}scale")("symlog", linthresh=threshold)
     has_negative, has_positive = -lowest > threshold, highest > threshold
-    low, high = (2 * lowest if has_negative else -0.3 * threshold), (2 * highest if has_positive else 0.3 * threshold)
-    getattr(axis, f"set_{which}lim")(max(low, -1e308), min(high, 1e308))
     largest = max(-lowest, highest)
+    room = max(1.5, (largest / threshold) ** 0.04)  # a tick at the edge would be cut
+    low = room * lowest if has_negative else lowest / room if lowest > threshold else -0.3 * threshold
+    high = room * highest if has_positive else highest / room if highest < -threshold else 0.3 * threshold
+    getattr(axis, f"set_{which}lim")(max(low, -1e308), min(high, 1e308))
     first, last = np.log10(threshold), int(np.floor(np.log10(largest) + 1e-9))
     length = (last - first + 1) * (has_negative + has_positive)  # the linear part is as long as a decade
     step = max(1, int(np.ceil(length / 5)))
-    powers = [e for e in range(last, int(np.ceil(first)) - 1, -step) if e - first + 1 >= length / 6]
-    side = getattr(axis, f"{which}axis")
-    places = [10.0**e for e in powers]
-    negative, positive = ([-x for x in places] if has_negative else []), (places if has_positive else [])
-    side.set_major_locator(FixedLocator([*negative, 0.0, *positive]))
-    side.set_minor_locator(NullLocator())
-    side.set_major_formatter(FuncFormatter(_power))
+    powers = [10.0**e for e in range(last, int(np.ceil(first)) - 1, -step) if e - first + 1 >= length / 6]
+    places = [0.0, *(sign * x for x in powers for sign in (1, -1) if (has_positive if sign > 0 else has_negative))]
+    sparse_ticks(axis, which, places, [_power(x) for x in places])
 
 
-def _power(value: float, _: Any = None) -> str:
+def _power(value: float) -> str:
     """A power of ten, with its sign."""
     if value == 0:
         return "0"
@@ -88,18 +126,11 @@ def log_axis(axis: Any, which: str = "y") -> None:
 
 def rung_ticks(axis: Any, values: np.ndarray, labels: Sequence[str]) -> None:
     """Ticks below a logarithmic axis at the values of a ladder: all of them, labelled as far as there is room."""
-    from matplotlib.ticker import NullFormatter
+    from flowdyn.plotting.ticks import sparse_ticks
 
-    low, high = np.log10(axis.get_xlim())
-    room = LABEL * (high - low) / (axis.get_window_extent().width / axis.figure.dpi)
-    kept: list[int] = []
-    for i in np.argsort(-np.asarray(values)):
-        if not kept or np.log10(values[kept[-1]]) - np.log10(values[i]) >= room:
-            kept.append(int(i))
-    kept.reverse()
-    axis.set_xticks([values[i] for i in kept], [labels[i] for i in kept], fontsize=8)
-    axis.set_xticks([x for i, x in enumerate(values) if i not in kept], minor=True)
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    order = np.argsort(-np.asarray(values))
+    axis.tick_params(axis="x", which="major", labelsize=8)
+    sparse_ticks(axis, "x", [float(values[i]) for i in order], [labels[i] for i in order])
 
 
 def ramp(count: int) -> np.ndarray:
@@ -133,7 +164,7 @@ def draw_lines(axis: Any, x: np.ndarray, rows: np.ndarray, labels: Sequence[str]
         there = np.isfinite(row)
         own = (x if x.ndim == 1 else x[i])[there]
         label = labels[i] if count > 1 and i in named else None
-        axis.plot(own, row[there], color=colour, linewidth=1.6 if count <= FEW else 0.9, label=label)
+        curve(axis, own, row[there], color=colour, linewidth=1.6 if count <= FEW else 0.9, label=label)
     legend(axis, what if count <= FEW else f"{what} ({len(named)} of {count})", beside=count > 1)
 
 
@@ -156,15 +187,8 @@ def draw_bands(axis: Any, x: np.ndarray, rows: np.ndarray, what: str, colour: st
     low, first, quarter, middle, three, last, high = find(
         np.where(np.isfinite(rows), rows, np.nan), [0.0, 0.025, 0.25, 0.5, 0.75, 0.975, 1.0], axis=0
     )
-    axis.fill_between(
-        x,
-        low,
-        high,
-        color=colour,
-        alpha=0.10,
-        linewidth=0,
-        label=f"all {len(rows):,} {COUNTED.get(what, f'over {what}')}",
-    )
-    axis.fill_between(x, first, last, color=colour, alpha=0.18, linewidth=0, label="95 %")
-    axis.fill_between(x, quarter, three, color=colour, alpha=0.30, linewidth=0, label="50 %")
-    axis.plot(x, middle, color=colour, linewidth=1.6, label="median")
+    of_all = f"all {len(rows):,} {COUNTED.get(what, f'over {what}')}"
+    band(axis, x, low, high, color=colour, alpha=0.10, label=of_all)
+    band(axis, x, first, last, color=colour, alpha=0.18, label="95 %")
+    band(axis, x, quarter, three, color=colour, alpha=0.30, label="50 %")
+    curve(axis, x, middle, color=colour, linewidth=1.6, label="median")

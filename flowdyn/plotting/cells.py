@@ -11,6 +11,7 @@ import xarray as xr
 
 MEMBERS = "realization"
 SAVE, OWN_TIMES = "save", "t_of_run"
+EQUATIONS = ("ODE", "SDE", "OrnsteinUhlenbeck")  # whose time is no training time
 NUMBERS = 2  # coordinates that a label names where the dimension has no values of its own
 
 
@@ -37,6 +38,11 @@ def over_time(ds: xr.Dataset) -> xr.Dataset:
 def times(ds: xr.Dataset) -> np.ndarray:
     """Times (T,) of all runs, or of each, (C, T)."""
     return rows(ds, Scalar(OWN_TIMES, 0, "")) if OWN_TIMES in ds.variables else ds["t"].values
+
+
+def clock(ds: xr.Dataset) -> str:
+    """What time is called."""
+    return "t" if str(ds.attrs.get("title", "")).startswith(EQUATIONS) else "training time t"
 
 
 def cell_dims(ds: xr.Dataset) -> list[str]:

@@ -9,12 +9,36 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from flowdyn.plotting.axes import BLUE, FEW, GREEN, GREY, RED, grid, legend, ramp, symlog, time_axis
-from flowdyn.plotting.cells import MEMBERS, Scalar, cell_dims, labels, observed, parameters, scalars, times, values
+from flowdyn.plotting.axes import (
+    BLUE,
+    FEW,
+    GREEN,
+    GREY,
+    MUCH,
+    RED,
+    band,
+    curve,
+    grid,
+    legend,
+    ramp,
+    time_axis,
+    value_axis,
+)
+from flowdyn.plotting.cells import (
+    MEMBERS,
+    Scalar,
+    cell_dims,
+    clock,
+    labels,
+    observed,
+    parameters,
+    scalars,
+    times,
+    values,
+)
 from flowdyn.plotting.runs import whole
 
 PATHS = 6  # single members drawn in a fan
-GROWN = 1e6  # growth of a member from which a linear axis would show it alone
 CLOUD = 2000  # members drawn as dots
 OBSERVED = 3  # observables with a panel
 Density = Callable[[np.ndarray], np.ndarray]
@@ -102,20 +126,19 @@ def _fan(part: Scalar) -> Callable:
         alive = np.isfinite(rows).any(axis=0)  # of an ensemble that diverged, the part before
         t, rows = ds.t.values[alive], rows[:, alive]
         low, quarter, three, high = _quantiles(rows, [0.025, 0.25, 0.75, 0.975])
-        axis.fill_between(t, low, high, color=BLUE, alpha=0.18, linewidth=0, label="95 % of members")
-        axis.fill_between(t, quarter, three, color=BLUE, alpha=0.30, linewidth=0, label="50 %")
+        band(axis, t, low, high, color=BLUE, alpha=0.18, label="95 % of members")
+        band(axis, t, quarter, three, color=BLUE, alpha=0.30, label="50 %")
         for row in rows[:PATHS]:
-            axis.plot(t, row, color=GREY, linewidth=0.7, alpha=0.7)
-        axis.plot(t, np.nanmean(rows, axis=0), color=BLUE, linewidth=2, label="mean")
+            curve(axis, t, row, color=GREY, linewidth=0.7, alpha=0.7)
+        curve(axis, t, np.nanmean(rows, axis=0), color=BLUE, linewidth=2, label="mean")
         law = _exact(ds, part)
         if law is not None:
             mean, deviation = (part[alive] for part in law)
-            axis.plot(t, mean, "--", color=RED, linewidth=1.5, label="exact mean, 95 %")
+            curve(axis, t, mean, linestyle="--", color=RED, linewidth=1.5, label="exact mean, 95 %")
             for sign in (-1.96, 1.96):
-                axis.plot(t, mean + sign * deviation, ":", color=RED, linewidth=1.3)
-        if np.nanmax(np.abs(rows)) > GROWN * (1 + np.nanmax(np.abs(rows[:, 0]))):
-            symlog(axis, "y", 1.0, float(np.nanmin(rows)), float(np.nanmax(rows)))
-        time_axis(axis, t)
+                curve(axis, t, mean + sign * deviation, linestyle=":", color=RED, linewidth=1.3)
+        value_axis(axis, rows, MUCH)
+        time_axis(axis, t, clock(ds))
         axis.set_ylabel(part.label)
         legend(axis)
 
@@ -141,9 +164,9 @@ def _means(part: Scalar) -> Callable:
             own = rows[i][:, alive]
             t = (when if when.ndim == 1 else when[i])[alive]
             low, high = _quantiles(own, [0.025, 0.975])
-            axis.fill_between(t, low, high, color=colour, alpha=0.15, linewidth=0)
-            axis.plot(t, np.nanmean(own, axis=0), color=colour, linewidth=1.6, label=names[i])
-        time_axis(axis, when)
+            band(axis, t, low, high, color=colour, alpha=0.15)
+            curve(axis, t, np.nanmean(own, axis=0), color=colour, linewidth=1.6, label=names[i])
+        time_axis(axis, when, clock(ds))
         axis.set_ylabel(f"{part.label}, mean and 95 %")
         legend(axis, what if len(kept) == len(rows) else f"{what} ({len(kept)} of {len(rows)})", beside=True)
 

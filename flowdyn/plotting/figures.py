@@ -94,25 +94,36 @@ def plot(
         found = sorted(map(str, result.data_vars))
         raise _check.fail("ds", "must hold its loss, parameters or observables over t", found, "select them too")
     if ax is not None:
-        draw[0](result, ax)
+        _draw_into(ax, draw[0], result)
     figure: Any = _figure(result, draw) if ax is None else ax.figure  # a SubFigure where `ax` lies in one
     show_literally(figure)
     return figure
 
 
+def _draw_into(axis: Any, panel: Callable, ds: xr.Dataset) -> None:
+    from flowdyn.plotting.fitting import fit_panel
+
+    panel(ds, axis)
+    fit_panel(axis)
+
+
 def _figure(ds: xr.Dataset, draw: list[Callable]) -> Any:
-    """A new figure, its panels in rows of about the same length."""
+    """A new figure, its panels in rows of about the same length, its texts fitted to them whenever it is drawn."""
     import matplotlib.pyplot as plt
+
+    from flowdyn.plotting.fitting import FittedLayout
 
     rows = -(-len(draw) // COLUMNS)
     columns = -(-len(draw) // rows)
     size = max(4.6 * columns, 6.2), 3.8 * rows
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    layout: Any = FittedLayout(size)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout=layout, squeeze=False)
     for panel, axis in zip(draw, axes.flat, strict=False):
         panel(ds, axis)
     for axis in axes.flat[len(draw) :]:
         axis.remove()
     figure.suptitle(str(ds.attrs.get("title", "")), fontsize=11)
+    layout.watch(figure)
     return figure
 
 

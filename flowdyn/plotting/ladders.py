@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn.plotting.axes import BLUE, GREEN, GREY, ORANGE, RED, legend, log_axis, ramp, rung_ticks, time_axis
+from flowdyn.plotting.axes import BLUE, GREEN, GREY, ORANGE, RED, curve, legend, log_axis, ramp, rung_ticks, time_axis
+from flowdyn.plotting.cells import clock
 
 
 def ladder_panels(ds: xr.Dataset) -> list[Callable]:
@@ -68,9 +69,9 @@ def _error_over_time(ds: xr.Dataset, axis: Any) -> None:
     for colour, index in zip(colours, np.argsort(-ds.eta.values), strict=True):
         error = ds.error.isel(eta=index).values
         shown = error > 0  # at t = 0 the error is exactly 0
-        axis.semilogy(t[shown], error[shown], color=colour, linewidth=1.4, label=f"{ds.eta.values[index]:.3g}")
+        curve(axis, t[shown], error[shown], color=colour, linewidth=1.4, label=f"{ds.eta.values[index]:.3g}")
     log_axis(axis)
-    time_axis(axis, t)
+    time_axis(axis, t, clock(ds))
     axis.set_ylabel(r"$\|w_\eta(t) - w(t)\|$")
     legend(axis, r"$\eta$", beside=True)
 
@@ -132,8 +133,8 @@ def _rms_over_time(ds: xr.Dataset, axis: Any) -> None:
     colours = ramp(ds.sizes["eta"])
     for colour, i in zip(colours, np.argsort(-ds.eta.values), strict=True):
         rms = ds.rms_error.values[i]
-        axis.semilogy(ds.t.values[rms > 0], rms[rms > 0], color=colour, linewidth=1.4, label=f"{ds.eta.values[i]:.3g}")
+        curve(axis, ds.t.values[rms > 0], rms[rms > 0], color=colour, linewidth=1.4, label=f"{ds.eta.values[i]:.3g}")
     log_axis(axis)
-    time_axis(axis, ds.t.values)
+    time_axis(axis, ds.t.values, clock(ds))
     axis.set_ylabel("root-mean-square distance")
     legend(axis, r"$\eta$", beside=True)

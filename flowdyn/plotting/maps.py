@@ -96,6 +96,8 @@ def map_panels(ds: xr.Dataset) -> list[Callable]:
 
 def _map(part: Scalar) -> Callable:
     def draw(ds: xr.Dataset, axis: Any) -> None:
+        from flowdyn.plotting.ticks import sparse_ticks
+
         first, second, *others = _sides(ds)
         plane = ds.isel({dim: 0 for dim in cell_dims(ds) if dim not in (first, second)}).transpose(first, second, ...)
         ended = _bad_ends(plane)
@@ -107,7 +109,8 @@ def _map(part: Scalar) -> Callable:
         for side, dim in (("y", first), ("x", second)):
             names, what = labels(plane.isel({d: 0 for d in (first, second) if d != dim}))
             kept = np.unique(np.linspace(0, len(names) - 1, min(TICKS, len(names))).round().astype(int))
-            getattr(axis, f"set_{side}ticks")(kept, [names[i] for i in kept], fontsize=8)
+            axis.tick_params(axis=side, which="major", labelsize=8)
+            sparse_ticks(axis, side, [float(i) for i in kept], [names[i] for i in kept])
             getattr(axis, f"set_{side}label")(what)
         for text in sorted(set(ended.ravel()) - {""}):
             axis.plot([], [], "s", color=EMPTY, label=text)

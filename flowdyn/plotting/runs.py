@@ -15,17 +15,23 @@ from flowdyn.plotting.axes import (
     FEW,
     GREY,
     MANY,
+    MUCH,
+    RED,
+    curve,
     draw_bands,
     draw_lines,
     grid,
     legend,
-    log_axis,
     symlog,
     time_axis,
+    value_axis,
 )
-from flowdyn.plotting.cells import Scalar, cell_dims, labels, observed, parameters, rows, scalars, times, values
+from flowdyn.plotting.cells import Scalar, cell_dims, clock, labels, observed, parameters, rows, scalars, times, values
 
 PANELS = 6  # of what was observed
+FEW_DECADES = 30.0  # largest over smallest of positive numbers from which they are drawn on a logarithmic axis
+LIMITS = {"sharpness_eta": 2.0}  # of what was observed, where the dynamics change
+NEAR = 0.08  # of a margin, that its axis shows on either side at least: nearer, ticks would need many digits
 LOG_T = 1e3  # log t from which it is drawn on a scale of its own
 
 
@@ -40,7 +46,13 @@ def run_panels(ds: xr.Dataset) -> list[Callable]:
 
 def long_name(ds: xr.Dataset, name: str) -> str:
     """What a variable is called, in words."""
-    return str(ds[name].attrs.get("long_name", name))
+    return _in_parts(ds, name)[0]
+
+
+def _in_parts(ds: xr.Dataset, name: str) -> tuple[str, str]:
+    """What a variable is called, and what is said of it behind a semicolon."""
+    words, _, more = str(ds[name].attrs.get("long_name", name)).partition("; ")
+    return words, more
 
 
 def whole(ds: xr.Dataset, name: str) -> Scalar:
@@ -53,14 +65,14 @@ def scalar_panel(part: Scalar) -> Callable:
 
     def draw(ds: xr.Dataset, axis: Any) -> None:
         t, found = times(ds), rows(ds, part)
+        if part.name in LIMITS:
+            axis.axhline(LIMITS[part.name], color=RED, linewidth=1.2, linestyle="--", label=_in_parts(ds, part.name)[1])
         if len(found) > MANY:  # bands, which have no labels but what they are of
             draw_lines(axis, t, found, (), labels(ds.isel(dict.fromkeys(cell_dims(ds), slice(2))))[1])
         else:
             draw_lines(axis, t, found, *labels(ds))
-        good = found[np.isfinite(found)]
-        if good.size and good.min() > 0 and good.max() > 30 * good.min():
-            log_axis(axis)
-        time_axis(axis, t)
+        value_axis(axis, found, FEW_DECADES)
+        time_axis(axis, t, clock(ds))
         axis.set_ylabel(part.label)
 
     return draw
@@ -132,20 +144,33 @@ def _numbers(ds: xr.Dataset, axis: Any, names: list[str]) -> None:
     if len(rest) > MANY:
         draw_bands(axis, t, found[rest], "others", GREY)
     for index in rest[::-1] if len(rest) <= MANY else ():
-        axis.plot(t, found[index], color=GREY, linewidth=0.6, alpha=0.35)
+        curve(axis, t, found[index], color=GREY, linewidth=0.6, alpha=0.35)
     for colour, index in zip(COLOURS, ranked[:FEW], strict=False):
-        axis.plot(t, found[index], color=colour, linewidth=1.4, label=parts[index].label)
-    time_axis(axis, t)
+        label = _own_label(one, parts[index], len(names)) if len(parts) > 1 else None
+        curve(axis, t, found[index], color=colour, linewidth=1.4, label=label)
+    value_axis(axis, found, MUCH)
+    time_axis(axis, t, clock(ds))
     legend(axis, None if len(parts) <= FEW else f"largest of {len(parts):,}", beside=True)
+
+
+def _own_label(ds: xr.Dataset, part: Scalar, count: int) -> str:
+    """The label of a number in its legend: the word that its coordinate has for it, where there is one variable."""
+    dims = [dim for dim in ds[part.name].dims if dim in ds.coords and dim != "t"]
+    if count == 1 and len(dims) == 1 and ds[dims[0]].dtype.kind in "UTO":
+        word = str(ds[dims[0]].values[part.place])
+        return part.label if not word.strip() or word.startswith("_") else word  # a legend leaves such words out
+    return part.label
 
 
 def _log_t(ds: xr.Dataset, axis: Any) -> np.ndarray:
     """Values of log t, which is -inf at the start, and the axis for them."""
     found = rows(ds.assign(log_t_values=ds["log_t"].variable), Scalar("log_t_values", 0, ""))
-    largest = np.max(found[np.isfinite(found)], initial=1.0)
-    axis.set_xlim(0.0, 1.05 * largest)  # t >= 1
-    if largest > LOG_T:
-        symlog(axis, "x", 10.0, 0.0, float(largest))
+    drawn = found[np.isfinite(found) & (found >= 0)]  # t >= 1
+    first, last = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
+    if last > LOG_T:
+        symlog(axis, "x", 10.0, first, last)
+    elif last > first:
+        axis.set_xlim(first - 0.03 * (last - first), last + 0.03 * (last - first))
     axis.set_xlabel("log t, t the time of the gradient flow")
     grid(axis)
     return np.where(np.isfinite(found) & (found >= 0), found, np.nan)
@@ -172,12 +197,13 @@ def _margins(ds: xr.Dataset, axis: Any) -> None:
     if len(margin) == 1 and "smooth_margin" in ds:
         axis.lines[0].set_label("margin")
         smooth = rows(ds, Scalar("smooth_margin", 0, ""))[0]
-        axis.plot(log_t[0][seen[0]], smooth[seen[0]], "--", color=COLOURS[1], linewidth=1.4, label="smooth margin")
+        own, style = log_t[0][seen[0]], {"linestyle": "--", "color": COLOURS[1], "linewidth": 1.4}
+        curve(axis, own, smooth[seen[0]], label="smooth margin", **style)
         later = smooth[seen[0]]
         drawn.append(later[len(later) // 4 :])  # at first it is far below
     good = np.concatenate(drawn)
     if good.size:
-        room = 0.08 * max(np.ptp(good), 1e-3 * np.abs(good).max(), 1e-300)
+        room = max(0.08 * np.ptp(good), NEAR * np.abs(good).max() - 0.5 * np.ptp(good), 1e-300)
         axis.set_ylim(good.min() - room, good.max() + room)
     axis.set_ylabel(long_name(ds, "margin"))
     if len(margin) == 1:
