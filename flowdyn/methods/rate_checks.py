@@ -45,7 +45,7 @@ def check_counted(flow: Any, state0: np.ndarray) -> None:
                 f"{piece_of(flow.layout(len(state0)), change)} whose rate changes by "
                 f"{100 * change.max():.2g} % from a step to the next at any eta"
             ),
-            own.of_time,
+            flow.recursion.of_time,
         )
 
 
