@@ -163,7 +163,7 @@ def by_structure(kernel: Callable, module: Any, *given: Hashable) -> Any:
     if key not in _found:
         found = kernel(module, *given)
         while len(_found) >= CACHE_SIZE:
-            _found.pop(next(iter(_found)))
+            _found.pop(next(iter(_found)), None)  # threads of a sweep may be here too
         _found[key] = found
     return _found[key]
 
