@@ -186,8 +186,8 @@ class LabelNoiseSGD(OnProblem, RandomRecursionSystem):
     Notes
     -----
     Near interpolation it minimises L + (eta sigma^2/(4B)) tr H (for c = 1/2) along the zero-loss manifold, on the time
-    scale k ~ 1/eta^2: see :func:`flowdyn.theory.label_noise_penalty`. Moments are exact for a linear model. Source:
-    section 9.5, item 3.
+    scale k ~ 1/eta^2: see :func:`flowdyn.theory.label_noise_penalty`. Moments are exact for a linear model.
+    Source: section 9.5, item 3.
 
     Examples
     --------

@@ -88,7 +88,7 @@ def _is_long(rates: np.ndarray, rounding: np.ndarray) -> np.ndarray:
     times = 16 * 2.0 ** np.arange(len(FIRST) - 9)[:, None]  # in steps of the larger h; the other is 2^-4 of it
     one, other = rates[0, 5:-4], rates[1, 9:]
     size = np.maximum(np.abs(one), np.abs(other))
-    return (np.abs(one - other) > (SAME + OFFSET / times) * size + rounding).any(axis=0)
+    return np.asarray((np.abs(one - other) > (SAME + OFFSET / times) * size + rounding).any(axis=0))
 
 
 def _first_rates(flow: Any, state: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
