@@ -7,6 +7,7 @@ import pickle
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import flowdyn as fd
 from flowdyn.solvers import explicit_batch
@@ -291,12 +292,31 @@ def test_what_make_returns_is_refused_in_words():
         fd.sweep(lambda a: a, {"b": [1.0]})
     with pytest.raises(fd.ArgumentError, match="`make` must be importable by other processes"):
         fd.sweep(lambda a: a, {"a": [1.0]}, workers=1)
+    with pytest.raises(fd.ArgumentError, match="or a Dataset made by flowdyn, got a Dataset of another origin"):
+        fd.sweep(lambda a: xr.Dataset({"q": a}), {"a": [1.0]})
     with pytest.raises(fd.RunError, match=r"`options` must be arguments of solve"):
         fd.sweep(lambda a: (*quadratic_of_start(a, 1.0)[:2], {"stepz": 1}), {"a": [0.1]})
 
 
 def of_size(d):
     return fd.GradientDescent(fd.problems.Quadratic(np.eye(d)), 0.1), np.ones(d), {"steps": 2}
+
+
+@pytest.mark.parametrize("block", [None, 1])
+def test_failed_cells_leave_the_times_of_the_others_as_they_are(block):
+    """The dimension of what was saved is t in whatever blocks the sweep is cut; a cell that diverged says when."""
+
+    def make(eta):
+        if eta == 0.3:
+            raise KeyError("no data")
+        return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [1.0], {"t": 1200.0, "saves": 3}
+
+    with pytest.warns(fd.FlowdynWarning) as said:
+        result = fd.sweep(make, {"eta": [0.1, 0.2, 0.3, 3.0]}, block=block)
+    assert str(said[0].message).startswith("2 of 4 cells failed")
+    assert result.w.dims == ("eta", "t", "param") and result.t.values.tolist() == [0.0, 600.0, 1200.0]
+    assert np.isnan(result.t_stop.values).tolist() == [True, True, True, False]
+    assert np.isnan(result.w.values[2:]).all() and np.isfinite(result.w.values[:2]).all()
 
 
 @pytest.mark.parametrize("block", [None, 1, 3])

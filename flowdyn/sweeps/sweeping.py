@@ -199,8 +199,10 @@ def _doubts(done: list[Report], failures: dict[int, str], grid: Grid) -> list[st
 def _result(done: list[Report], grid: Grid, folder: Path | None) -> xr.Dataset:
     values = {axis.dim: axis.values for axis in grid.axes}
     blocks = [Block(report.first, report.count, _source(report, grid, folder)) for report in done]
-    bare = len(grid.names) + 2  # variables of cells that failed: their point, `failure` and `status`
-    shapes = merged_shapes([report.shapes for report in done if len(report.shapes) > bare])
+    # a block whose cells all failed may have no times and no data: what the others share they share all the same
+    lost = merged_shapes([report.shapes for report in done if len(report.failures) == report.count])
+    shapes = merged_shapes([report.shapes for report in done if len(report.failures) < report.count])
+    shapes = {name: shape._replace(shared="") for name, shape in lost.items()} | shapes
     clash = sorted(set(grid.dims) & {dim for shape in shapes.values() for dim in shape.dims})
     if clash:
         raise taken(clash[0])
