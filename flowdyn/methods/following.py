@@ -116,6 +116,7 @@ class Followed(System):
     of_time: ClassVar[str] = (  # how what changes with the number of a step follows training time
         "write eta*k for k; for samples in turn or at random use fd.RandomRecursion(..., samples=...)"
     )
+    is_mean: ClassVar[bool] = False  # of random steps, which have equations beside the flow of order 0
 
     @property
     @abc.abstractmethod
