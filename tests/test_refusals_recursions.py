@@ -345,6 +345,21 @@ def test_noise_in_a_root_of_eta_is_refused_wherever_its_limit_is_asked_for(name)
     assert_refused(lambda: fd.solve(free.limit(0), [1.0], t=1.0), IN_PROPORTION)
 
 
+def largest(s, h, x):
+    """A state that is the largest square so far: from 10 on it stays, and at any other place it jumps."""
+    m = jnp.maximum(s["m"], (s["w"] - x) ** 2)
+    return {"w": s["w"] - h * (s["w"] - x) / jnp.sqrt(m), "m": m}
+
+
+def test_noise_is_looked_at_where_a_run_starts():
+    """It was at cos(1), cos(2), where no run begins: refused with `w0_like`, accepted without."""
+    more = {"init": lambda w: {"w": w, "m": 0 * w + 10.0}, "params": lambda s: s["w"]}
+    method = fd.RandomRecursion(largest, 0.05, jnp.zeros(1), samples=[[-1.0], [1.2]], **more)
+    equation = method.limit(1)
+    equation.check_start(np.asarray(method.lift(jnp.ones(1))))
+    assert np.allclose(equation.drift(0.0, method.lift(jnp.ones(1))), [0.0, -0.9 / np.sqrt(10)])  # m, w
+
+
 def test_noise_that_stays_has_no_equation():
     """Its columns have the derivative 0 at eta = 0: the equation was one without noise."""
     white = fd.RandomRecursion(lambda z, eta, x: z - eta * z + x, 0.1, normals=1)

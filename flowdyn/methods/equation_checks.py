@@ -17,6 +17,7 @@ from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn.methods.identity_on_way import FIRST, SHORTER, lasting
 from flowdyn.methods.rate_checks import piece_of
 from flowdyn.methods.step_checks import AWAY, BEFORE
+from flowdyn.methods.step_precision import check_precision
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Vector
 from flowdyn.problems.named_pieces import shown_layout
@@ -61,6 +62,8 @@ def finite(value: Any) -> Any:
 
 def check_equation(equation: Any, state: np.ndarray) -> None:
     """Refuse coefficients that are not finite, a step that is not the identity at h = 0, an order 3 that is none."""
+    own = equation.recursion
+    check_precision(own, lambda z: own.mean_at(own.time_step, z), state)
     coefficients = bind(_coefficients, equation)(state)
     if not all(np.isfinite(part).all() for part in coefficients):
         check_noise(equation.recursion, state)

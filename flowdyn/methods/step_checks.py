@@ -24,6 +24,7 @@ from flowdyn.methods.ends_on_manifold import ending_of
 from flowdyn.methods.identity_on_way import forgotten
 from flowdyn.methods.power_checks import LARGER, LOST, SMALL, SMALLEST, check_roots, check_smooth
 from flowdyn.methods.rate_checks import check_counted, check_ripples, check_schedule, piece_of
+from flowdyn.methods.step_precision import check_precision
 from flowdyn.problems.base import Variable
 
 MOVES = 1e-6  # share of a step that is left at h = 0
@@ -36,6 +37,7 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     """Refuse a flow whose recursion's step does not do what its order needs at this state."""
     recursion, name = flow.recursion, type(flow.recursion).__name__
     variables = recursion.layout(len(state0))
+    check_precision(recursion, lambda z: recursion.step_at(recursion.time_step, 1.0, z), state0)
     found = {key: np.asarray(value) for key, value in bind(_measured, flow)(state0).items()}
     rigid = (found["turn"] == 0) & (found["whole"] != 0)  # it moves, and does so wherever it is
     if flow.order and rigid.any() and _takes_signs(recursion, state0):
