@@ -22,7 +22,7 @@ from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.ends_on_manifold import ending_of
 from flowdyn.methods.identity_on_way import forgotten
-from flowdyn.methods.power_checks import LARGER, LOST, SMALL, SMALLEST, check_roots, check_smooth
+from flowdyn.methods.power_checks import LARGER, LOST, SMALL, SMALLEST, check_roots, check_smooth, stands_still
 from flowdyn.methods.rate_checks import check_counted, check_ripples, check_schedule, piece_of
 from flowdyn.methods.step_precision import check_precision
 from flowdyn.problems.base import Variable
@@ -65,7 +65,7 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
         lost = forgotten(flow, state0)
         forgets, left = forgets | (lost > 0), np.maximum(left, lost)
     fails = stays if flow.order else moves | forgets
-    if fails.any() and not _ends_on_manifold(flow, state0, moves, moved):
+    if fails.any() and not _ends_on_manifold(flow, state0, moves, moved, stands_still(state0, found)):
         changes = np.where(fails & moves, moved, 0.0)
         raise _not_identity(flow, variables, np.where(fails, left, 0.0), changes, not stays.any())
     if flow.order:
@@ -162,14 +162,15 @@ def _not_identity(
     return _check.fail("step", "must tend to the identity as eta -> 0", _check.Words(found), way_out + more)
 
 
-def _ends_on_manifold(flow: Any, state0: np.ndarray, moves: np.ndarray, moved: np.ndarray) -> bool:
+def _ends_on_manifold(flow: Any, state0: np.ndarray, moves: np.ndarray, moved: np.ndarray, stands: np.ndarray) -> bool:
     """Whether the steps project onto a manifold that the state is on; a start off it and a kink are refused."""
     ending, variables = ending_of(flow.recursion, state0), flow.layout(len(state0))
-    if ending.has_kink.any() and not moves.any():
+    has_kink = ending.has_kink & ~stands
+    if has_kink.any() and not moves.any():
         raise _check.fail(
             "step",
             "must be smooth in its state at the start",
-            _check.Words(f"{piece_of(variables, ending.has_kink)} with a kink there, as a max or a clip has at a tie"),
+            _check.Words(f"{piece_of(variables, has_kink)} with a kink there, as a max or a clip has at a tie"),
             "start beside the tie, where a step at eta = 0 changes nothing",
         )
     if ending.is_kept and moves.any():
