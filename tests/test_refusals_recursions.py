@@ -176,7 +176,38 @@ def test_a_sign_on_the_way_has_no_flow_of_higher_order(name):
     state = np.asarray(flow.lift(flow.ravel(start)))
     assert_refused(lambda: flow.check_path(state, 1.5), f"`order` must be 0 for {words}")
     flow.check_path(state, 0.1)  # it does not come there
-    make().limit(0).check_path(state, 1.5)
+    if name not in SLIDES:
+        make().limit(0).check_path(state, 1.5)
+
+
+SLIDES = {"a sign with decay", "where", "over its size", "optax: signs with decay"}
+SLIDING = (
+    "`t` must end before the flow of .* slides along a jump of its step, .*, got {}, and d\\('w'\\)/dt turns between"
+)
+
+
+@pytest.mark.parametrize("name", ["where", "over its size"])
+def test_a_flow_that_slides_is_refused_before_it_is_solved(name):
+    """Steps shrank at t = 1, where z' = -sign(z) comes to 0, until `max_steps` of them were used up."""
+    make, start, _ = SIGNS[name]
+    flow = make().limit(0)
+    assert_refused(lambda: fd.solve(flow, start, t=1.5), SLIDING.format("1.5") + r" -1 and 1 from about t = (0\.99|1)")
+    assert abs(float(fd.solve(flow, start, t=0.9, saves=2).w[-1].item()) - 0.1) < 1e-8
+
+
+def thresholded(w, eta):
+    """Descent on two coupled parameters with a soft threshold: w_1 comes to 0 and stays."""
+    x = w - eta * (jnp.array([[2.0, 0.5], [0.5, 1.0]]) @ w - jnp.array([2.0, 0.2]))
+    return jnp.sign(x) * jnp.maximum(jnp.abs(x) - 0.5 * eta, 0.0)
+
+
+def test_sliding_of_one_coordinate_and_of_signs_of_gradients():
+    """Half a minute, and two, went by before."""
+    kinks = fd.Recursion(thresholded, 0.02).limit(0)
+    assert_refused(lambda: kinks.check_path(np.ones(2), 6.0), SLIDING.format("6"))
+    kinks.check_path(np.ones(2), 0.3)
+    signs = descended(optax.sign_sgd).limit(0)
+    assert_refused(lambda: signs.check_path(np.array(START), 2.0), SLIDING.format("2") + ".*fd.SignDescent")
 
 
 def test_every_driver_looks_at_the_way():
