@@ -49,7 +49,7 @@ REFUSED = {
     "AMSGrad from nothing": (
         by_optax(lambda h: optax.amsgrad(h, **rates(h))),
         (0, 1),
-        "from the first step on, got 'nu_max' that it changes by 1 at any eta; start it where later steps leave it",
+        r"from the first step on, got 'nu_max' that it changes by 1 at any eta; write eta\*k for k, or start it where",
     ),
     "schedule and k": (
         recursion(lambda z, eta, k: z - eta * z * jnp.cos(eta * k), fd.schedules.PowerDecay(0.1, 0.5)),

@@ -362,7 +362,7 @@ BAD = {
 
 
 HAS_NO_EQUATION = {
-    "a root": (lambda w, h, x: w - h * w + jnp.sqrt(h) * x, {"normals": 1}, 1, "without roots of eta"),
+    "a root": (lambda w, h, x: w - h * w + jnp.sqrt(h) * x, {"normals": 1}, 1, "noise in proportion to the time step"),
     "a momentum that stays": (
         lambda z, h, x: jnp.array([z[0] - h * z[1], 0.9 * z[1] + x[0]]), {"normals": 1}, 1, "tend to the identity"
     ),

@@ -176,7 +176,38 @@ def test_a_sign_on_the_way_has_no_flow_of_higher_order(name):
     state = np.asarray(flow.lift(flow.ravel(start)))
     assert_refused(lambda: flow.check_path(state, 1.5), f"`order` must be 0 for {words}")
     flow.check_path(state, 0.1)  # it does not come there
-    make().limit(0).check_path(state, 1.5)
+    if name not in SLIDES:
+        make().limit(0).check_path(state, 1.5)
+
+
+SLIDES = {"a sign with decay", "where", "over its size", "optax: signs with decay"}
+SLIDING = (
+    "`t` must end before the flow of .* slides along a jump of its step, .*, got {}, and d\\('w'\\)/dt turns between"
+)
+
+
+@pytest.mark.parametrize("name", ["where", "over its size"])
+def test_a_flow_that_slides_is_refused_before_it_is_solved(name):
+    """Steps shrank at t = 1, where z' = -sign(z) comes to 0, until `max_steps` of them were used up."""
+    make, start, _ = SIGNS[name]
+    flow = make().limit(0)
+    assert_refused(lambda: fd.solve(flow, start, t=1.5), SLIDING.format("1.5") + r" -1 and 1 from about t = (0\.99|1)")
+    assert abs(float(fd.solve(flow, start, t=0.9, saves=2).w[-1].item()) - 0.1) < 1e-8
+
+
+def thresholded(w, eta):
+    """Descent on two coupled parameters with a soft threshold: w_1 comes to 0 and stays."""
+    x = w - eta * (jnp.array([[2.0, 0.5], [0.5, 1.0]]) @ w - jnp.array([2.0, 0.2]))
+    return jnp.sign(x) * jnp.maximum(jnp.abs(x) - 0.5 * eta, 0.0)
+
+
+def test_sliding_of_one_coordinate_and_of_signs_of_gradients():
+    """Half a minute, and two, went by before."""
+    kinks = fd.Recursion(thresholded, 0.02).limit(0)
+    assert_refused(lambda: kinks.check_path(np.ones(2), 6.0), SLIDING.format("6"))
+    kinks.check_path(np.ones(2), 0.3)
+    signs = descended(optax.sign_sgd).limit(0)
+    assert_refused(lambda: signs.check_path(np.array(START), 2.0), SLIDING.format("2") + ".*fd.SignDescent")
 
 
 def test_every_driver_looks_at_the_way():
@@ -343,6 +374,21 @@ def test_noise_in_a_root_of_eta_is_refused_wherever_its_limit_is_asked_for(name)
         assert_refused(lambda call=call: call(0.0, [1.0]), "`step` must have derivatives in eta at 0")
     assert_refused(lambda: free.limit(1).exact_moments([1.0], [1.0]), IN_PROPORTION)
     assert_refused(lambda: fd.solve(free.limit(0), [1.0], t=1.0), IN_PROPORTION)
+
+
+def largest(s, h, x):
+    """A state that is the largest square so far: from 10 on it stays, and at any other place it jumps."""
+    m = jnp.maximum(s["m"], (s["w"] - x) ** 2)
+    return {"w": s["w"] - h * (s["w"] - x) / jnp.sqrt(m), "m": m}
+
+
+def test_noise_is_looked_at_where_a_run_starts():
+    """It was at cos(1), cos(2), where no run begins: refused with `w0_like`, accepted without."""
+    more = {"init": lambda w: {"w": w, "m": 0 * w + 10.0}, "params": lambda s: s["w"]}
+    method = fd.RandomRecursion(largest, 0.05, jnp.zeros(1), samples=[[-1.0], [1.2]], **more)
+    equation = method.limit(1)
+    equation.check_start(np.asarray(method.lift(jnp.ones(1))))
+    assert np.allclose(equation.drift(0.0, method.lift(jnp.ones(1))), [0.0, -0.9 / np.sqrt(10)])  # m, w
 
 
 def test_noise_that_stays_has_no_equation():

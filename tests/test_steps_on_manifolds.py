@@ -91,3 +91,18 @@ def test_beside_the_tie_a_maximum_has_its_limit():
     run = fd.solve(state(largest, v=0.1, x=0.5).limit(1), START, t=0.5, saves=2)  # x stays 0.5: w' = -w/0.6
     flow = START * (1 - 0.05 / 0.6) ** 10
     assert np.abs(run.w.values[-1] - flow).max() < 2e-3
+
+
+def onto(bound):
+    """Descent on w_0 + w_1^2/2, kept above a bound on each coordinate."""
+    return fd.Recursion(lambda w, eta: jnp.maximum(w - eta * jnp.stack([jnp.ones(()), w[1]]), bound), 0.02)
+
+
+def test_a_start_at_a_bound_that_holds_it_stays_there():
+    """It was refused, although the recursion and the flow both stay: w_1 = e^-t goes its way."""
+    run = fd.solve(onto(0.0).limit(0), [0.0, 1.0], t=1.0, saves=2)
+    assert np.allclose(run.w[-1], [0.0, np.exp(-1)], rtol=0, atol=1e-8)
+    method = onto(0.0)
+    with pytest.raises(fd.ArgumentError, match="`step` must be smooth"):  # w_0 is let go: its rate at the tie is half
+        fd.Recursion(lambda w, eta: jnp.maximum(w + eta, 0.0), 0.02).limit(0).check_start(np.zeros(1))
+    method.limit(1).check_start(np.array([0.0, 1.0]))

@@ -14,8 +14,10 @@ from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.leaves import is_traced
 from flowdyn._tools.polynomial_degree import degree_of
+from flowdyn.methods.identity_on_way import FIRST, SHORTER, lasting
 from flowdyn.methods.rate_checks import piece_of
-from flowdyn.methods.step_checks import AWAY
+from flowdyn.methods.step_checks import AWAY, BEFORE
+from flowdyn.methods.step_precision import check_precision
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Vector
 from flowdyn.problems.named_pieces import shown_layout
@@ -60,7 +62,12 @@ def finite(value: Any) -> Any:
 
 def check_equation(equation: Any, state: np.ndarray) -> None:
     """Refuse coefficients that are not finite, a step that is not the identity at h = 0, an order 3 that is none."""
-    finite(bind(_coefficients, equation)(state))
+    own = equation.recursion
+    check_precision(own, lambda z: own.mean_at(own.time_step, z), state)
+    coefficients = bind(_coefficients, equation)(state)
+    if not all(np.isfinite(part).all() for part in coefficients):
+        check_noise(equation.recursion, state)
+    finite(coefficients)
     moved = np.abs(np.asarray(bind(_at_zero, equation)(state)) - state)
     if (moved > 1e-12 * np.abs(state).max(initial=1.0)).any():
         piece = _name(equation, state, int(moved.argmax()))
@@ -71,12 +78,14 @@ def check_equation(equation: Any, state: np.ndarray) -> None:
             "let its rates tend to 1 with eta, e.g. decay = 1 - c*h",
         )
     forgotten = np.asarray(bind(_forgotten, equation)(state))
+    if equation.recursion.is_users:
+        forgotten = np.maximum(forgotten, lasting(*map(np.asarray, bind(_along_way, equation)(state)), state))
     if (forgotten > FORGETS).any():
         raise _check.fail(
             "step",
             "must tend to the identity as eta -> 0",
             _check.Words(f"{_name(equation, state, int(forgotten.argmax()))} that {AWAY}"),
-            "let its rates tend to 1 with eta, e.g. decay = 1 - c*h",
+            BEFORE,
         )
     check_noise(equation.recursion, state)
     if equation.order == 3:
@@ -124,6 +133,28 @@ def _forgotten(equation: Any, state: jax.Array) -> jax.Array:
     changed = jax.vmap(lambda v: jax.jvp(at_zero, (state,), (v,))[1] - v)(directions)
     sizes = jnp.maximum(jnp.max(jnp.abs(directions), axis=1, keepdims=True), jnp.finfo(float).tiny)
     return jnp.max(jnp.abs(changed) / sizes, axis=0)
+
+
+def _along_way(equation: Any, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The first moves of the means and of the outcomes about them, and what a step of no length changes of them.
+
+    Parameters of before and of now are the same at the start, where b and G vanish: their directions say nothing.
+    """
+    own = equation.recursion
+    nothing = lambda z: own.mean_at(jnp.zeros(()), z)  # noqa: E731
+
+    def at(part: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h = part * own.time_step
+
+        def follow(z: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+            mean = own.mean_at(h, z)
+            moves = jnp.concatenate([(mean - z)[None], own.fluctuations(h, z)])
+            return mean, (moves, jax.vmap(lambda v: jax.jvp(nothing, (z,), (v,))[1] - v)(moves))
+
+        moves, changed = jax.lax.scan(follow, state, None, length=FIRST)[1]
+        return moves.reshape(-1, state.size), changed.reshape(-1, state.size)
+
+    return jax.vmap(at)(jnp.array([1.0, SHORTER]))
 
 
 def whole_state(system: System, w0: Any) -> np.ndarray:

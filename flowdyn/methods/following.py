@@ -26,6 +26,7 @@ from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.registry import look_up
 from flowdyn.methods.jumps import check_path
 from flowdyn.methods.of_recursion import OfRecursion
+from flowdyn.methods.sliding import check_sliding
 from flowdyn.methods.step_checks import check_step
 from flowdyn.methods.systems import ODESystem, System
 from flowdyn.problems.base import Time, Vector
@@ -116,6 +117,7 @@ class Followed(System):
     of_time: ClassVar[str] = (  # how what changes with the number of a step follows training time
         "write eta*k for k; for samples in turn or at random use fd.RandomRecursion(..., samples=...)"
     )
+    is_mean: ClassVar[bool] = False  # of random steps, which have equations beside the flow of order 0
 
     @property
     @abc.abstractmethod
@@ -230,8 +232,8 @@ class RecursionFlow(OfRecursion, ODESystem):
         check_step(self, np.asarray(state0, dtype=float))
 
     def check_path(self, state0: np.ndarray, span: float) -> None:
-        """Refuse a flow of order beyond 0 that comes to a sign of the recursion."""
-        check_path(self, state0, span)
+        """Refuse a flow of order beyond 0 that comes to a sign of the recursion, and one of order 0 that slides."""
+        (check_path if self.order else check_sliding)(self, state0, span)
 
     @property
     def numbers(self) -> dict[str, Any]:

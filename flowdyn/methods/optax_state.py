@@ -1,7 +1,7 @@
 """The state of an optimiser of optax as the recursion holds it:  (arrays, count)  <->  a pytree of optax
 
-Arrays that no step changes, or that a step sets anew from the step size and the count alone (the rates that
-`inject_hyperparams` keeps), are functions of eta: they are no part of the recursion's state.
+Arrays that no step changes, or that no step reads (the rates that `inject_hyperparams` keeps, a trace of decay 0), are
+functions of eta and of the parameters: they are no part of the recursion's state.
 """
 
 import functools
@@ -77,13 +77,12 @@ def _moving(key: ByIdentity, treedef: Any, shapes: tuple) -> tuple[bool, ...]:
     starts = reach(of_start, [False, *[True] * len(shapes)])[1]
     closed = jax.make_jaxpr(step)(number, number, params, params, [leaves[i] for i in numbers]).jaxpr
     first = 2 + 2 * len(shapes)  # the place of the first array among the arguments
-    moved = reach(closed, [i >= 2 for i in range(len(closed.invars))])[1]
     moving = [is_number(x) for x in leaves]
     for place, i in enumerate(numbers):
         own = first + place
         read = reach(closed, [j == own for j in range(len(closed.invars))])[1]
         is_held = _source(closed, closed.outvars[i]) is closed.invars[own]
-        moving[i] = starts[i] or not (is_held or not (moved[i] or any(read)))
+        moving[i] = starts[i] or (any(read) and not is_held)
     return tuple(moving)
 
 

@@ -137,8 +137,15 @@ class RandomRecursion(UserState, Scattered):
         """The flow of the mean step, or the equation; noise in a root of eta is refused at once where w is known."""
         found = super().limit(order, covariance)
         if self.w0_like is not None and not is_traced(self.eta(jnp.asarray(0))):
-            check_noise(self, np.cos(1.0 + np.arange(sum(v.size for v in self.layout(0)))))
+            self._check_noise_anywhere()
         return found
+
+    def _check_noise_anywhere(self) -> None:
+        """Refuse noise that is none at two starts: at one alone the step may be that of another place, beyond a max."""
+        w = self.ravel(self.w0_like)
+        refused = [_refusal_of(self, np.asarray(self.lift(start))) for start in (w, np.cos(1.0 + np.arange(len(w))))]
+        if refused[0] and refused[1]:
+            raise refused[0]
 
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse a step that is not affine in its normals."""
@@ -149,6 +156,15 @@ class RandomRecursion(UserState, Scattered):
             raise _check.fail(
                 "step", "must be affine in its normals", self.function, "draw samples of them and hand these in"
             )
+
+
+def _refusal_of(recursion: RandomRecursion, state: np.ndarray) -> _check.ArgumentError | None:
+    """What is said of the noise at a state, if it is refused."""
+    try:
+        check_noise(recursion, state)
+    except _check.ArgumentError as refusal:
+        return refusal
+    return None
 
 
 def _numbers(part: Any) -> jax.Array:

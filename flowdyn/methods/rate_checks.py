@@ -65,7 +65,10 @@ def check_schedule(flow: Any, state0: np.ndarray) -> None:
     change = np.nan_to_num(np.ptp(later, axis=1).max(axis=0))
     # what starts from nothing is a function of k at the start alone, what moves nothing yet only later
     is_short = _of_number(first, rounding) & _of_number(later, rounding)
-    counted = np.where((is_short | _is_long(later, rounding)) & (change > RIPPLED * size), change / size, 0.0)
+    # a step that is no identity there, as that of parameters of before, has a rate of 1/h, at a number or at a time
+    is_rate = np.abs(later[1, -1]) * SLOW[1] < 0.5 * np.abs(later[0, -1]) * SLOW[0] + np.finfo(float).tiny
+    is_long = is_rate & _is_long(later, rounding)
+    counted = np.where((is_short | is_long) & (change > RIPPLED * size), change / size, 0.0)
     if not counted.any():
         return
     piece = piece_of(flow.layout(len(state0)), counted == counted.max())

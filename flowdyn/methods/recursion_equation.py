@@ -27,6 +27,7 @@ from flowdyn._tools.registry import look_up
 from flowdyn.methods.equation_checks import check_equation, check_noise, finite, whole_state
 from flowdyn.methods.following import log_series, slope_of
 from flowdyn.methods.of_recursion import OfRecursion
+from flowdyn.methods.sample_jumps import check_samples
 from flowdyn.methods.scatter_of_steps import Scatter
 from flowdyn.methods.systems import Moments, SDESystem
 from flowdyn.problems.base import Time, Vector
@@ -59,7 +60,8 @@ class RecursionEquation(OfRecursion, SDESystem):
     ------
     ArgumentError
         If the order is none of these; by :func:`flowdyn.solve`, if a coefficient is not finite at the start, or for
-        order 3 if a step is not affine in h or its noise has third moments.
+        order 3 if a step is not affine in h or its noise has third moments, or beyond order 1 if the step of a sample
+        jumps on the way, as a sign does.
 
     Notes
     -----
@@ -175,6 +177,10 @@ class RecursionEquation(OfRecursion, SDESystem):
         """Refuse coefficients that are not finite, and an order 3 that does not exist."""
         self.recursion.check_start(state0)
         check_equation(self, np.asarray(state0, dtype=float))
+
+    def check_path(self, state0: np.ndarray, span: float) -> None:
+        """Refuse an order beyond 1 whose samples' steps jump on the way."""
+        check_samples(self, state0, span)
 
     def is_affine(self, size: int) -> bool:
         """Whether drift and diffusion are affine in the state, and their derivatives are not too many."""

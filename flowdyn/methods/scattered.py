@@ -183,6 +183,7 @@ class MeanRecursion(OfRecursion, DiscreteSystem):
 
     recursion: Scattered
     eta: Schedule
+    is_mean: ClassVar[bool] = True
     summary: ClassVar[str] = "the recursion of means of a random recursion"
 
     def __init__(self, recursion: Scattered):
@@ -214,6 +215,11 @@ class MeanRecursion(OfRecursion, DiscreteSystem):
     def increments(self) -> Schedule:
         """Time steps of the random recursion."""
         return self.recursion.increments
+
+    @property
+    def is_users(self) -> bool:  # type: ignore[override]
+        """Whether the random recursion's step is a user's own."""
+        return self.recursion.is_users
 
     @property
     def numbers(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 r"""Whether a recursion has a flow at all: what is measured of its step before the flow is solved.
 
     S_h(z) - z -> 0 as h -> 0                        order 0: the step tends to the identity
-    dS_0/dz F_0 = F_0                                order 0: and is it on the way too
+    dS_0/dz F_0 = F_0                                order 0: and is it on the way too, identity_on_way.py
     (dS_0/dz - 1)^3 = 0                              order p: at most it adds up what stands still
     and it is smooth in h at 0                       power_checks.py
     and its rates keep from a step to the next       rate_checks.py
@@ -21,19 +21,23 @@ from jax.extend.core import jaxprs_in_params
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.ends_on_manifold import ending_of
-from flowdyn.methods.power_checks import LARGER, LOST, SMALL, SMALLEST, check_roots, check_smooth
+from flowdyn.methods.identity_on_way import forgotten
+from flowdyn.methods.power_checks import LARGER, LOST, SMALL, SMALLEST, check_roots, check_smooth, stands_still
 from flowdyn.methods.rate_checks import check_counted, check_ripples, check_schedule, piece_of
+from flowdyn.methods.step_precision import check_precision
 from flowdyn.problems.base import Variable
 
 MOVES = 1e-6  # share of a step that is left at h = 0
 STAYS = 1e-14  # share of a direction that rounding may leave after three times dS_0/dz - 1
 AWAY = "still changes at eta = 0 once the state has left this start"
+BEFORE = "keep a velocity (x - before)/h for parameters of before; let rates tend to 1 with eta, e.g. decay = 1 - c*h"
 
 
 def check_step(flow: Any, state0: np.ndarray) -> None:
     """Refuse a flow whose recursion's step does not do what its order needs at this state."""
     recursion, name = flow.recursion, type(flow.recursion).__name__
     variables = recursion.layout(len(state0))
+    check_precision(recursion, lambda z: recursion.step_at(recursion.time_step, 1.0, z), state0)
     found = {key: np.asarray(value) for key, value in bind(_measured, flow)(state0).items()}
     rigid = (found["turn"] == 0) & (found["whole"] != 0)  # it moves, and does so wherever it is
     if flow.order and rigid.any() and _takes_signs(recursion, state0):
@@ -57,8 +61,11 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     carried = found["carried"]  # at order 0 it may be the identity at the start alone: a momentum of 0
     forgets = (carried > MOVES * np.abs(found["rate"]).max(initial=0.0)) & (carried > 0.1 * found["carried_larger"])
     left = found["cubed"] if flow.order else np.where(forgets, carried, 0.0)
+    if not flow.order:
+        lost = forgotten(flow, state0)
+        forgets, left = forgets | (lost > 0), np.maximum(left, lost)
     fails = stays if flow.order else moves | forgets
-    if fails.any() and not _ends_on_manifold(flow, state0, moves, moved):
+    if fails.any() and not _ends_on_manifold(flow, state0, moves, moved, stands_still(state0, found)):
         changes = np.where(fails & moves, moved, 0.0)
         raise _not_identity(flow, variables, np.where(fails, left, 0.0), changes, not stays.any())
     if flow.order:
@@ -78,7 +85,8 @@ def _check_first(variables: tuple[Variable, ...], first: np.ndarray, scale: np.n
             _check.Words(
                 f"{piece_of(variables, jumps == jumps.max())} that it changes by {jumps.max():.3g} at any eta"
             ),
-            "start it where later steps leave it, with a count of steps behind it (t0 and moments of an optimiser)",
+            "write eta*k for k, or start it where later steps leave it, with a count of steps behind it (t0 and "
+            "moments of an optimiser)",
         )
 
 
@@ -149,19 +157,20 @@ def _not_identity(
     if not moved.any():  # it stands still here, and would not elsewhere
         how = "still forgets where it was at eta = 0" if flow.order else AWAY
         found = f"{piece_of(variables, left == left.max())} that {how}"
-    way_out = "let its rates tend to 1 with eta, e.g. decay = 1 - c*h"
-    more = ", or use order >= 1" if has_orders and not flow.order else ""
+    way_out = "let its rates tend to 1 with eta, e.g. decay = 1 - c*h" if moved.any() or flow.order else BEFORE
+    more = ", or use order >= 1" if has_orders and not (flow.order or flow.recursion.is_mean) else ""
     return _check.fail("step", "must tend to the identity as eta -> 0", _check.Words(found), way_out + more)
 
 
-def _ends_on_manifold(flow: Any, state0: np.ndarray, moves: np.ndarray, moved: np.ndarray) -> bool:
+def _ends_on_manifold(flow: Any, state0: np.ndarray, moves: np.ndarray, moved: np.ndarray, stands: np.ndarray) -> bool:
     """Whether the steps project onto a manifold that the state is on; a start off it and a kink are refused."""
     ending, variables = ending_of(flow.recursion, state0), flow.layout(len(state0))
-    if ending.has_kink.any() and not moves.any():
+    has_kink = ending.has_kink & ~stands
+    if has_kink.any() and not moves.any():
         raise _check.fail(
             "step",
             "must be smooth in its state at the start",
-            _check.Words(f"{piece_of(variables, ending.has_kink)} with a kink there, as a max or a clip has at a tie"),
+            _check.Words(f"{piece_of(variables, has_kink)} with a kink there, as a max or a clip has at a tie"),
             "start beside the tie, where a step at eta = 0 changes nothing",
         )
     if ending.is_kept and moves.any():

@@ -1,0 +1,21 @@
+"""Whether a step is computed in float64:  a slope (S_h(z) - z) / h of a float32 step is its rounding, 6e-8 |z| / h."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flowdyn import _check
+from flowdyn._tools.dependence import narrowed_to
+
+
+def check_precision(recursion: Any, step: Callable, state: np.ndarray) -> None:
+    """Refuse a user's step that rounds the state, or what follows from it, to fewer digits on its way."""
+    name = narrowed_to(step, state) if recursion.is_users else None
+    if name:
+        raise _check.fail(
+            "step",
+            "must compute in float64 for a limit, which is made of its slopes",
+            _check.Words(f"numbers that it rounds to {name}"),
+            "drop .astype and dtype= of fewer digits, in the loss and its data too (flax: dtype=jnp.float64)",
+        )
