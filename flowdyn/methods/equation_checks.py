@@ -63,7 +63,7 @@ def finite(value: Any) -> Any:
 def check_equation(equation: Any, state: np.ndarray) -> None:
     """Refuse coefficients that are not finite, a step that is not the identity at h = 0, an order 3 that is none."""
     own = equation.recursion
-    check_precision(own, lambda z: own.mean_at(own.time_step, z), state)
+    check_precision(own, _mean_step, state.size)
     coefficients = bind(_coefficients, equation)(state)
     if not all(np.isfinite(part).all() for part in coefficients):
         check_noise(equation.recursion, state)
@@ -169,3 +169,7 @@ def whole_state(system: System, w0: Any) -> np.ndarray:
             "method.lift(w0) makes one of parameters",
         )
     return state
+
+
+def _mean_step(recursion: Any, z: jax.Array) -> jax.Array:
+    return recursion.mean_at(recursion.time_step, z)

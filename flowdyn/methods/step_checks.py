@@ -37,7 +37,7 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     """Refuse a flow whose recursion's step does not do what its order needs at this state."""
     recursion, name = flow.recursion, type(flow.recursion).__name__
     variables = recursion.layout(len(state0))
-    check_precision(recursion, lambda z: recursion.step_at(recursion.time_step, 1.0, z), state0)
+    check_precision(recursion, _whole_step, len(state0))
     found = {key: np.asarray(value) for key, value in bind(_measured, flow)(state0).items()}
     rigid = (found["turn"] == 0) & (found["whole"] != 0)  # it moves, and does so wherever it is
     if flow.order and rigid.any() and _takes_signs(recursion, state0):
@@ -73,6 +73,10 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     if flow.order and moves.any():
         check_ripples(flow, state0, np.where(moves, moved, 0.0))
     _check_slopes(flow, state0, found)
+
+
+def _whole_step(recursion: Any, z: jax.Array) -> jax.Array:
+    return recursion.step_at(recursion.time_step, 1.0, z)
 
 
 def _check_first(variables: tuple[Variable, ...], first: np.ndarray, scale: np.ndarray) -> None:
