@@ -200,7 +200,7 @@ def test_orders_of_the_average_of_an_average(inner, outer):
 
 
 def test_a_mean_of_a_mean_has_its_order_beyond_its_first_steps():
-    """On the way the gap is C h^2 (1 - a h log(1/h)) with an a that grows towards t = 0; at the end it is resolved."""
+    """At the end gap / h^2 tends to a constant; the largest gap on the way, at the first steps, is slower to do so."""
     twice = fd.averaged(fd.averaged(fd.GradientDescent(fd.problems.Quadratic(1.0), 0.1)))
     etas = 0.1 / 2.0 ** np.arange(5)
     ladder = fd.eta_limit(twice, [1.0], t=1.0, order=1, saves=2, etas=etas)

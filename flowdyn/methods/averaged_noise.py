@@ -319,9 +319,9 @@ def averaged(system: System, average: Kind = "polyak", rate: Scalar | None = Non
     Notes
     -----
     A function, for it makes one of four classes, by the kind of the system. The Dataset has `w_mean` (or `w_ema`)
-    beside `w`, and the loss there; gaps, test functions and what `observe` sees are those of the average. The gap of a
-    mean of a mean has a correction h log(h) from its first steps: its order shows at the end (`saves=2`) rather than in
-    a largest gap on the way.
+    beside `w`, and the loss there; gaps, test functions and what `observe` sees are those of the average. The order of
+    a mean of a mean shows at the end (`saves=2`) rather than in the largest gap on the way, which is at its first steps
+    and falls more slowly at first.
     Source: Polyak and Juditsky (1992); Ruppert (1988).
 
     Examples
