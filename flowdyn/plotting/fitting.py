@@ -48,6 +48,7 @@ BESIDE = (  # broader where texts would be cut, denser where it would be higher 
     Way(0.45, 1, 0.75, _SIDE | {"labelspacing": 0.15}),
 )
 INSIDE = (Way(0.8, 2, 1.0, {"loc": "best"}), Way(0.48, 2, 1.0, _TOP | {"ncols": 2}), Way(0.96, 2, 1.0, _TOP))
+HIGHER = 1.15  # than its panel that a legend beside it may be
 AGAIN = 3  # legends that move make other panels lower
 
 
@@ -135,7 +136,7 @@ class Key:
         panel, is_inside = axis.get_window_extent(), way.place["loc"] == "best"
         is_whole = self._make(axis, way.share * (panel.width if is_inside else _column(axis)), scale, way)
         if self.is_beside:
-            return (is_whole or self.way > 0) and self.legend.get_window_extent().height <= panel.height
+            return (is_whole or self.way > 0) and self.legend.get_window_extent().height <= HIGHER * panel.height
         return is_whole and (not is_inside or self._is_free(axis))
 
     def _is_free(self, axis: Axes) -> bool:
@@ -182,7 +183,7 @@ class FittedLayout(ConstrainedLayoutEngine):
         super().__init__()
         self.size = size
         self.labels: list[tuple[Axes, Label]] = []
-        self.heading: Label | None = None
+        self.headings: list[Label] = []
         self.keys: list[tuple[Axes, Key]] = []
         self.letters: list[tuple[Axis, float]] = []
         self.fitted_to: tuple[float, ...] = ()
@@ -196,43 +197,50 @@ class FittedLayout(ConstrainedLayoutEngine):
                 self.keys.append((axis, Key.of(axis, legend)))
             for side in (axis.xaxis, axis.yaxis):
                 self.letters.append((side, float(side.get_major_ticks(1)[0].label1.get_fontsize())))
-        heading = getattr(figure, "_suptitle", None)
-        self.heading = None if heading is None else Label.of(heading)
+        self.headings = [Label.of(text) for text in figure.texts]
 
     def execute(self, fig: Figure) -> None:
         """Lay out, fit, lay out; as it was fitted where neither its size nor a text is another."""
         size = tuple(map(float, fig.get_size_inches()))
         if size != self.fitted_to or not all(label.stands for label in self._all()):
-            self._fit(fig, min(1.0, max(SMALLEST, min(size[0] / self.size[0], size[1] / self.size[1]))))
+            stands = self._fit(fig, min(1.0, max(SMALLEST, min(size[0] / self.size[0], size[1] / self.size[1]))))
+            if stands and not self.fitted_to:
+                self.fitted_to = size
+                return
             self.fitted_to = size
         super().execute(fig)
 
     def _all(self) -> list[Label]:
-        return [label for _, label in self.labels] + ([self.heading] if self.heading is not None else [])
+        return [*self.headings, *(label for _, label in self.labels)]
 
-    def _fit(self, fig: Figure, scale: float) -> None:
+    def _fit(self, fig: Figure, scale: float) -> bool:
+        """Whether the panels are laid out for the texts as they are now."""
         for side, size in self.letters:
-            side.set_tick_params(labelsize=scale * size)
+            side.set_tick_params(which="both", labelsize=scale * size)
             side.offsetText.set_fontsize(scale * size)
         for _, label in self.labels:
             label.text.set_fontsize(scale * label.size)
-        if self.heading is not None:
-            self.heading.fit(TITLE * fig.bbox.width, scale, LINES)
-        super().execute(fig)
+        for heading in self.headings:
+            heading.fit(TITLE * fig.bbox.width, scale, LINES)
         for _, key in self.keys:
             key.way = 0
+            key.legend.set_in_layout(False)  # made for another size, it may leave no room for its panel
+        super().execute(fig)
+        for _, key in self.keys:
+            key.legend.set_in_layout(True)
         for _ in range(AGAIN):
             before = [axis.get_legend() for axis, _ in self.keys]
             for axis, key in self.keys:
                 key.fit(axis, scale)
+            super().execute(fig)
             if before == [axis.get_legend() for axis, _ in self.keys]:
                 break
-            super().execute(fig)
+        shown = [label.shown for label in self._all()]
         for axis, label in self.labels:
             box = axis.get_window_extent()
             label.fit(box.height if label.text is axis.yaxis.label else box.width, scale, LINES)
-        for side, _ in self.letters:
-            _thin(side)
+        are_whole = [_thin(side) for side, _ in self.letters]
+        return all(are_whole) and shown == [label.shown for label in self._all()]
 
 
 def fit_panel(axis: Axes) -> None:
@@ -250,29 +258,33 @@ def _column(axis: Axes) -> float:
     """Width of the column of panels that one stands in, in pixels."""
     place = axis.get_subplotspec()
     if place is None:
-        return axis.get_window_extent().width / (1 - BESIDE)
+        return axis.get_window_extent().width / (1 - BESIDE[0].share)
     return axis.figure.bbox.width / place.get_gridspec().ncols
 
 
-def _thin(side: Axis) -> None:
-    """Fewer ticks where their labels would lie over one another."""
+def _thin(side: Axis) -> bool:
+    """Fewer ticks where their labels would lie over one another; whether all are there."""
     locator, between = side.get_major_locator(), side.get_minor_locator()
-    if side.axis_name == "x" and isinstance(locator, MaxNLocator):
+    if side is side.axes.xaxis and isinstance(locator, MaxNLocator):
         for count in ("auto", 4, 3, 2, 1):
             locator.set_params(nbins=count)
             if _are_apart(side):
-                return
-    elif isinstance(between, LogLocator) and not isinstance(side.get_minor_formatter(), NullFormatter):
+                return count == "auto"
+        return False
+    if isinstance(between, LogLocator) and not isinstance(side.get_minor_formatter(), NullFormatter):
         for digits in (range(2, 10), (2, 5), (3,)):
             between.set_params(subs=digits)
             if _are_apart(side):
-                return
+                return len(digits) == 8
+        return False
+    return True
 
 
 def _are_apart(side: Axis) -> bool:
     """Whether the labels of all ticks, minor ones too, leave room between them."""
     texts = [text for text in side.get_ticklabels(which="both") if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent(_ruler(side.axes.figure.dpi)) for text in texts]
-    ends = sorted((box.x0, box.x1) if side.axis_name == "x" else (box.y0, box.y1) for box in boxes)
-    room = 0.3 * boxes[0].height if boxes and side.axis_name == "x" else 0.0
+    is_x = side is side.axes.xaxis
+    ends = sorted((box.x0, box.x1) if is_x else (box.y0, box.y1) for box in boxes)
+    room = 0.3 * boxes[0].height if boxes and is_x else 0.0
     return all(first[1] + room <= second[0] for first, second in pairwise(ends))
