@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import flowdyn as fd
+from flowdyn.pages.pictures import picture
 
 ROUNDING = 1.0  # pixels that a bounding box is rounded by
 
@@ -135,6 +136,8 @@ PICTURES = {
     ),
     "normalised": normalised,
     "blow-up": blow_up,
+    "less than two decades": lambda: fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.9),
+    "many numbers": lambda: fd.solve(fd.ODE(lambda t, y: -y), np.linspace(-1.0, 1.0, 1001), t=1.0, saves=5),
     "map": grid,
     "line of a sweep": lambda: grid().isel(eta=1),
 }  # fmt: skip
@@ -184,6 +187,10 @@ def test_what_was_cut_is_whole_again_where_there_is_room_and_what_a_user_wrote_s
     assert labels(figure) == ["loss of mine", *whole[1:]]
     again = pickle.loads(pickle.dumps(figure))
     assert labels(again) == labels(figure) and faults(again) == NONE
+
+
+def test_words_that_stand_for_a_picture_are_whole():
+    assert f"{FOREVER}[2]" in picture(fd.plot(observed())).alt
 
 
 def test_panels_keep_their_width_beside_long_names():

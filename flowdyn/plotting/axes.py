@@ -130,7 +130,7 @@ def rung_ticks(axis: Any, values: np.ndarray, labels: Sequence[str]) -> None:
 
     order = np.argsort(-np.asarray(values))
     axis.tick_params(axis="x", which="major", labelsize=8)
-    sparse_ticks(axis, "x", [float(values[i]) for i in order], [labels[i] for i in order])
+    sparse_ticks(axis, "x", [float(values[i]) for i in order], [labels[int(i)] for i in order])
 
 
 def ramp(count: int) -> np.ndarray:

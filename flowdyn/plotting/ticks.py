@@ -25,6 +25,7 @@ class SparseLocator(FixedLocator):
 
     def __init__(self, places: Sequence[float], labels: Sequence[str]):
         super().__init__(places)
+        self.places = np.array(places, dtype=float)
         plain = [re.sub(r"[${}^\\]", "", label) for label in labels]
         self.letters = [len(label) - 0.5 * label.count(".") for label in plain]
 
@@ -32,7 +33,7 @@ class SparseLocator(FixedLocator):
         """Those of the places in view whose labels there is room for."""
         axis: Any = self.axis
         low, high = axis.get_transform().transform(np.sort(axis.get_view_interval()))
-        along = axis.get_transform().transform(np.asarray(self.locs, dtype=float))
+        along = axis.get_transform().transform(self.places)
         margin = 1e-9 * abs(high - low)
         seen = (low - margin <= along) & (along <= high + margin)
         box, dpi = axis.axes.get_window_extent(), axis.axes.figure.dpi
@@ -43,7 +44,7 @@ class SparseLocator(FixedLocator):
         for i, place in enumerate(points):
             if seen[i] and all(abs(place - points[j]) >= size * self._room(i, j, is_x) for j in kept):
                 kept.append(i)
-        return np.sort(np.asarray(self.locs)[kept])
+        return np.sort(self.places[kept])
 
     def _room(self, i: int, j: int, is_x: bool) -> float:
         """Distance of two labels, in units of the size of their letters."""
@@ -54,7 +55,7 @@ class Written(Formatter):
     """The label of the nearest of the places."""
 
     def __init__(self, places: Sequence[float], labels: Sequence[str]):
-        self.places, self.labels = np.asarray(places, dtype=float), list(labels)
+        self.places, self.labels = np.array(places, dtype=float), list(labels)
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         """What stands there."""
