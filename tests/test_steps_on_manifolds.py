@@ -103,6 +103,7 @@ def test_a_start_at_a_bound_that_holds_it_stays_there():
     run = fd.solve(onto(0.0).limit(0), [0.0, 1.0], t=1.0, saves=2)
     assert np.allclose(run.w[-1], [0.0, np.exp(-1)], rtol=0, atol=1e-8)
     method = onto(0.0)
+    fd.Recursion(lambda w, eta: jnp.maximum(w - eta * (w + 1), 0.0), 0.02).limit(0).check_start(np.zeros(1))
     with pytest.raises(fd.ArgumentError, match="`step` must be smooth"):  # w_0 is let go: its rate at the tie is half
         fd.Recursion(lambda w, eta: jnp.maximum(w + eta, 0.0), 0.02).limit(0).check_start(np.zeros(1))
     method.limit(1).check_start(np.array([0.0, 1.0]))

@@ -44,7 +44,8 @@ def _ending(recursion: Any, state: jax.Array) -> dict[str, jax.Array]:
     def of_no_length(z: jax.Array) -> jax.Array:
         return recursion.step_at(NOTHING * h, 1 / NOTHING, z)
 
-    shift = ASIDE * jnp.maximum(jnp.max(jnp.abs(state)), jnp.finfo(float).tiny) * jnp.cos(1.0 + jnp.arange(state.size))
+    size = jnp.max(jnp.abs(state))  # beside a state of zeros a step of no size would say nothing
+    shift = ASIDE * jnp.where(size > 0, size, 1.0) * jnp.cos(1.0 + jnp.arange(state.size))
     starts = jnp.stack([state, state + shift])
     ends = jax.vmap(lambda z: recursion.step_at(h, 1.0, z))(starts)
     again = jnp.max(jnp.abs(jax.vmap(of_no_length)(ends) - ends), axis=1)
