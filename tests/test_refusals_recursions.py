@@ -290,7 +290,19 @@ TOLD = {
         lambda: fd.Recursion(lambda z, eta: 0.9 * z, 0.05),
         [1.0],
         (0, 1),
-        f"{IDENTITY}'w' that still changes by 0.1 at eta = 0{TO_ONE}",
+        f"{IDENTITY}'w' that still changes by 0.1 at eta = 0; eta does not enter it: multiply by eta what it adds",
+    ),
+    "Polyak's steps": (
+        lambda: fd.Recursion(lambda z, eta: z - (0.5 * z @ z) / (z @ z) * z, 0.05),
+        [1.0],
+        (0, 1),
+        f"{IDENTITY}'w' that still changes by 0.5 at eta = 0; eta does not enter it: multiply by eta what it adds",
+    ),
+    "rounds of steps": (
+        lambda: fd.Recursion(lambda z, eta, k: z - eta * jnp.where(k % 4 >= 3, 4.0, 0.0) * z, 0.05),
+        [1.0],
+        (0,),
+        r"write eta\*k for k; hand in a round of steps \(k % n\) as one; for samples",
     ),
     "a logarithm": (
         lambda: fd.Recursion(lambda z, eta: z - eta * jnp.log(eta) * z, 0.05),

@@ -79,7 +79,8 @@ def check_equation(equation: Any, state: np.ndarray) -> None:
         )
     forgotten = np.asarray(bind(_forgotten, equation)(state))
     if equation.recursion.is_users:
-        forgotten = np.maximum(forgotten, lasting(*map(np.asarray, bind(_along_way, equation)(state)), state))
+        moves, changed = map(np.asarray, bind(_along_way, equation)(state))
+        forgotten = np.maximum(forgotten, lasting(moves, changed, state))
     if (forgotten > FORGETS).any():
         raise _check.fail(
             "step",

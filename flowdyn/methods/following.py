@@ -115,7 +115,8 @@ class Followed(System):
 
     is_users: ClassVar[bool] = False  # whether its step is a user's own, which may do anything
     of_time: ClassVar[str] = (  # how what changes with the number of a step follows training time
-        "write eta*k for k; for samples in turn or at random use fd.RandomRecursion(..., samples=...)"
+        "write eta*k for k; hand in a round of steps (k % n) as one; for samples in turn or at random use "
+        "fd.RandomRecursion(..., samples=...)"
     )
     is_mean: ClassVar[bool] = False  # of random steps, which have equations beside the flow of order 0
 

@@ -26,7 +26,8 @@ def forgotten(flow: Any, state0: np.ndarray) -> np.ndarray:
     """What a step of no length changes of the directions of the first steps, as a share of each, shape (S,)."""
     if not flow.recursion.is_users:
         return np.zeros(len(state0))
-    return lasting(*map(np.asarray, bind(_along_way, flow)(state0)), state0)
+    moves, changed = map(np.asarray, bind(_along_way, flow)(state0))
+    return lasting(moves, changed, state0)
 
 
 def lasting(moves: np.ndarray, changed: np.ndarray, state0: np.ndarray) -> np.ndarray:

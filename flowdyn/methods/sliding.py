@@ -15,7 +15,6 @@ from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.dependence import may_jump
 from flowdyn.methods.rate_checks import piece_of
-from flowdyn.problems.base import Vector
 
 STEPS = 200  # of the path
 WINDOW, TURNS = 32, 6  # steps, and how many of them turn round where a flow slides
@@ -52,8 +51,8 @@ def _sliding(flow: Any, state: jax.Array, span: jax.Array) -> dict[str, jax.Arra
     """The entries that turn most often, since when, and their rates on either side of a place where they turn."""
     dt = span / STEPS
 
-    def follow(z: Vector, k: jax.Array) -> tuple[Vector, tuple[Vector, Vector]]:
-        rate = flow.drift(k * dt, z)
+    def follow(z: jax.Array, k: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        rate = jnp.asarray(flow.drift(k * dt, z))
         return z + dt * rate, (z, rate)
 
     states, rates = jax.lax.scan(follow, state, jnp.arange(STEPS + 1.0))[1]

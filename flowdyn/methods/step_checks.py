@@ -20,6 +20,7 @@ from jax.extend.core import jaxprs_in_params
 
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
+from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn.methods.ends_on_manifold import ending_of
 from flowdyn.methods.identity_on_way import forgotten
 from flowdyn.methods.power_checks import LARGER, LOST, SMALL, SMALLEST, check_roots, check_smooth, stands_still
@@ -30,6 +31,7 @@ from flowdyn.problems.base import Variable
 MOVES = 1e-6  # share of a step that is left at h = 0
 STAYS = 1e-14  # share of a direction that rounding may leave after three times dS_0/dz - 1
 AWAY = "still changes at eta = 0 once the state has left this start"
+TO_ONE = "let its rates tend to 1 with eta, e.g. decay = 1 - c*h"
 BEFORE = "keep a velocity (x - before)/h for parameters of before; let rates tend to 1 with eta, e.g. decay = 1 - c*h"
 
 
@@ -161,7 +163,10 @@ def _not_identity(
     if not moved.any():  # it stands still here, and would not elsewhere
         how = "still forgets where it was at eta = 0" if flow.order else AWAY
         found = f"{piece_of(variables, left == left.max())} that {how}"
-    way_out = "let its rates tend to 1 with eta, e.g. decay = 1 - c*h" if moved.any() or flow.order else BEFORE
+    way_out = TO_ONE if moved.any() or flow.order else BEFORE
+    own, number = flow.recursion, jax.ShapeDtypeStruct((), jnp.float64)
+    if not degree_of(lambda h: own.step_at(h, 1.0, jnp.zeros(sum(v.size for v in variables))), number):
+        way_out = "eta does not enter it: multiply by eta what it adds, or let a decay be 1 - c*h"
     more = ", or use order >= 1" if has_orders and not (flow.order or flow.recursion.is_mean) else ""
     return _check.fail("step", "must tend to the identity as eta -> 0", _check.Words(found), way_out + more)
 
