@@ -257,7 +257,7 @@ def test_a_file_is_drawn(tmp_path):
     for place in (path, str(path)):
         assert np.array_equal(fd.plot(place).axes[0].lines[0].get_ydata(), run.loss)
     tree = fd.save(xr.DataTree.from_dict({"a": run}), tmp_path / "tree.nc")
-    with pytest.raises(fd.ArgumentError, match=r"draw one of its parts|that flowdyn did not make"):
+    with pytest.raises(fd.ArgumentError, match=r"take one of its nodes|that flowdyn did not make"):
         fd.plot(tree)
 
 
