@@ -78,7 +78,9 @@ def test_no_value_near_a_cancelling_constant_is_resolved_at_another_order():
 def test_an_order_below_the_expected_one_is_said(slope, expected):
     fit = fit_order(RUNGS, RUNGS**slope * (1 + RUNGS), np.full(5, 1e-13), expected=expected)
     assert fit.low < slope < fit.high
-    assert fit.verdict.startswith(f"not as expected: measured {slope:.2f}, expected {expected:g}: the step or its loss may be less")
+    assert fit.verdict.startswith(
+        f"not as expected: measured {slope:.2f}, expected {expected:g}: the step or its loss may be less"
+    )
 
 
 def test_coarse_rungs_beyond_the_expansion_say_little():

@@ -13,7 +13,7 @@ from flowdyn.solvers.waking import ROOM, rounding_over_time
 
 REFUSED = 24.0  # tries, less half of those taken, before it is asked whether rounding refuses them, at first
 TERMS = 4  # directions in which the size of what a right-hand side sums is looked at
-MANY = 256  # steps, beside which a look is cheap: LSODA may be held without a sign of it
+MANY = 256  # steps, beside which a look is cheap
 FEW = 2  # evaluations, which a step may take that is not dear
 EPS = np.finfo(float).eps
 
@@ -28,18 +28,22 @@ def coarsened(path: Path, f: RightHandSide, t: float, state: np.ndarray, rtol: f
 
 
 class CrawlWatch:
-    """Counts steps, and those that take a new Jacobian or twice the evaluations of one, as where tries are refused."""
+    """Counts steps, and those that take a new Jacobian or twice the evaluations of one, as where tries are refused.
 
-    def __init__(self) -> None:
-        self.fewest, self.dear, self.most, self.steps = np.inf, 0.0, REFUSED, 0
+    A method that `hides` it may be held without such steps: it is also asked about whenever they have become twice as
+    many.
+    """
+
+    def __init__(self, hides: bool) -> None:
+        self.hides, self.fewest, self.dear, self.most, self.steps = hides, np.inf, 0.0, REFUSED, 0
 
     def asks(self, evaluations: int, jacobians: int) -> bool:
-        """Whether more than a fifth of the steps has been dear for a while, or there are twice as many as before."""
+        """Whether more than a fifth of the steps has been dear for a while, or there are many."""
         self.steps += 1
         self.fewest = min(self.fewest, max(evaluations, FEW))
         is_dear = jacobians > 0 or evaluations >= 2 * self.fewest
         self.dear = self.dear + 1 if is_dear else max(self.dear - 0.25, 0)
-        is_due = self.steps >= MANY and self.steps.bit_count() == 1
+        is_due = self.hides and self.steps >= MANY and self.steps.bit_count() == 1
         return is_due or self.dear >= self.most
 
     def answered(self, helped: bool) -> None:

@@ -45,7 +45,7 @@ class Drive:
         self.saves = SavedRows(task)
         self.steps = self.stuck = 0
         self.first_step = self.looked_at = 0.0
-        self.crawl = CrawlWatch()
+        self.crawl = CrawlWatch(hides=options.method == "LSODA")
         self.again: tuple[float, np.ndarray] | None = None  # where the last step is taken once more from
         self.counts = dict.fromkeys(("nfev", "njev", "nlu"), 0)  # what steppers have spent
 
