@@ -26,6 +26,7 @@ COMMANDS = {
     "example-data": "results",
     "completion": "shells",
 }
+COMPUTING = ("runs", "reruns", "sweeps")  # the others start without JAX
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,7 +68,7 @@ def _run(options: argparse.Namespace, inline: bool) -> int:
         status = 0
     else:
         module = importlib.import_module(f"flowdyn.cli.{COMMANDS[options.command]}")
-        if inline:
+        if inline and COMMANDS[options.command] in COMPUTING:
             run_inline()
         status = getattr(module, options.command.replace("-", "_"))(options, output)
     output.close()

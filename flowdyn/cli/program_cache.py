@@ -20,8 +20,9 @@ MOST_PROGRAMS = 1000  # about 50 MB; the oldest leave
 
 def run_inline() -> None:
     """Have JAX run small programs in the thread that calls them: to wake another one takes longer than they do."""
-    if "jax" in sys.modules:  # no variable of the environment says it
-        sys.modules["jax"].config.update(INLINE, False)
+    import jax  # no variable of the environment says it
+
+    jax.config.update(INLINE, False)
 
 
 def keep_programs() -> None:
