@@ -171,7 +171,7 @@ def copied(folder):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(fd.__file__).parent, folder / "flowdyn", ignore=ignored)
     (folder / "tests").mkdir()
-    for name in ("conftest.py", "test_contract.py", "test_orders.py", "test_layout.py"):
+    for name in ("conftest.py", "rebuilding.py", "test_contract.py", "test_orders.py", "test_layout.py"):
         shutil.copy(ROOT / "tests" / name, folder / "tests")
     shutil.copy(ROOT / "pyproject.toml", folder)
     for place, (name, module, text) in ADDED.items():
