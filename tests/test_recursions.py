@@ -304,7 +304,8 @@ def test_a_ladder_compiles_once():
     assert compiled._program.cache_info().misses - before == first
 
 
-def test_a_users_step_is_traced_for_the_first_ladder_alone():
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_users_step_is_traced_for_the_first_ladder_alone(order):
     """It was traced anew for each rung at each tolerance: 58 calls in the second ladder."""
     calls = []
 
@@ -314,7 +315,7 @@ def test_a_users_step_is_traced_for_the_first_ladder_alone():
 
     for eta, rungs in ((0.02, 4), (0.01, 7)):
         calls.clear()
-        fd.eta_limit(fd.Recursion(step, eta), START, t=0.5, etas=eta / 2.0 ** np.arange(rungs), order=1, saves=3)
+        fd.eta_limit(fd.Recursion(step, eta), START, t=0.5, etas=eta / 2.0 ** np.arange(rungs), order=order, saves=3)
     assert not calls
 
 

@@ -8,6 +8,7 @@ gradient of the loss, which may be less smooth than theory asks, and jumps that 
 of the same method in at most 200 steps.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -33,7 +34,7 @@ def check_path(flow: Any, state0: np.ndarray, span: float) -> None:
     own, start = flow.recursion, np.asarray(state0, dtype=float)
     if not flow.order or not own.is_users or start.size * STEPS > MOST_ENTRIES:
         return
-    if not by_structure(_may_jump, own, len(start)):
+    if not by_structure(step_may_jump, own, len(start)):
         return
     found = {name: np.asarray(value) for name, value in bind(_turns, flow)(start, jnp.asarray(float(span))).items()}
     variables = own.layout(len(start))
@@ -57,8 +58,26 @@ def check_path(flow: Any, state0: np.ndarray, span: float) -> None:
     )
 
 
-def _may_jump(own: Any, size: int) -> bool:
+def step_may_jump(own: Any, size: int) -> bool:
+    """Whether something in a recursion's step jumps in its state (S,), wherever that is."""
     return may_jump(lambda z: own.step_at(own.time_step, 1.0, z), jax.ShapeDtypeStruct((size,), jnp.float64))
+
+
+def narrowed(rate: Callable, ends: tuple, is_low: Callable) -> tuple:
+    """Rates on the two sides of a jump between the `ends`, two states and their rates, by bisection.
+
+    ``is_low(before, value, after)`` tells whether the middle is on the side of the first.
+    """
+
+    def halve(_: int, ends: tuple) -> tuple:
+        low, high, before, after = ends
+        middle = 0.5 * (low + high)
+        value = rate(middle)
+        on_low, on_high = (middle, high, value, after), (low, middle, before, value)
+        return tuple(jnp.where(is_low(before, value, after), a, b) for a, b in zip(on_low, on_high, strict=True))
+
+    _, _, before, after = jax.lax.fori_loop(0, HALVINGS, halve, ends)
+    return before, after
 
 
 def _turns(flow: Any, state: jax.Array, span: jax.Array) -> dict[str, jax.Array]:

@@ -14,15 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
+from flowdyn._tools.compiled import bind, by_structure
 from flowdyn._tools.dependence import may_jump
+from flowdyn.methods.jumps import narrowed
 from flowdyn.methods.rate_checks import piece_of
 
 PATHS = 4  # the mean's, and some with noise
 STEPS = 100  # of a path
 PLACES = 32  # that are looked into
 MOST_ENTRIES = 20_000_000  # of the rates of all samples along all paths, 160 MB
-HALVINGS = 45
 JUMPS = 0.25  # share of the largest rate that a jump is
 
 
@@ -31,7 +31,7 @@ def check_samples(equation: Any, state0: np.ndarray, span: float) -> None:
     own, start = equation.recursion, np.asarray(state0, dtype=float)
     if equation.order < 2 or not own.is_users or PATHS * STEPS * (own.noise_size + 1) * start.size > MOST_ENTRIES:
         return
-    if not may_jump(lambda z: _rates(own, z), start):
+    if not by_structure(_samples_may_jump, own, start.size):
         return
     found = {name: np.asarray(value) for name, value in bind(_largest_changes, equation)(start, span).items()}
     gap = np.abs(found["after"] - found["before"])
@@ -48,6 +48,10 @@ def check_samples(equation: Any, state0: np.ndarray, span: float) -> None:
         _check.Words(f"{equation.order}, and near t = {found['time'][at]:.3g} {change}"),
         "derivatives do not see a jump; signs of Gaussian noise have their equations in fd.SignSGD",
     )
+
+
+def _samples_may_jump(own: Any, size: int) -> bool:
+    return may_jump(lambda z: _rates(own, z), jax.ShapeDtypeStruct((size,), jnp.float64))
 
 
 def _outcomes(own: Any) -> jax.Array:
@@ -86,22 +90,12 @@ def _largest_changes(equation: Any, state: jax.Array, span: jax.Array) -> dict[s
     def looked_into(place: jax.Array) -> dict[str, jax.Array]:
         p, k, i, j = jnp.unravel_index(place, change.shape)
         x = _outcomes(own)[i]
-        rate = lambda z: ((own.next_state(h, z, x) - z) / h)[j]  # noqa: E731
-
-        def halve(_: int, ends: tuple) -> tuple:
-            low, high, before, after = ends
-            middle = 0.5 * (low + high)
-            value = rate(middle)
-            is_first = jnp.abs(value - before) > jnp.abs(after - value)  # the half with most of the change
-            return (
-                jnp.where(is_first, low, middle),
-                jnp.where(is_first, middle, high),
-                jnp.where(is_first, before, value),
-                jnp.where(is_first, value, after),
-            )
-
         ends = (states[p, k], states[p, k + 1], rates[p, k, i, j], rates[p, k + 1, i, j])
-        _, _, before, after = jax.lax.fori_loop(0, HALVINGS, halve, ends)
+        before, after = narrowed(
+            lambda z: ((own.next_state(h, z, x) - z) / h)[j],
+            ends,
+            lambda before, value, after: jnp.abs(value - before) <= jnp.abs(after - value),  # most of the change later
+        )
         return {"before": before, "after": after, "entry": j, "time": k * longer}
 
     return jax.vmap(looked_into)(found) | {"largest": largest}

@@ -12,15 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
-from flowdyn._tools.dependence import may_jump
+from flowdyn._tools.compiled import bind, by_structure
+from flowdyn.methods.jumps import narrowed, step_may_jump
 from flowdyn.methods.rate_checks import piece_of
 
 STEPS = 200  # of the path
 WINDOW, TURNS = 32, 6  # steps, and how many of them turn round where a flow slides
 MOST_ENTRIES = 10_000_000  # of the path, 80 MB
 PLACES = 8  # entries that are looked into
-HALVINGS = 50
 SLIGHT = 1e-3  # of a component's largest rate, below which a jump is not told from rounding
 
 
@@ -29,7 +28,7 @@ def check_sliding(flow: Any, state0: np.ndarray, span: float) -> None:
     own, start = flow.recursion, np.asarray(state0, dtype=float)
     if not own.is_users or start.size * STEPS > MOST_ENTRIES:
         return
-    if not may_jump(lambda z: own.step_at(own.time_step, 1.0, z), start):
+    if not by_structure(step_may_jump, own, len(start)):
         return
     found = {name: np.asarray(value) for name, value in bind(_sliding, flow)(start, span).items()}
     least = np.minimum(np.abs(found["before"]), np.abs(found["after"]))
@@ -63,22 +62,10 @@ def _sliding(flow: Any, state: jax.Array, span: jax.Array) -> dict[str, jax.Arra
     def looked_into(i: jax.Array) -> dict[str, jax.Array]:
         is_turn = turns[:, i] & (jnp.arange(STEPS) > jnp.argmax(often[:, i]))
         k = jnp.argmax(is_turn)
-        rate = lambda z: flow.drift(k * dt, z)[i]  # noqa: E731
-
-        def halve(_: int, ends: tuple) -> tuple:
-            low, high, before, after = ends
-            middle = 0.5 * (low + high)
-            value = rate(middle)
-            is_low = value * before > 0
-            return (
-                jnp.where(is_low, middle, low),
-                jnp.where(is_low, high, middle),
-                jnp.where(is_low, value, before),
-                jnp.where(is_low, after, value),
-            )
-
         whole = (states[k], states[k + 1], rates[k, i], rates[k + 1, i])
-        _, _, before, after = jax.lax.fori_loop(0, HALVINGS, halve, whole)
+        before, after = narrowed(
+            lambda z: flow.drift(k * dt, z)[i], whole, lambda before, value, after: value * before > 0
+        )
         slides = jnp.any(often[:, i]) & is_turn[k]
         largest = jnp.max(jnp.where(jnp.arange(STEPS + 1) <= k, jnp.abs(rates[:, i]), 0.0))
         sides = {"before": jnp.where(slides, before, 0.0), "after": jnp.where(slides, after, 0.0)}
