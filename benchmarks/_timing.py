@@ -1,6 +1,8 @@
 """Timing that two noisy cores cannot fool: repetitions of both sides in turn, and the median of their ratio."""
 
+import importlib.util
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,6 +16,14 @@ class Row(NamedTuple):
     peer: float
     ratio: float
     target: float
+
+
+def is_here(*peers: str) -> bool:
+    """Whether all of these packages are installed; those that are not are named."""
+    missing = [name for name in peers if importlib.util.find_spec(name) is None]
+    for name in missing:
+        print(f"{name}: skipped, it is not installed", file=sys.stderr)
+    return not missing
 
 
 def clock(call: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""Gradient flow of the diagonal network by diffrax: flowdyn, Dataset included, beside hand-written diffrax."""
+"""Gradient flow of the diagonal network: flowdyn, Dataset included, beside hand-written diffrax and torchdiffeq."""
 
 import diffrax as dfx
 import jax
@@ -7,7 +7,7 @@ import numpy as np
 
 import flowdyn as fd
 from benchmarks._network import data, network, plain_loss
-from benchmarks._timing import Row, clock, compare, table
+from benchmarks._timing import Row, clock, compare, is_here, table
 
 RTOL, ALPHA, T = 1e-8, 1e-3, 30.0
 
@@ -47,13 +47,44 @@ def row(what: str, scale: float, target: float) -> Row:
     return compare(f"{what}, warm, with Dataset / diffrax by hand", ours, hand, target, runs=11)
 
 
+def torch_row() -> Row:
+    """The default solver beside dopri5 of torchdiffeq, the gradient written out, on one thread."""
+    import torch
+    import torchdiffeq
+
+    torch.set_num_threads(1)
+    X, y = map(torch.as_tensor, data())
+    d = X.shape[1]
+    p = network()
+    w0, ts = p.init(ALPHA), torch.linspace(0.0, T, 201, dtype=torch.float64)
+
+    def field(t, w):  # type: ignore[no-untyped-def]
+        g = 2 * (X.T @ (X @ (w[:d] ** 2 - w[d:] ** 2) - y))
+        return torch.cat([-g * w[:d], g * w[d:]])
+
+    def hand():
+        with torch.no_grad():
+            return torchdiffeq.odeint(field, torch.as_tensor(w0), ts, rtol=RTOL, atol=1e-4 * RTOL, method="dopri5")
+
+    def ours():
+        return fd.solve(fd.GradientFlow(p), w0, t=T, saves=201, progress=False)
+
+    run = ours()
+    gap = np.abs(np.concatenate([run.w_plus, run.w_minus], axis=1) - hand().numpy()).max()
+    assert gap < 1e-6, gap
+    return compare("flow n=40, d=200, 201 saves, default / torchdiffeq dopri5", ours, hand, 0.2, runs=5)
+
+
 def rows() -> list[Row]:
     """Measure."""
-    return [
+    found = [
         row("flow n=40, d=200, X ~ N(0, 1)", 1.0, 1.3),
         # a few milliseconds: what observables, labels and provenance cost by themselves
         row("same, X ~ N(0, 1/40)", 1 / np.sqrt(40), float("inf")),
     ]
+    if is_here("torch", "torchdiffeq"):
+        found.append(torch_row())
+    return found
 
 
 if __name__ == "__main__":

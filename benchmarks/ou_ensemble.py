@@ -3,8 +3,6 @@
 Every row is a ratio of times per path-step; flowdyn's side includes the Dataset.
 """
 
-import importlib.util
-
 import diffrax as dfx
 import jax
 import jax.numpy as jnp
@@ -12,7 +10,7 @@ import numpy as np
 import sdeint
 
 import flowdyn as fd
-from benchmarks._timing import Row, compare, table
+from benchmarks._timing import Row, compare, is_here, table
 
 PATHS, STEPS = 10_000, 1_000
 OU = fd.OrnsteinUhlenbeck(1.0, 0.1)
@@ -97,7 +95,7 @@ def rows() -> list[Row]:
         compare("float64 / diffrax Euler", ours(), lambda: diffrax_paths(keys).block_until_ready(), 1 / 8, scale=scale)
     )
     found.append(compare("float64 / sdeint itoEuler", ours(), sdeint_path, 1 / 300, scale=PATHS, runs=3))
-    if importlib.util.find_spec("torchsde"):
+    if is_here("torch", "torchsde"):
         found.append(compare("float64 / torchsde euler", ours(), torchsde_paths, 1 / 30, scale=scale, runs=3))
     return found
 

@@ -1,5 +1,7 @@
 """What is computed beside a run, counted: docs/cost.md has a line for each, and a new one fails here."""
 
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -318,3 +320,46 @@ def test_the_page_has_the_bounds_of_the_code():
     for text, number in shown.items():
         assert text in PAGE
         assert f"{number:,}" in text or (number >= 1e8 and float(text.split()[0]) == number), text
+
+
+def test_rows_are_worked_on_in_pieces(monkeypatch):
+    """1000 rows of 50 numbers in pieces of 32: each has its place, and the last piece is no full one."""
+    monkeypatch.setattr(compiled, "PIECE", 1600)
+    rows = np.random.default_rng(0).standard_normal((1000, 50))
+
+    def moments(module, row):
+        return {"sum": jnp.sum(row), "outer": row[:2, None] * row[None, :3]}
+
+    for through in (compiled.map_rows, compiled.map_blocks):
+        found = through(moments, fd.OrnsteinUhlenbeck(1.0, 0.1), rows)
+        np.testing.assert_allclose(found["sum"], rows.sum(axis=1), rtol=0, atol=1e-13)
+        np.testing.assert_array_equal(found["outer"], rows[:, :2, None] * rows[:, None, :3])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the highest point of memory")
+@pytest.mark.parametrize("kind", ["descent", "flow", "sgd"])
+def test_a_run_holds_at_most_twice_its_result(kind):
+    program = f"""
+from pathlib import Path
+import numpy as np, flowdyn as fd
+
+def memory(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name)))
+
+X = np.random.default_rng(0).standard_normal((40, 20_000)) / 6
+p = fd.problems.DiagonalNetwork(X, X[:, 0])
+runs = {{
+    "descent": lambda n: fd.solve(fd.GradientDescent(p, 1e-4), p.init(.1), steps=1000, saves=n, progress=False),
+    "flow": lambda n: fd.solve(fd.GradientFlow(p), p.init(.1), t=1.0, saves=n, progress=False),
+    "sgd": lambda n: fd.solve(fd.SGD(p, 1e-4, batch_size=4), p.init(.1), steps=1000, saves=n, seed=0, progress=False),
+}}
+runs["{kind}"](2)
+Path("/proc/self/clear_refs").write_text("5")
+before = memory("VmRSS")
+result = runs["{kind}"](1000)
+print((memory("VmHWM") - before) / result.nbytes)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 2

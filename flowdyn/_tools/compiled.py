@@ -192,12 +192,17 @@ def _blocks(module: Any, function: Callable, blocks: Any) -> Any:
 
 def map_blocks(function: Callable, module: Any, rows: np.ndarray) -> Any:
     """As :func:`map_rows`, in blocks of one size: matrix products differ in the last bit with the number of rows."""
-    count, size = len(rows), rows.shape[-1]
+    size = rows.shape[-1]
     block = SHORT_BLOCK if sum(array.size for array in split(module)[0]) > LARGE else BLOCK
-    blocks = max(1, 1 << (-(-count // block) - 1).bit_length())
-    full = np.concatenate([rows, np.repeat(rows[-1:], blocks * block - count, axis=0)])
-    out = bind(_blocks, module, function)(full.reshape(blocks, block, size))
-    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[:count], out)
+    program = bind(_blocks, module, function)
+
+    def apply(part: np.ndarray) -> Any:
+        blocks = max(1, 1 << (-(-len(part) // block) - 1).bit_length())
+        full = np.concatenate([part, np.repeat(part[-1:], blocks * block - len(part), axis=0)])
+        out = program(full.reshape(blocks, block, size))
+        return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), out)
+
+    return _in_pieces(apply, rows, block)
 
 
 def padded(rows: np.ndarray) -> np.ndarray:
@@ -209,9 +214,25 @@ def padded(rows: np.ndarray) -> np.ndarray:
 
 def map_rows(function: Callable, module: Any, rows: np.ndarray) -> Any:
     """Apply `function(module, row)` to each row, compiled; rows are padded so that few shapes are ever compiled."""
-    count = len(rows)
-    out = bind(_rows, module, function)(padded(rows))
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], out)
+    program = bind(_rows, module, function)
+    return _in_pieces(lambda part: jax.tree.map(np.asarray, program(padded(part))), rows, 16)
+
+
+PIECE = 2**21  # numbers of the rows that are worked on at once: what is computed on the way is small beside many rows
+
+
+def _in_pieces(apply: Callable[[np.ndarray], Any], rows: np.ndarray, least: int) -> Any:
+    """`apply` to pieces of the rows, of a power of two of `least` each; each result has its place beforehand."""
+    most = least << (max(1, PIECE // (least * rows.shape[-1])).bit_length() - 1)
+    if len(rows) <= most:
+        return jax.tree.map(lambda leaf: leaf[: len(rows)], apply(rows))
+    found: Any = None
+    for first in range(0, len(rows), most):
+        part = apply(rows[first : first + most])
+        if found is None:
+            found = jax.tree.map(lambda leaf: np.empty((len(rows), *leaf.shape[1:]), leaf.dtype), part)
+        jax.tree.map(lambda whole, leaf, i=first: np.copyto(whole[i : i + most], leaf[: len(rows) - i]), found, part)
+    return found
 
 
 @compiles_quickly

@@ -69,7 +69,7 @@ class Outcome:
         """Outcome of a random system; a block of states at a time is held where observables alone are kept."""
         assert times.t is not None
         count, size, saves = task.members, task.state0.size, len(times.t)
-        states = np.full((count, min(saves, 2) if observe_only else saves, size), np.nan)
+        states: np.ndarray | None = None
         values = {v.name: np.full((count, saves, *v.shape), np.nan) for v in observer.variables}
         codes, t_stop = np.zeros(count, dtype=np.int8), np.full(count, np.nan)
         final = np.zeros((1, size))
@@ -77,11 +77,18 @@ class Outcome:
             chosen = slice(block.first, block.first + len(block.states))
             observed = observables(observer, block.states)
             mark_outside_domain(observer, times.t, block.states, observed, block.codes, block.t_stop)
-            states[chosen] = first_and_last(block.states) if observe_only else block.states
             for name, part in observed.items():
                 values[name][chosen] = part
             codes[chosen], final = block.codes, block.final
             t_stop[chosen] = block.t_stop
+            kept = first_and_last(block.states) if observe_only else block.states
+            if len(kept) == count:  # one block is all of them: it is not copied
+                states = kept
+                continue
+            if states is None:
+                states = np.full((count, min(saves, 2) if observe_only else saves, size), np.nan)
+            states[chosen] = kept
+        assert states is not None
         endings = endings_of_members(codes, t_stop, task)
         outcome = cls(times.t, times.k, states, values, codes, t_stop, {"members": count}, endings)
         if count == 1 and codes[0] == STATUSES.index("stopped") and not observe_only:
@@ -144,9 +151,14 @@ def observables(observer: Observer, states: np.ndarray) -> dict[str, np.ndarray]
     """Observables (B, T, ...) of states (B, T, S); NaN where the states are."""
     flat = states.reshape(-1, states.shape[-1])
     good = np.isfinite(flat).all(axis=1)
-    computed = observer.rows(flat[good])
+    everywhere = bool(good.all())
+    computed = observer.rows(flat if everywhere else flat[good])
     out = {}
     for variable in observer.variables:
+        if everywhere:
+            own = np.require(computed[variable.name], np.float64, ["W"])
+            out[variable.name] = own.reshape(*states.shape[:2], *variable.shape)
+            continue
         full = np.full((len(flat), *variable.shape), np.nan)
         full[good] = computed[variable.name]
         out[variable.name] = full.reshape(*states.shape[:2], *variable.shape)

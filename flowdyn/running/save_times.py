@@ -35,6 +35,9 @@ class SaveTimes:
             only = results[0]
             return only.t, only.k, only.states[None]
         assert self.t is not None  # several starts have an end
+        if alone and len(results[0].t) == len(self.t):  # nothing is missing: the rows are not copied
+            self._refuse_others(results[0], len(self.t))
+            return self.t, self.k, np.require(results[0].states, float, ["W"])[None]
         states = np.full((len(results), len(self.t), size), np.nan)
         for row, result in zip(states, results, strict=True):
             # a stopped member's last row is the stop itself, which need not be a save time

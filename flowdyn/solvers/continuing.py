@@ -71,6 +71,5 @@ class Continuation(Drive):
         stats = before | dict(mine.stats) | {"n_steps": before["n_steps"] + self.steps}
         t, states = mine.t, mine.states
         if self.task.t is not None:
-            t = np.concatenate([*self.run.saves.times, t])
-            states = np.concatenate([*self.run.saves.rows, states])
+            t, states = self.run.saves.fill(t, states)
         return dataclasses.replace(mine, t=t, states=states, stats=stats, choice=self.run.choice)

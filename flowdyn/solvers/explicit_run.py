@@ -111,7 +111,7 @@ class ExplicitRun:
                 self.saves.keep_step(float(t), np.array(row))
         elif count:
             ahead = self.task.t[self.saves.count :]
-            self.saves.keep(ahead[:count], np.array(np.asarray(rows)[:count]))
+            self.saves.keep(ahead[:count], np.asarray(rows)[:count])
         self._settle(why, float(carry.t), np.asarray(carry.y))
 
     def _begin_again(self, back: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.base import DiscreteSystem
-from flowdyn.solvers.base import Result, Task, ThinnedRecord, failure_status, is_bad
+from flowdyn.solvers.base import Result, Status, Task, ThinnedRecord, failure_status, is_bad
 from flowdyn.solvers.recursion_loops import advance, advance_until, first_bad
 from flowdyn.solvers.resting import RestWatch
 
@@ -65,8 +65,8 @@ class RecursionRun:
 
     def fixed_end(self, ks: np.ndarray) -> Pieces:
         """Save at the step numbers `ks`."""
-        kept_k: list[int] = []
-        kept: list[np.ndarray] = []
+        kept_k, kept = np.empty(len(ks) + 1, dtype=np.int64), np.empty((len(ks) + 1, self.state.size))
+        count = 0
         last_good = (self.k, self.state)
         done = 0
         while True:
@@ -78,25 +78,26 @@ class RecursionRun:
             bad = is_bad(rows)
             good = int(np.argmax(bad)) if bad.any() else len(rows)
             if len(wanted):
-                reached = targets[:good] <= self.k
-                kept_k.extend(targets[:good][reached].tolist())
-                kept.extend(rows[:good][reached])
+                end = count + int(np.searchsorted(targets[:good], self.k, side="right"))
+                kept_k[count:end], kept[count:end] = targets[: end - count], rows[: end - count]
+                count = end
             if bad.any():
                 if good:
                     last_good = (int(targets[good - 1]), rows[good - 1])
-                return self.broken(kept_k, kept, last_good)
+                return self.broken(kept_k[:count], kept[:count], last_good)
             last_good = (self.k, self.state)
             done = int(np.searchsorted(ks, self.k, side="right"))
             self.task.progress((self.k - self.task.k0) / max(int(ks[-1]) - self.task.k0, 1))
             if self.hit:
-                if not kept_k or kept_k[-1] != self.k:
-                    kept_k.append(self.k)
-                    kept.append(self.state)
-                return self.finish(kept_k, kept, "stopped", self.k)
+                if not count or kept_k[count - 1] != self.k:
+                    kept_k[count], kept[count] = self.k, self.state
+                    count += 1
+                return self.finish(kept_k[:count], kept[:count], "stopped", self.k)
             if done >= len(ks):
-                return self.finish(kept_k, kept, "reached_end")
+                return self.finish(kept_k[:count], kept[:count], "reached_end")
             if self.k >= self.end or self.task.out_of_time():
-                return self.finish(kept_k, kept, "max_steps" if self.k >= self.end else "max_seconds", self.k)
+                over = "max_steps" if self.k >= self.end else "max_seconds"
+                return self.finish(kept_k[:count], kept[:count], over, self.k)
 
     def open_end(self) -> Pieces:
         """Run until a stop rule holds, keeping a thinned record."""
@@ -110,7 +111,8 @@ class RecursionRun:
             targets = np.unique(np.minimum(ahead, min(self.end, watch.due)))
             rows = yield from self.advance(targets)
             if is_bad(rows).any():
-                return self.broken([int(when) for when, _ in record.rows], [row for _, row in record.rows], last_good)
+                before = np.array([int(when) for when, _ in record.rows])
+                return self.broken(before, np.array([row for _, row in record.rows]), last_good)
             for target, row in zip(targets, rows, strict=True):
                 if target < self.k:  # later rows repeat the state at which a rule held
                     record.add(int(target) - first, int(target), row)
@@ -121,19 +123,19 @@ class RecursionRun:
         times, rows = record.close(self.k, self.state)
         over = "max_steps" if self.k >= self.end else "max_seconds"
         status = "at_rest" if rests else "stopped" if self.hit else over
-        return self.finish(times.tolist(), list(rows), status, self.k)
+        return self.finish(times, rows, status, self.k)
 
-    def broken(self, ks: list[int], rows: list[np.ndarray], last_good: tuple[int, np.ndarray]) -> Result:
+    def broken(self, ks: np.ndarray, rows: np.ndarray, last_good: tuple[int, np.ndarray]) -> Result:
         """Run once more from the last good save, one step at a time, to find the step that went wrong."""
         k, bad, before = bind(first_bad, self.system)(*last_good, np.iinfo(np.int64).max)
         return self.finish(ks, rows, failure_status(np.asarray(bad), np.asarray(before)), int(k))
 
-    def finish(self, ks: list[int], rows: list[np.ndarray], status, k_stop: int | None = None) -> Result:
-        """Collect the rows into a Result with the clock's times."""
-        k = np.array(ks, dtype=np.int64)
+    def finish(self, ks: np.ndarray, rows: np.ndarray, status: Status, k_stop: int | None = None) -> Result:
+        """Give the rows as a Result with the clock's times."""
+        k = np.asarray(ks, dtype=np.int64)
         return Result(
             t=self.system.clock(k) if len(k) else np.empty(0),
-            states=np.array(rows).reshape(len(ks), self.state.size),
+            states=np.asarray(rows).reshape(len(ks), self.state.size),
             status=status,
             k=k,
             stats={"n_steps": self.k - self.task.k0},

@@ -16,17 +16,22 @@ class SavedRows:
 
     def __init__(self, task: Task):
         self.task = task
-        self.times: list[np.ndarray] = []
-        self.rows: list[np.ndarray] = []
+        room = 0 if task.t is None else len(task.t) + 1  # one more: where it stops
+        self._times, self._rows = np.empty(room), np.empty((room, task.state0.size))  # written once, and never joined
         self.count = self.steps = 0
         self.record = ThinnedRecord(task.saves)
         self.record.add(0, task.t0, task.state0)
 
     def keep(self, t: np.ndarray, rows: np.ndarray) -> None:
         """Append times (R,) and states (R, S)."""
-        self.times.append(t)
-        self.rows.append(rows)
+        self.fill(t, rows)
         self.count += len(t)
+
+    def fill(self, t: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Times and states in all, those that follow what is kept included."""
+        end = self.count + len(t)
+        self._times[self.count : end], self._rows[self.count : end] = t, rows
+        return self._times[:end], self._rows[:end]
 
     def keep_step(self, t: float, state: np.ndarray) -> None:
         """Offer where one more step of an open end has led."""
@@ -44,14 +49,10 @@ class SavedRows:
 
     def close(self, status: str, t_stop: float, state: np.ndarray | None) -> tuple[Any, Any]:
         """Times and states in all; `state` at `t_stop` becomes the last row of a run that stopped."""
-        size = self.task.state0.size
         if self.task.t is None:
             return self.record.close(t_stop, self.task.state0 if state is None else np.array(state))
-        t = np.concatenate([np.zeros(0), *self.times])
-        rows = self.rows[0] if len(self.rows) == 1 else np.concatenate([np.zeros((0, size)), *self.rows])
         if status == "stopped" and state is not None:
-            kept = int(np.searchsorted(t, t_stop, side="right"))
-            t, rows = t[:kept], rows[:kept]
-            if not kept or t[-1] < t_stop:
-                t, rows = np.append(t, t_stop), np.vstack([rows, state])
-        return t, rows
+            self.count = int(np.searchsorted(self._times[: self.count], t_stop, side="right"))
+            if not self.count or self._times[self.count - 1] < t_stop:
+                return self.fill(np.array([t_stop]), state[None])
+        return self._times[: self.count], self._rows[: self.count]
