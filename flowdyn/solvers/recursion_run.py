@@ -96,7 +96,7 @@ class RecursionRun:
             if done >= len(ks):
                 return self.finish(kept_k[:count], kept[:count], "reached_end")
             if self.k >= self.end or self.task.out_of_time():
-                over = "max_steps" if self.k >= self.end else "max_seconds"
+                over: Status = "max_steps" if self.k >= self.end else "max_seconds"
                 return self.finish(kept_k[:count], kept[:count], over, self.k)
 
     def open_end(self) -> Pieces:
@@ -121,8 +121,8 @@ class RecursionRun:
         if self.hit and self.k > first and not self.task.stop.holds(self.state):  # compiled otherwise, it does not hold
             rests = watch.is_rounding(self.k, self.state)
         times, rows = record.close(self.k, self.state)
-        over = "max_steps" if self.k >= self.end else "max_seconds"
-        status = "at_rest" if rests else "stopped" if self.hit else over
+        over: Status = "max_steps" if self.k >= self.end else "max_seconds"
+        status: Status = "at_rest" if rests else "stopped" if self.hit else over
         return self.finish(times, rows, status, self.k)
 
     def broken(self, ks: np.ndarray, rows: np.ndarray, last_good: tuple[int, np.ndarray]) -> Result:
