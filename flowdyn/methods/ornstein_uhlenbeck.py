@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
 from flowdyn.methods.base import RecursionSystem
-from flowdyn.methods.systems import LinearGaussianLaw, OnProblem, SDESystem
+from flowdyn.methods.systems import PLAIN_TIME, LinearGaussianLaw, OnProblem, SDESystem
 from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.theory import moments
 
@@ -102,6 +102,11 @@ class OrnsteinUhlenbeck(SDESystem):
     def noise_dim(self, state: np.ndarray) -> int:
         """As many Brownian motions as parameters, d."""
         return self.A.shape[0]
+
+    @property
+    def time_name(self) -> str:
+        """What t is of an equation that need not be one of training."""
+        return PLAIN_TIME
 
     def linear_law(self) -> LinearGaussianLaw:
         """The law of the process itself, with force b + A c."""

@@ -29,6 +29,8 @@ from flowdyn.theory.moments import ou_mean_cov
 Calculus = Literal["ito", "stratonovich"]
 Noise = Literal["additive", "diagonal", "general"]
 NOISES: tuple[Noise, ...] = get_args(Noise)
+TRAINING_TIME = "training time t (clock of the dynamics)"
+PLAIN_TIME = "time t"  # of an equation that need not be one of training
 ClosedForm = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (state, times or step numbers (T,)) -> states (T, S)
 
 
@@ -74,6 +76,11 @@ class System(Module):
     def title(self) -> str:
         """What a run of it is called."""
         return type(self).__name__ + (f" of {type(self.on_problem).__name__}" if self.on_problem else "")
+
+    @property
+    def time_name(self) -> str:
+        """What the dimension t of its results is."""
+        return TRAINING_TIME
 
     def started_from(self, w0: Any) -> Self:
         """The system for a start of that form, which may name its pieces."""
