@@ -17,7 +17,8 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import flat_vector, is_traced, own_copy
-from flowdyn.methods.systems import PLAIN_TIME, System
+from flowdyn.methods.described import PLAIN_TIME
+from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.named_pieces import is_dataset, ravel_variables, shown_layout
 from flowdyn.problems.tree_layout import RESERVED, dims_of

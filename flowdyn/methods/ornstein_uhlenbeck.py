@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from flowdyn import _check
 from flowdyn._tools.compiled import matvec
 from flowdyn.methods.base import RecursionSystem
-from flowdyn.methods.systems import PLAIN_TIME, LinearGaussianLaw, OnProblem, SDESystem
+from flowdyn.methods.described import PLAIN_TIME
+from flowdyn.methods.systems import LinearGaussianLaw, OnProblem, SDESystem
 from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.theory import moments
 

@@ -22,19 +22,17 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import shown_call
-from flowdyn._tools.plain_help import Module
+from flowdyn.methods.described import Described
 from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.theory.moments import ou_mean_cov
 
 Calculus = Literal["ito", "stratonovich"]
 Noise = Literal["additive", "diagonal", "general"]
 NOISES: tuple[Noise, ...] = get_args(Noise)
-TRAINING_TIME = "training time t (clock of the dynamics)"
-PLAIN_TIME = "time t"  # of an equation that need not be one of training
 ClosedForm = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (state, times or step numbers (T,)) -> states (T, S)
 
 
-class System(Module):
+class System(Described):
     """Anything that :func:`flowdyn.solve` can run."""
 
     kind: ClassVar[str]  # what it is called in messages
@@ -76,11 +74,6 @@ class System(Module):
     def title(self) -> str:
         """What a run of it is called."""
         return type(self).__name__ + (f" of {type(self.on_problem).__name__}" if self.on_problem else "")
-
-    @property
-    def time_name(self) -> str:
-        """What the dimension t of its results is."""
-        return TRAINING_TIME
 
     def started_from(self, w0: Any) -> Self:
         """The system for a start of that form, which may name its pieces."""
