@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn._tools.compiled import matvec
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.described import PLAIN_TIME
@@ -128,6 +129,7 @@ class OrnsteinUhlenbeck(SDESystem):
         return moments.ou_autocovariance(self.A, self.stationary_cov(), tau)
 
 
+@told
 def linearize(method: RecursionSystem, at: Any) -> OrnsteinUhlenbeck:
     r"""Ornstein-Uhlenbeck process that a random method looks like near a point.
 

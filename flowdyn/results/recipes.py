@@ -237,5 +237,5 @@ def _handed(spec: Mapping[str, Any], handed: Mapping[str, Any], name: str) -> An
     else:  # an older file
         differs = spec.get("sha256", source_hash(given)) != (source_hash(given) or spec.get("sha256"))
     if differs:
-        warn_of_other(name, spec["custom"], 5)
+        warn_of_other(name, spec["custom"], 6)
     return given
