@@ -177,8 +177,7 @@ def _formulas(recipe: dict) -> list[Markup]:
     """Equations of the method, of what it is made from, and of the problem."""
     found, spec = [], recipe.get("system")
     for _ in range(DEEPEST):
-        args = spec.get("args") if isinstance(spec, dict) else None
-        if not isinstance(args, dict):
+        if not isinstance(spec, dict) or not isinstance(args := spec.get("args"), dict):
             break
         try:
             cls = class_of(spec["class"])
