@@ -54,9 +54,8 @@ def coarsened_rows(
     asked, scale = np.atleast_1d(asks), scale.copy()
     coarse = np.zeros(scale.shape, bool)
     for i in np.flatnonzero(asked):
-        t, state, *path = (
-            np.asarray(part)[i] if asks.ndim else np.asarray(part) for part in (*crawl[1:3], *crawl.path)
-        )
+        parts = [np.asarray(part) for part in (crawl.t, crawl.state, *crawl.path)]
+        t, state, *path = (part[i] for part in parts) if asks.ndim else parts
         found, which = coarsened(Path(*path), f, float(t), state, rtol)
         place = i if asks.ndim else ...
         coarse[place], scale[place] = which, np.where(which, found.scale, scale[place])

@@ -79,7 +79,7 @@ def _controller(system: ODESystem, program: Program, numbers: Numbers, tolerance
 
 @compiles_quickly
 def integrate(system: ODESystem, program: Program, numbers: Numbers, y0: jax.Array, tolerances: tuple) -> tuple:
-    """Rows at the save times, where and how the run ended, its counts; coordinates that came back, that woke; where it crawled."""
+    """Rows at the save times, the end and its counts; coordinates that came back, and that woke; where it crawled."""
     ts = numbers.ts
     event = None
     if program.stop is not None:
