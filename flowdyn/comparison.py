@@ -10,12 +10,14 @@ from typing import Any
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn.problems.inputs import same_labels
 from flowdyn.results.sealed_recipe import recipe_of
 
 __all__ = ["error", "midpoints", "strong_error", "sup_error", "weak_error"]
 
 
+@told
 def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     r"""Euclidean distance of two runs over all parameters, at each of their common times.
 
@@ -68,6 +70,7 @@ def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     return total.rename("error").assign_attrs(long_name="Euclidean distance of the parameters", units="1")
 
 
+@told
 def midpoints(run: xr.Dataset, window: int | None = None) -> xr.Dataset:
     r"""Centre of an oscillation of period 2: what a central flow predicts of a recursion.
 
@@ -148,6 +151,7 @@ def _is_result(name: str, ds: Any) -> None:
         raise _check.fail(name, "must be an xarray Dataset made by solve", type(ds).__name__)
 
 
+@told
 def sup_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     r"""Largest Euclidean distance of two runs over their common times.
 
@@ -189,6 +193,7 @@ def sup_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     return distance.max("t").rename("sup_error").assign_attrs(long_name="largest distance over t", units="1")
 
 
+@told
 def strong_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     r"""Root-mean-square distance of two ensembles driven by the same Brownian paths, over t.
 
@@ -246,6 +251,7 @@ def strong_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     return (mean**0.5).rename("strong_error").assign_attrs(long_name="root-mean-square distance", units="1")
 
 
+@told
 def weak_error(a: xr.Dataset, b: xr.Dataset, g: str | Callable) -> xr.Dataset:
     r"""Difference of the means of g over two ensembles, with its Monte-Carlo standard error, over t.
 

@@ -176,6 +176,33 @@ def test_a_formula_is_that_of_the_run_and_nothing_is_cited_as_none(data, tmp_pat
     assert '<p class="small">none</p>' not in fd.report(run, tmp_path / "ode.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("step", "options", "shown"),
+    [
+        (lambda z, eta: z - eta * z, {}, "zk+1=step(zk,η),t=ηk"),
+        (lambda z, eta, k: z - eta * z, {}, "zk+1=step(zk,η,k),t=ηk"),
+        (lambda z, eta: z - eta**0.5 * z, {"clock_power": 0.5}, "zk+1=step(zk,η),t=ηk"),
+        (lambda z, eta: -z, {"increment": True}, "zk+1=zk+ηstep(zk,η),t=ηk"),
+        (lambda z, eta: z - eta * z, {"eta": fd.schedules.PowerDecay(0.1, 0.5)}, "zk+1=step(zk,ηk),tk+1=tk+ηk"),
+    ],
+)
+def test_a_recursions_formula_is_that_of_the_step_that_was_run(step, options, shown, tmp_path):
+    recursion = fd.Recursion(step, **{"eta": 0.1} | options)
+    run = fd.solve(recursion, [1.0], steps=3)
+    page = fd.report(run, tmp_path / "page.html")
+    assert formulas(page) == [shown]
+    assert ("<msqrt>" in page.read_text()) == ("clock_power" in options)
+    fd.rebuild(run, step=step)
+    older = run.assign_coords(recipe=run.recipe.item().replace('"form"', '"unknown"'))
+    assert "or" in formulas(fd.report(older, tmp_path / "older.html"))[0]
+
+
+def test_a_flow_of_a_recursion_shows_the_recursion_too(tmp_path):
+    flow = fd.Recursion(lambda z, eta: z - eta * z, 0.1).limit(1)
+    found = formulas(fd.report(fd.solve(flow, [1.0], t=1.0), tmp_path / "page.html"))
+    assert len(found) == 2 and found[1] == "zk+1=step(zk,η),t=ηk"
+
+
 def test_members_that_ended_differently_are_counted(tmp_path):
     p = fd.problems.CustomProblem(lambda w: jnp.sum(w**2) / 2 - jnp.sum(w**4) / 4, np.ones(1))
     run = fd.solve(fd.GradientFlow(p), [[0.5], [0.6], [2.0]], t=1.0, on_divergence="keep")

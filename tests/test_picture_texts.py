@@ -271,7 +271,7 @@ def test_an_equation_of_a_users_own_has_a_time_and_its_names():
     named = fd.solve(fd.ODE(lambda t, y: -y, names=("angle", "speed")), [1.0, 2.0], t=1.0)
     figure = fd.plot(named)
     (axes,) = figure.axes
-    assert (axes.get_xlabel(), figure.get_suptitle()) == ("t", "ODE of angle, speed")
+    assert (axes.get_xlabel(), figure.get_suptitle()) == ("time t", "ODE of angle, speed")
     assert sorted(entries(axes)) == ["angle", "speed"]
     assert {axes.get_xlabel() for axes in fd.plot(example("GradientFlow")).axes} == {"training time t"}
     many = fd.solve(fd.ODE(lambda t, y: -y, names=("a", "b", "c", "d", "e")), np.ones(5), t=0.1, saves=2)
@@ -286,3 +286,26 @@ def test_cut_texts_stay_apart(length):
     for texts in (LONG, [f"{FOREVER}[{i}]" for i in range(3)], ["x" * 30 + "a" * i + "x" * 30 for i in (1, 40)]):
         short = cut_apart(texts, length)
         assert len(set(short)) == len(texts) and max(map(len, short)) <= length + 2
+
+
+SYSTEMS = {  # what -> (a system, its start, whether it is one of training)
+    "ODE": (lambda: fd.ODE(lambda t, y: -y), [1.0], False),
+    "SDE": (lambda: fd.SDE(lambda t, x: -x, lambda t, x: x, noise="diagonal"), [1.0], False),
+    "OrnsteinUhlenbeck": (lambda: fd.OrnsteinUhlenbeck(1.0, 0.1), [1.0], False),
+    "average of an ODE": (lambda: fd.averaged(fd.ODE(lambda t, y: -y), "ema", rate=1.0), [1.0], False),
+    "GradientFlow": (lambda: fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], True),
+    "average of a flow": (lambda: fd.averaged(fd.GradientFlow(fd.problems.Quadratic(1.0))), [1.0], True),
+    "Recursion": (lambda: fd.Recursion(lambda z, eta: z - eta * z, 0.1), [1.0], True),
+}
+
+
+@pytest.mark.parametrize("what", SYSTEMS)
+def test_time_is_called_training_time_where_a_system_is_one_of_training(what, tmp_path):
+    system, start, trains = SYSTEMS[what]
+    run = fd.solve(system(), start, t=0.5, saves=3)
+    name = "training time t" if trains else "time t"
+    assert run.t.long_name.partition(" (")[0] == name
+    fd.save(run, tmp_path / "run.nc")
+    both = fd.concat([run, run], "start")
+    for ds in (fd.load(tmp_path / "run.nc"), both, both.assign_attrs(title="ODE of one's own")):
+        assert {axes.get_xlabel() for axes in fd.plot(ds).axes} == {name}

@@ -53,7 +53,10 @@ CASES = {
         r"`breakpoints` is an option of a solver \(Auto, Scipy, Diffrax\) and none of solve; "
         r"write solver=fd.solvers.Auto\(breakpoints=...\)",
     ),
-    "no option": (lambda: solve(step=3), r"`options` must be one of \['t', .*\], got 'step'; did you mean 'steps'"),
+    "no option": (
+        lambda: solve(step=3),
+        r"`argument of solve` must be one of \['system', .*\], got 'step'; did you mean 'steps'",
+    ),
     "saves": (lambda: solve(saves=1), "`saves` must be at least 2, got 1"),
     "bytes in words": (lambda: solve(max_bytes="1"), "`max_bytes` must be a whole number, got '1'"),
     "bytes without bound": (lambda: solve(max_bytes=np.inf), "`max_bytes` must be a whole number, got inf"),

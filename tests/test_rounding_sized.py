@@ -27,14 +27,32 @@ def _steps(attrs):
     return stats["n_steps"] + stats.get("n_rejected", 0), stats
 
 
-@pytest.mark.parametrize("name", ["Auto", "LSODA", "DOP853"])
+EXPLICIT = ["Tsit5", "Dopri8", "Bosh3"]
+
+
+@pytest.mark.parametrize("name", ["Auto", "LSODA", "DOP853", *EXPLICIT])
 def test_a_zero_of_a_mode_costs_no_more_than_a_mode_without_zeros(name):
     assert np.sort(np.abs(MODES))[4] < 1e-14
-    solver = fd.solvers.Auto() if name == "Auto" else fd.solvers.Scipy(name)
+    solver = (
+        fd.solvers.Auto()
+        if name == "Auto"
+        else fd.solvers.Scipy(name)
+        if name not in EXPLICIT
+        else fd.solvers.Diffrax(name)
+    )
     got, attrs = _run(MODES, solver)
     _, of_shifted = _run(MODES + 0.3, solver)
     assert _steps(attrs)[0] < 2 * _steps(of_shifted)[0] + 100
     np.testing.assert_allclose(got, scipy.linalg.expm(LAPLACIAN * T) @ MODES, rtol=0, atol=3e-10)
+
+
+def test_members_of_a_batch_are_asked_about_one_by_one():
+    """One of them alone has rounding beside its modes."""
+    starts = np.array([MODES, MODES + 0.3])
+    run = fd.solve(HEAT, starts, t=T, saves=2, solver=fd.solvers.Diffrax(), progress=False)
+    exact = starts @ scipy.linalg.expm(LAPLACIAN * T).T
+    for got, expected, size in zip(run.w[:, -1].values, exact, (0.01, 0.3), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=3e-8 * size)
 
 
 def test_a_coordinate_beside_them_that_grows_by_itself_keeps_its_digits():

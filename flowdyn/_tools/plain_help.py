@@ -15,6 +15,7 @@ import jax
 from numpy.typing import ArrayLike
 
 from flowdyn._check import Words
+from flowdyn._tools.calls import refuse_call
 
 MACHINERY = ("abc", "builtins", "collections", "dataclasses", "equinox", "typing")  # packages of bases left out
 ARRAYS = get_args(ArrayLike)
@@ -61,6 +62,13 @@ def _short(annotation: Any) -> Any:
 
 
 class _PlainMeta(type(eqx.Module)):  # type: ignore[misc]
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        try:
+            return super().__call__(*args, **options)
+        except TypeError as error:
+            refuse_call(error, cls, args, options)
+            raise
+
     def __dir__(cls) -> list[str]:
         return names_to_use(cls)
 
@@ -70,7 +78,21 @@ class _PlainMeta(type(eqx.Module)):  # type: ignore[misc]
 
 
 class PlainABCMeta(abc.ABCMeta):
-    """Metaclass of abstract classes that `dir` shows plainly."""
+    """Metaclass of abstract classes that `dir` shows plainly, and whose instances are made by arguments that exist."""
+
+    if not TYPE_CHECKING:  # who checks types knows the classes by their `__init__`
+
+        def __call__(cls, *args, **options):
+            """An instance; arguments that there are not are told."""
+            try:
+                return super().__call__(*args, **options)
+            except TypeError as error:
+                refuse_call(error, cls, args, options)
+                raise
+
+        @property
+        def __signature__(cls):
+            return inspect.Signature(list(inspect.signature(cls.__init__).parameters.values())[1:])
 
     def __dir__(cls) -> list[str]:
         return names_to_use(cls)

@@ -45,7 +45,7 @@ def sup_ladder(ladder: Ladder, solver: Solver | None, progress: Any) -> xr.Datas
         *(LabelledArray(name, ("eta",), values, {"long_name": text}) for name, (values, text) in over_eta.items()),
     ]
     coords = [
-        dataset.axis("t", ladder.times),
+        dataset.time_axis(ladder.method, ladder.times),
         LabelledArray("k", ("eta", "t"), np.stack(ladder.steps), {"long_name": "step number k"}),
     ]
     limit = f"limit of order {ladder.order}"

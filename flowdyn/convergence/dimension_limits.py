@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn._tools.compiled import float64_is_on
 from flowdyn._tools.progress import Report, meter, part
 from flowdyn.convergence.budget import Budget
@@ -42,6 +43,7 @@ class _Rung(NamedTuple):
     steps: int
 
 
+@told
 def dimension_limit(
     make: Callable[[int], tuple[Any, Any, Any]],
     dims: ArrayLike,
@@ -134,7 +136,7 @@ def dimension_limit(
     ds = _label(rungs, end, names, gaps)
     if ds.attrs["verdict"] != "resolved":
         text = "the order is" if ds.attrs["verdict"].startswith("not") else "not every order is resolved:"
-        warnings.warn(f"{text} {ds.attrs['verdict']}", _check.FlowdynWarning, stacklevel=2)
+        warnings.warn(f"{text} {ds.attrs['verdict']}", _check.FlowdynWarning, stacklevel=3)
     ds.attrs["wall_seconds"] = time.monotonic() - began
     return ds
 

@@ -20,11 +20,13 @@ from flowdyn.convergence.stochastic import strong_ladder, weak_ladder
 from flowdyn.convergence.strong import check_strong
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
+from flowdyn.running.asked_options import told_of_solvers
 from flowdyn.solvers.base import Solver
 
 RELATIVE_ERROR = 0.05
 
 
+@told_of_solvers
 def eta_limit(
     method: RecursionSystem,
     w0: Any,
@@ -163,7 +165,7 @@ def eta_limit(
         ladder = dataclasses.replace(ladder, asked=asked)
         doubt = ladder.coarsest.warn_before(ladder.start)
         if doubt:
-            warnings.warn(doubt, _check.FlowdynWarning, stacklevel=2)
+            warnings.warn(doubt, _check.FlowdynWarning, stacklevel=3)
         if kind == "weak":
             ds = weak_ladder(ladder, observable, budget, fraction, progress)
         else:
@@ -181,7 +183,7 @@ def _under_its_name(resolution: float | None, relative_error: float | None) -> f
         return relative_error
     if relative_error is not None:
         raise _check.fail("resolution", "is the former name of `relative_error`", resolution, "give one of them")
-    warnings.warn("`resolution` is now called `relative_error`", DeprecationWarning, stacklevel=3)
+    warnings.warn("`resolution` is now called `relative_error`", DeprecationWarning, stacklevel=4)
     return resolution
 
 
@@ -202,7 +204,7 @@ def _warn_of(verdict: str) -> None:
     """Warn the caller of `eta_limit` of an order that is not resolved."""
     if verdict != "resolved":
         text = "the order is" if verdict.startswith("not") else "not every order is resolved:"
-        warnings.warn(f"{text} {verdict}", _check.FlowdynWarning, stacklevel=3)
+        warnings.warn(f"{text} {verdict}", _check.FlowdynWarning, stacklevel=4)
 
 
 def _kind(method: RecursionSystem, error: str | None, order: int) -> str:

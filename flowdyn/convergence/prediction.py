@@ -13,11 +13,13 @@ from flowdyn.convergence.limits import UNMEASURED, solved, solver_alone
 from flowdyn.convergence.prediction_error import HEAD, TRUSTED, Flow, clock_steps, flow_error
 from flowdyn.methods.base import DiscreteSystem
 from flowdyn.results.dataset import flat_parameters
+from flowdyn.running.asked_options import told_of_solvers
 from flowdyn.solvers.base import Solver
 
 MOST_STEPS = 50_000  # of a solution of the flow, where the user sets no bound
 
 
+@told_of_solvers
 def fast_forward(
     method: DiscreteSystem,
     w0: Any,
@@ -109,7 +111,7 @@ def fast_forward(
             f"of the modified flow does not converge, and no error is estimated beyond {HEAD} steps (NaN); use a "
             "smaller eta",
             _check.FlowdynWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     text = f"estimated distance from the recursion: {HEAD} steps of it, then its flow of higher order"
     run["error_estimate"] = (("t",), estimate, {"long_name": text, "units": "1"})

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn._tools.leaves import cast_tree
 from flowdyn.convergence.eta_limits import eta_limit
 from flowdyn.convergence.ladder import asked_again
@@ -27,6 +28,7 @@ LEADING = ("t", "start", "realization", "eta")  # dimensions that are not those 
 LADDERS = ("ladder", "weak ladder", "strong ladder")
 
 
+@told
 def rebuild(
     ds: xr.Dataset,
     loss: Callable | None = None,
@@ -119,6 +121,7 @@ def _check_like(w0_like: Any, ds: xr.Dataset) -> None:
             raise _check.fail("w0_like", f"must have the parameters of the result, {there}", found)
 
 
+@told
 def rerun(
     ds: xr.Dataset,
     loss: Callable | None = None,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.results.dataset import flat_parameters
 from flowdyn.running.integration import solve
@@ -58,6 +59,7 @@ class Rescaled(NamedTuple):
     standard_error: float
 
 
+@told
 def scaling_rule(
     method: RandomRecursionSystem,
     kappa: SupportsIndex,
@@ -125,7 +127,7 @@ def scaling_rule(
     state0 = np.asarray(method.lift(method.ravel(w0)), dtype=float)
     doubt = _doubt(method, factor, np.asarray(method.project(state0)))
     if doubt:
-        warnings.warn(doubt, _check.FlowdynWarning, stacklevel=2)
+        warnings.warn(doubt, _check.FlowdynWarning, stacklevel=3)
     laws = None if number else _exact((method, scaled), state0, steps)
     if laws is not None:
         (mean, cov), (other, moved) = laws

@@ -52,7 +52,7 @@ def strong_ladder(ladder: Ladder, budget: int | None, progress: Any) -> xr.Datas
     attrs = {"long_name": "root-mean-square distance over the members"}
     arrays = [LabelledArray("rms_error", ("eta", "t"), np.stack(curves), attrs)]
     coords = [
-        dataset.axis("t", ladder.times),
+        dataset.time_axis(ladder.method, ladder.times),
         LabelledArray("k", ("eta", "t"), np.stack(ladder.steps), {"long_name": "step number k"}),
     ]
     return _dataset(ladder, "strong", ["distance"], gaps, arrays, coords)

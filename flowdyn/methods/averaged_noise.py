@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn._tools.leaves import Scalar, nonnegative_leaf
 from flowdyn._tools.randomness import Draw, RandomInputs
 from flowdyn.methods.averaged_moments import MOST, affine_average, is_whole, moments_of_average, one_step, repeated
@@ -292,6 +293,7 @@ def averaged(system: SDESystem, average: Kind = ..., rate: Scalar | None = ...) 
 def averaged(
     system: RandomRecursionSystem, average: Kind = ..., rate: Scalar | None = ...
 ) -> AveragedRandomRecursion: ...
+@told
 def averaged(system: System, average: Kind = "polyak", rate: Scalar | None = None) -> System:
     r"""A system with the average of its parameters beside its state, which is what it then hands out.
 

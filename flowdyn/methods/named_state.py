@@ -17,6 +17,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import flat_vector, is_traced, own_copy
+from flowdyn.methods.described import PLAIN_TIME
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.named_pieces import is_dataset, ravel_variables, shown_layout
@@ -47,6 +48,11 @@ class NamedState(System):
             return f"{kind} {name}"
         more = ", ..." if len(self.pieces) > SHOWN else ""
         return kind + (f" of {', '.join(name for name, _ in self.pieces[:SHOWN])}{more}" if self.pieces else "")
+
+    @property
+    def time_name(self) -> str:
+        """What t is of an equation that need not be one of training."""
+        return PLAIN_TIME
 
     def named(self) -> dict[str, Any]:
         """The argument `names`, where there are any."""

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn._tools.compiled import matvec
 from flowdyn.methods.base import RecursionSystem
+from flowdyn.methods.described import PLAIN_TIME
 from flowdyn.methods.systems import LinearGaussianLaw, OnProblem, SDESystem
 from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.theory import moments
@@ -103,6 +105,11 @@ class OrnsteinUhlenbeck(SDESystem):
         """As many Brownian motions as parameters, d."""
         return self.A.shape[0]
 
+    @property
+    def time_name(self) -> str:
+        """What t is of an equation that need not be one of training."""
+        return PLAIN_TIME
+
     def linear_law(self) -> LinearGaussianLaw:
         """The law of the process itself, with force b + A c."""
         A = np.asarray(self.A)
@@ -122,6 +129,7 @@ class OrnsteinUhlenbeck(SDESystem):
         return moments.ou_autocovariance(self.A, self.stationary_cov(), tau)
 
 
+@told
 def linearize(method: RecursionSystem, at: Any) -> OrnsteinUhlenbeck:
     r"""Ornstein-Uhlenbeck process that a random method looks like near a point.
 

@@ -1,7 +1,7 @@
 """A user's own recursion:  z_{k+1} = step(z_k, eta)  or  step(z_k, eta, k),  at training time  t = eta^q k"""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
@@ -16,6 +16,8 @@ from flowdyn.methods.systems import ODESystem
 from flowdyn.methods.user_state import UserState, checked_state
 from flowdyn.problems.base import Time, Vector
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
+
+WITHOUT, WITH_NUMBER = "step(state, eta)", "step(state, eta, k)"  # how a step is called
 
 
 def _relax(z: Any, eta: Any) -> Any:
@@ -116,6 +118,24 @@ class Recursion(UserState, DiscreteSystem):
         return {"step": self.function, "eta": self.eta.eta if isinstance(self.eta, Constant) else self.eta}
 
     @property
+    def form(self) -> str:
+        """Whether the step asks for its number."""
+        return WITH_NUMBER if _takes_k(self.function) else WITHOUT
+
+    @classmethod
+    def formula(cls, args: Mapping[str, Any], form: str) -> str:
+        """The step as it is called, on its clock; empty for an older recipe, which does not say how."""
+        q = args.get("clock_power", 1.0)
+        if form not in (WITHOUT, WITH_NUMBER) or not isinstance(q, int | float):
+            return ""
+        eta = r"\eta_k" if isinstance(args.get("eta"), Mapping) else r"\eta"
+        h = {1.0: eta, 0.5: r"\sqrt{\eta}"}.get(q, rf"\eta^{{{q:.6g}}}")
+        step = rf"\mathrm{{step}}(z_k, {eta}{', k' if form == WITH_NUMBER else ''})"
+        clock = r"t_{k+1} = t_k + \eta_k" if h == r"\eta_k" else rf"t = {h}\, k"
+        before = rf"z_k + {h}\, " if args.get("increment") is True else ""
+        return rf"z_{{k+1}} = {before}{step}, \qquad {clock}"
+
+    @property
     def step_power(self) -> float:  # type: ignore[override]
         """Power q of the clock."""
         return self.clock_power
@@ -130,8 +150,8 @@ class Recursion(UserState, DiscreteSystem):
     def _called(self, eta: Any, k: Any, state: Vector) -> Vector:
         """What the user's function returns, as a flat vector."""
         if _takes_k(self.function):
-            return self.called_step(self.function, state, eta, k, form="step(state, eta, k)")
-        return self.called_step(self.function, state, eta, form="step(state, eta)")
+            return self.called_step(self.function, state, eta, k, form=WITH_NUMBER)
+        return self.called_step(self.function, state, eta, form=WITHOUT)
 
     def step_at(self, h: Time, k: Time, state: Vector) -> Vector:
         """The step at another time step, which a schedule knows too where the number k is not asked for."""

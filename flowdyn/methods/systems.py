@@ -22,7 +22,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import shown_call
-from flowdyn._tools.plain_help import Module
+from flowdyn.methods.described import Described
 from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.theory.moments import ou_mean_cov
 
@@ -32,7 +32,7 @@ NOISES: tuple[Noise, ...] = get_args(Noise)
 ClosedForm = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (state, times or step numbers (T,)) -> states (T, S)
 
 
-class System(Module):
+class System(Described):
     """Anything that :func:`flowdyn.solve` can run."""
 
     kind: ClassVar[str]  # what it is called in messages

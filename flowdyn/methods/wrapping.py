@@ -44,6 +44,11 @@ class Around(System):
         """The problem of the system inside."""
         return self.method.on_problem
 
+    @property
+    def time_name(self) -> str:
+        """What t is of the system inside."""
+        return self.method.time_name
+
     def layout(self, size: int) -> tuple[Variable, ...]:
         """Named pieces of the state inside."""
         return self.method.layout(size)

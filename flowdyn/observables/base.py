@@ -13,6 +13,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.leaves import is_traced
+from flowdyn._tools.plain_help import PlainABCMeta
 from flowdyn.problems.base import Problem, Variable, Vector
 
 CHUNK = 16  # rows of one compiled call
@@ -80,7 +81,7 @@ def _chunk(
     return values, memory
 
 
-class Observable:
+class Observable(metaclass=PlainABCMeta):
     """A labelled function of the flat parameters w (P,), as ``observe=`` and ``stop=`` take it.
 
     Parameters

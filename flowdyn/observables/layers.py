@@ -8,11 +8,13 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from flowdyn._tools.calls import told
 from flowdyn.observables.base import Observable, required
 from flowdyn.problems.base import Vector
 from flowdyn.problems.layered import LayeredProblem
 
 
+@told
 def imbalance(problem: LayeredProblem) -> dict[str, Observable]:
     r"""Imbalance of neighbouring layers of a deep linear network, which its flow conserves.
 

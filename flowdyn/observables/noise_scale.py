@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn.observables.base import Observable, Shared, required
 from flowdyn.problems.base import Problem
 
@@ -49,6 +50,7 @@ def _scales(problem: Problem, options: tuple, w: jax.Array, memory: Any) -> tupl
     return found, jnp.zeros(0)
 
 
+@told
 def gradient_noise_scale(problem: Problem, curvature: bool = False) -> dict[str, Observable]:
     r"""Batch size at which the noise of a gradient is as large as the gradient, exact over the samples.
 

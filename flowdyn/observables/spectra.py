@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn._tools.lanczos import generic_rows, largest_eigenpairs, warm_start
 from flowdyn.observables.base import Observable, Shared, required
 from flowdyn.problems.base import Problem, Vector
@@ -42,6 +43,7 @@ def _largest(problem: Problem, options: tuple, w: jax.Array, memory: Any) -> tup
     return {"values": found.values, "errors": found.errors}, found.vectors
 
 
+@told
 def hessian_eigenvalues(problem: Problem, k: int = 5) -> dict[str, Observable]:
     r"""The k largest eigenvalues of the Hessian, each with an estimate of its error.
 
@@ -91,6 +93,7 @@ def hessian_eigenvalues(problem: Problem, k: int = 5) -> dict[str, Observable]:
     }
 
 
+@told
 def sharpness(problem: Problem, eta: float | None = None) -> dict[str, Observable]:
     r"""Largest eigenvalue of the Hessian, and eta times it: where that nears 2, no flow follows gradient descent.
 
@@ -165,6 +168,7 @@ def _trace(problem: Problem, options: tuple, w: jax.Array, memory: Any) -> tuple
     }, jnp.zeros(0)
 
 
+@told
 def hessian_trace(problem: Problem, probes: int = 60) -> dict[str, Observable]:
     r"""Trace of the Hessian with its standard error: exact up to 200 parameters, an estimate above.
 

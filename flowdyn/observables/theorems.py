@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn.observables.base import Observable, required
 from flowdyn.problems.base import Vector
 from flowdyn.problems.diagonal_network import DiagonalNetwork
@@ -24,6 +25,7 @@ from flowdyn.problems.regression import Regression
 from flowdyn.problems.squared_regression import SquaredRegression
 
 
+@told
 def signal_noise(problem: SquaredRegression, coordinate: int = 0) -> dict[str, Observable]:
     r"""Signal and noise of section 9.2.4, for a truth that is the unit vector of one coordinate.
 
@@ -98,6 +100,7 @@ def signal_noise(problem: SquaredRegression, coordinate: int = 0) -> dict[str, O
     }
 
 
+@told
 def margins(problem: LinearClassifier) -> dict[str, Observable]:
     r"""Norm, margin and smooth margin of a linear classifier; 0 at the origin.
 
@@ -139,6 +142,7 @@ def margins(problem: LinearClassifier) -> dict[str, Observable]:
     }
 
 
+@told
 def invariant(problem: DiagonalNetwork) -> dict[str, Observable]:
     r"""Product ``w+ ⊙ w-`` of a diagonal network, which its flow conserves.
 
@@ -180,6 +184,7 @@ def invariant(problem: DiagonalNetwork) -> dict[str, Observable]:
     return {"invariant": Observable(product, "w+ * w-, conserved by the flow", ("feature",))}
 
 
+@told
 def span_residual(problem: LinearRegression | LinearClassifier) -> dict[str, Observable]:
     r"""Norm of the part of w off the span of the rows of X, which no gradient of a linear model changes.
 
@@ -221,6 +226,7 @@ def span_residual(problem: LinearRegression | LinearClassifier) -> dict[str, Obs
     return {"span_residual": Observable(lambda w: jnp.linalg.norm(w - basis.T @ (basis @ w)), text)}
 
 
+@told
 def kernel_distance(problem: Regression, w0: Any) -> dict[str, Observable]:
     r"""Relative distance of the tangent kernel from the one at w0: 0 in the kernel regime.
 

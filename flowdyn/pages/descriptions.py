@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn.pages.formulas import formulas_in
+from flowdyn.methods.systems import System
+from flowdyn.pages.formulas import formulas_in, mathml
 from flowdyn.pages.sections import Claim, Markup, Picture, Section, claim_row, plain
 from flowdyn.results.recipes import class_of, read_json
 
@@ -22,6 +23,7 @@ ENDINGS = {
 }
 WELL = ("reached_end", "stopped", "at_rest")
 MOST_RECIPES, MOST_TEXT = 3, 20_000  # shown, and characters of them
+INNER, DEEPEST = ("recursion", "method", "problem"), 4  # what a method is made from, and how far that is looked into
 MOST_VALUES = 8  # of a name of a grid
 
 
@@ -172,18 +174,18 @@ def _recipes(ds: xr.Dataset) -> list[dict]:
 
 
 def _formulas(recipe: dict) -> list[Markup]:
-    """Equations of the method and of its problem, from their docstrings."""
-    system = recipe.get("system")
-    if not isinstance(system, dict):
-        return []
-    args = system.get("args")
-    problem = args.get("problem") if isinstance(args, dict) else None
-    found = []
-    for spec in (system, problem):
+    """Equations of the method, of what it is made from, and of the problem."""
+    found, spec = [], recipe.get("system")
+    for _ in range(DEEPEST):
+        if not isinstance(spec, dict) or not isinstance(args := spec.get("args"), dict):
+            break
         try:
-            found += formulas_in(class_of(spec["class"]).__doc__ or "", spec["args"]) if isinstance(spec, dict) else []
+            cls = class_of(spec["class"])
+            own = cls.formula(args, str(spec.get("form"))) if issubclass(cls, System) else ""
+            found += [mathml(own)] if own else formulas_in(cls.__doc__ or "", args)
         except (KeyError, _check.ArgumentError):  # a class that this version does not know
-            continue
+            pass
+        spec = next((args[name] for name in INNER if name in args), None)
     return found
 
 

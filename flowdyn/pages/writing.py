@@ -8,6 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn._tools.files import replacing, writable
 from flowdyn.pages.descriptions import section_of
 from flowdyn.pages.formulas import needs
@@ -21,6 +22,7 @@ Result = xr.Dataset | xr.DataTree | str | os.PathLike[str]
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
+@told
 def report(
     results: Result | Sequence[Result] | Mapping[str, Result],
     path: str | os.PathLike[str],

@@ -11,7 +11,6 @@ import xarray as xr
 
 MEMBERS = "realization"
 SAVE, OWN_TIMES = "save", "t_of_run"
-EQUATIONS = ("ODE", "SDE", "OrnsteinUhlenbeck")  # whose time is no training time
 NUMBERS = 2  # coordinates that a label names where the dimension has no values of its own
 
 
@@ -41,8 +40,9 @@ def times(ds: xr.Dataset) -> np.ndarray:
 
 
 def clock(ds: xr.Dataset) -> str:
-    """What time is called."""
-    return "t" if str(ds.attrs.get("title", "")).startswith(EQUATIONS) else "training time t"
+    """What time is called: the long name of t, without what stands in brackets."""
+    t = ds.variables.get(OWN_TIMES, ds.variables.get("t"))
+    return str(t.attrs.get("long_name", "t") if t is not None else "t").partition(" (")[0]
 
 
 def cell_dims(ds: xr.Dataset) -> list[str]:

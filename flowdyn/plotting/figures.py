@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn.plotting.axes import show_literally
 from flowdyn.plotting.cells import MEMBERS, over_time
 from flowdyn.plotting.ensembles import Density, ensemble_panels, panels_of_kind
@@ -25,6 +26,7 @@ Kind = Literal["fan", "histogram", "ellipse", "phase", "map"]
 COLUMNS = 3  # panels in a row
 
 
+@told
 def plot(
     ds: xr.Dataset | str | os.PathLike[str],
     ax: "Axes | None" = None,

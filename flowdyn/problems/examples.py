@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flowdyn._tools.calls import told
+
 SEED = 7
 
 
@@ -27,6 +29,7 @@ def sparse_table(seed: int, n: int = 20, d: int = 40, nonzero: int = 3) -> tuple
     return X, X @ theta
 
 
+@told
 def example_table() -> Path:
     """Path of a table that comes with the package: four measures of 342 penguins, to learn one from the others.
 

@@ -27,7 +27,6 @@ from flowdyn.solvers.base import STATUSES
 VOLATILE = ("date_created", "wall_seconds", "history")  # differ between two equal runs
 _PACKAGES = ("flowdyn", "numpy", "scipy", "xarray", "netCDF4", "jax", "jaxlib", "diffrax", "equinox")
 _LONG_NAMES = {
-    "t": "training time t (clock of the dynamics)",
     "k": "step number k of the recursion",
     "eta": "step size eta",
     "start": "index of the initial condition",
@@ -113,9 +112,14 @@ def axis(name: str, values: Any, dim: str | None = None, **attrs: Any) -> Labell
     return LabelledArray(name, (dim or name,), values, {"long_name": _LONG_NAMES.get(name, name), **attrs})
 
 
+def time_axis(system: System, t: np.ndarray, **attrs: Any) -> LabelledArray:
+    """The dimension `t` of what a system did."""
+    return axis("t", t, long_name=system.time_name, **attrs)
+
+
 def run_coords(system: System, t: np.ndarray, k: np.ndarray | None, clock: str = "") -> list[LabelledArray]:
     """`t`, with the step number `k` beside it for recursions."""
-    axes = [axis("t", t, **({"comment": clock} if clock else {}))]
+    axes = [time_axis(system, t, **({"comment": clock} if clock else {}))]
     if k is None:
         return axes
     own = {} if isinstance(system, RecursionSystem) else {"long_name": "step number k of the solver"}

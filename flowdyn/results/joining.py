@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn.results.dataset import history
 from flowdyn.results.sealed_recipe import RECIPE, SEAL
 
@@ -14,6 +15,7 @@ SHOWN = 5  # titles of many runs
 Join = Literal["outer", "inner", "left", "right", "exact", "override"]
 
 
+@told
 def concat(
     runs: Iterable[xr.Dataset],
     dim: str | xr.DataArray | pd.Index,

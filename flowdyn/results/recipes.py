@@ -54,7 +54,7 @@ def _object(module: Any, arrays: Arrays) -> dict[str, Any]:
             continue
         dims, long_name = declared.get(key, (None, f"{key} of {name}"))
         spec[key] = _encoded(value, key, dims, long_name, arrays)
-    return {"class": name, "args": spec}
+    return {"class": name, "args": spec} | ({"form": module.form} if isinstance(module, System) and module.form else {})
 
 
 def _encoded(value: Any, name: str, dims: tuple[str, ...] | None, long_name: str, arrays: Arrays) -> Any:
@@ -237,5 +237,5 @@ def _handed(spec: Mapping[str, Any], handed: Mapping[str, Any], name: str) -> An
     else:  # an older file
         differs = spec.get("sha256", source_hash(given)) != (source_hash(given) or spec.get("sha256"))
     if differs:
-        warn_of_other(name, spec["custom"], 5)
+        warn_of_other(name, spec["custom"], 6)
     return given

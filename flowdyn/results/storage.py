@@ -13,6 +13,7 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn._tools import checksums
+from flowdyn._tools.calls import told
 from flowdyn._tools.checked_files import open_checked, write_checked
 from flowdyn._tools.files import open_netcdf, replacing, writable
 from flowdyn._tools.netcdf_files import MAX_BYTES
@@ -22,6 +23,7 @@ from flowdyn.results.sweep_files import open_sweep
 Saved = xr.Dataset | xr.DataTree
 
 
+@told
 def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a result to a NetCDF-4 file, atomically, and return its path.
 
@@ -170,6 +172,7 @@ def _encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
     return encoding
 
 
+@told
 def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, verify: bool | None = None) -> Saved:
     """Load a result after scanning its file, lazily if it is large; nothing in it is ever executed.
 

@@ -13,7 +13,7 @@ from flowdyn import _check
 from flowdyn._check import FlowdynWarning
 from flowdyn._tools.progress import Report, meter
 from flowdyn.methods.systems import System
-from flowdyn.running.asked_options import told
+from flowdyn.running.asked_options import told_of_solvers
 from flowdyn.running.options import RunOptions
 from flowdyn.running.outcome import Outcome
 from flowdyn.running.preparation import PreparedRun, prepare
@@ -23,7 +23,7 @@ from flowdyn.solvers.base import Solver
 MAX_BYTES = 2 << 30
 
 
-@told
+@told_of_solvers
 def solve(
     system: System,
     w0: Any,
@@ -121,7 +121,7 @@ def solve(
     options = RunOptions(**given | {"max_steps": max_steps, "max_seconds": max_seconds})
     run = prepare(system, w0, options, solver, _check.integer("max_bytes", max_bytes, minimum=1))
     for doubt in run.doubts():
-        warnings.warn(doubt, FlowdynWarning, stacklevel=3)  # at the caller of what `told` made
+        warnings.warn(doubt, FlowdynWarning, stacklevel=3)  # at the caller of what `told_of_solvers` made
     with meter(progress, type(system).__name__, lines=True) as report:
         run, outcome = execute(run, report)
     outcome.refuse_bad_ends(on_divergence)

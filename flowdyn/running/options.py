@@ -92,7 +92,7 @@ class RunOptions:
             raise _check.FileError("its recipe has no such `observe` or `stop`; the file is damaged")
         if sorted(names) != sorted(observe or {}):
             raise _check.fail("observe", f"must hand in the functions {names} again", sorted(observe or {}))
-        warn_of_others("observe", prints, observe, 3)
+        warn_of_others("observe", prints, observe, 4)
         if record.get("t") == "inf":
             record["t"] = np.inf
         elif record.get("t") == "array":

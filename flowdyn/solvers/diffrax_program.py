@@ -10,6 +10,7 @@ import optimistix as optx
 
 from flowdyn._tools.compiled import compiles_quickly
 from flowdyn.methods.systems import ODESystem
+from flowdyn.solvers.crawling import Crawl
 from flowdyn.solvers.following_controller import FollowingController, Woken
 
 FEW = 64  # unknowns up to which explicit steps are looked into for growth that they jump over, too
@@ -60,7 +61,7 @@ def _controller(system: ODESystem, program: Program, numbers: Numbers, tolerance
         def own_slopes(t: jax.Array, y: jax.Array) -> jax.Array:
             return jnp.diagonal(jax.jacfwd(lambda s: system.drift(t, s))(y))
 
-        path, relative = tolerances
+        path, relative, most_refused = tolerances
         controller = FollowingController(
             rtol=numbers.rtol,
             atol=path.atol(numbers.rtol, relative, jnp),
@@ -69,6 +70,7 @@ def _controller(system: ODESystem, program: Program, numbers: Numbers, tolerance
             steps=steps,
             own_slopes=None if program.explicit and path.scale.size > FEW else own_slopes,
             norm=optx.rms_norm,
+            most_refused=most_refused if program.explicit else jnp.inf,
         )
     if not numbers.breakpoints.size:
         return controller
@@ -77,7 +79,7 @@ def _controller(system: ODESystem, program: Program, numbers: Numbers, tolerance
 
 @compiles_quickly
 def integrate(system: ODESystem, program: Program, numbers: Numbers, y0: jax.Array, tolerances: tuple) -> tuple:
-    """Rows at the save times, where and how the run ended, its counts; coordinates that came back, and that woke."""
+    """Rows at the save times, the end and its counts; coordinates that came back, and that woke; where it crawled."""
     ts = numbers.ts
     event = None
     if program.stop is not None:
@@ -108,11 +110,12 @@ def integrate(system: ODESystem, program: Program, numbers: Numbers, y0: jax.Arr
     flags = jnp.stack([solution.result == code for code in codes])
     stats = solution.stats["num_steps"], solution.stats["num_rejected_steps"]
     back, woken = jnp.zeros(y0.shape, bool), Woken(jnp.zeros(y0.shape, bool), numbers.t0, y0)
+    crawl = Crawl(jnp.zeros(()), numbers.t0, y0, tolerances[0])
     if program.follows:
         state: Any = solution.controller_state
-        _, path, woken = state.inner_state if numbers.breakpoints.size else state
+        _, path, woken, crawl = state.inner_state if numbers.breakpoints.size else state
         back = path.back
-    return (rows, t_end[-1], y_end[-1], flags, *stats), back, woken
+    return (rows, t_end[-1], y_end[-1], flags, *stats), back, woken, crawl
 
 
 @compiles_quickly

@@ -10,6 +10,7 @@ from flowdyn import _check
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
+from flowdyn.solvers.crawling import AGAIN, REFUSED, coarsened_rows
 from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.stopping import OUT_OF_REACH
 from flowdyn.solvers.tolerances import RERUNS, Path, breakpoints, relative_tolerance
@@ -186,17 +187,24 @@ class Diffrax(Solver):
         program, numbers = self._program(task)
         integrate = diffrax_program.integrate_batch if states0.ndim > 1 else diffrax_program.integrate
         scale, asleep = self._scales(task, states0)
-        relative, runs = np.zeros(states0.shape, bool), 0
+        relative, coarse, runs = np.zeros(states0.shape, bool), np.zeros(states0.shape, bool), 0
+        most_refused = np.full(states0.shape[:-1], REFUSED)
         while True:
-            tolerances = Path.at(states0, scale, asleep), relative
+            path = Path.at(states0, scale, asleep)
+            tolerances = path._replace(seen=path.seen & ~coarse), relative, most_refused
             found = bind(integrate, task.system, program)(numbers, states0, tolerances)
-            out, back, woken = found
-            out, back = tuple(map(np.asarray, out)), np.asarray(back)
+            out, back, woken, crawl = found
+            out, back, asks = tuple(map(np.asarray, out)), np.asarray(back), np.asarray(crawl.count) >= most_refused
             finer = self._woken_scales(task, scale, woken)
-            if runs == RERUNS or not (back.any() or (finer < scale).any()):
+            if not asks.any() and (runs == RERUNS or not (back.any() or (finer < scale).any())):
                 return out, runs
-            relative, runs = relative | back, runs + 1
+            relative, runs = relative | back, min(runs + 1, RERUNS)
             scale, asleep = finer, asleep & ~np.asarray(woken.which)
+            if asks.any():
+                f = RightHandSide(task, traceable=True)
+                scale, rounding = coarsened_rows(crawl, asks, f, scale, self.rtol or 0.0)
+                most_refused = np.where(asks & ~rounding.any(axis=-1), AGAIN * most_refused, most_refused)
+                coarse, relative, asleep = coarse | rounding, relative & ~rounding, asleep & ~rounding
 
     def _scales(self, task: Task, states0: np.ndarray) -> FirstScales:
         """Scales of the starts, one a row; a user's own tolerance needs none."""

@@ -18,6 +18,7 @@ from flowdyn._tools.compiled import compiles_quickly
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers import tsitouras
 from flowdyn.solvers.base import HUGE
+from flowdyn.solvers.crawling import TAKEN, counted
 from flowdyn.solvers.explicit_state import Carry, Explicit, Numbers, Why
 from flowdyn.solvers.stopping import POINTS
 from flowdyn.solvers.trial_steps import Trial, explicit, implicit, inside, weighted
@@ -79,7 +80,7 @@ def _after(carry: Carry, program: Explicit, numbers: Numbers, trial: Trial, step
         dense = jnp.concatenate([times, carry.y[None], jnp.stack(trial.stages)])
     return carry._replace(
         t=t, y=y, k=trial.k, h=following, error=jnp.maximum(error, 1e-4), path=path, accepted=carry.accepted + 1,
-        refused=jnp.zeros((), bool), stiff=count, calm=calm, crawl=jnp.maximum(carry.crawl - 0.5, 0), dense=dense,
+        refused=jnp.zeros((), bool), stiff=count, calm=calm, crawl=counted(carry.crawl, False, TAKEN, jnp), dense=dense,
     )  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def _not_taken(
         h=jnp.where(fresh, first, jnp.where(accept, carry.h, following)),
         fresh=jnp.zeros((), bool),
         rejected=carry.rejected + rejects,
-        crawl=carry.crawl + rejects,
+        crawl=jnp.where(rejects, counted(carry.crawl, True, TAKEN, jnp), carry.crawl),
         refused=carry.refused | rejects,
         why=why,
     )

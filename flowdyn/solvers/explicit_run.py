@@ -11,7 +11,7 @@ import numpy as np
 
 from flowdyn.solvers import stopping
 from flowdyn.solvers.base import Result, Status, Task
-from flowdyn.solvers.crawling import REFUSED, coarsened
+from flowdyn.solvers.crawling import LONGER, REFUSED, coarsened
 from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Numbers, Why, program_for
 from flowdyn.solvers.handover import COMPILED, Decision, decide, go_on
 from flowdyn.solvers.right_hand_side import RightHandSide
@@ -186,7 +186,7 @@ class ExplicitRun:
         path = jax.tree.map(np.asarray, self.carry.path)
         path, coarse = coarsened(path, self.drift, t, y, self.options.rtol)
         self.relative = self.relative & ~coarse
-        self.most_refused *= 1 if coarse.any() else 2
+        self.most_refused *= 1 if coarse.any() else LONGER
         self.carry = self.carry._replace(path=path, relative=self.relative, crawl=np.float64(0.0))
 
     def _go_on_by(self, method: str) -> None:

@@ -16,6 +16,7 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn._check import FlowdynWarning
+from flowdyn._tools.calls import told
 from flowdyn._tools.progress import meter
 from flowdyn.results.blocked_arrays import Block, merged_shapes
 from flowdyn.results.storage import load, save
@@ -29,6 +30,7 @@ from flowdyn.sweeps.planning import Plan, plan_of
 BLOCK_BYTES = 32 << 20
 
 
+@told
 def sweep(
     make: Callable[..., Any],
     grid: Mapping[Any, Any],
@@ -129,11 +131,11 @@ def sweep(
     )
     if folder is not None and plan.custom and key is None:
         text = f"`store` keeps the blocks, but the sweep cannot go on from them: {plan.custom} cannot be hashed"
-        warnings.warn(f"{text}; pass key=..., a text to change when you change them", FlowdynWarning, stacklevel=2)
+        warnings.warn(f"{text}; pass key=..., a text to change when you change them", FlowdynWarning, stacklevel=3)
     done = _run(plan, given, executor, count, progress)
     failures = {cell: reason for report in done for cell, reason in report.failures.items()}
     for text in _doubts(done, failures, given):
-        warnings.warn(text, FlowdynWarning, stacklevel=2)
+        warnings.warn(text, FlowdynWarning, stacklevel=3)
     return _result(done, given, folder)
 
 

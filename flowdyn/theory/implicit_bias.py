@@ -15,6 +15,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn.theory.interpolation import _system
 
 MAX_ITERATIONS = 500
@@ -65,6 +66,7 @@ def q(z: ArrayLike) -> np.ndarray:
     return z * np.arcsinh(z / 2) - z * (z / (2 + np.hypot(2, z)))
 
 
+@told
 def Q_alpha(theta: ArrayLike, alpha: ArrayLike) -> float:
     r"""Implicit regulariser of the diagonal network: between the l2 norm (large alpha) and the l1 norm (small alpha).
 
@@ -108,6 +110,7 @@ def Q_alpha(theta: ArrayLike, alpha: ArrayLike) -> float:
     return float(value + np.sum(size[moving] * (np.log(size[moving] / side[moving]) - 1)))
 
 
+@told
 def Q_alpha_gradient(theta: ArrayLike, alpha: ArrayLike) -> np.ndarray:
     r"""Gradient of Q_alpha, whose part off the row span of X vanishes where the flow ends.
 
@@ -147,6 +150,7 @@ def Q_alpha_gradient(theta: ArrayLike, alpha: ArrayLike) -> np.ndarray:
         return np.where((a > 0) & (b > 0), np.arcsinh(theta / (2 * a * b)) - np.log(a / b), one)
 
 
+@told
 def kkt_residual(X: ArrayLike, y: ArrayLike, theta: ArrayLike, alpha: ArrayLike) -> KKT:
     r"""How far any theta is from the two optimality conditions of the implicit regulariser.
 
@@ -197,6 +201,7 @@ def kkt_residual(X: ArrayLike, y: ArrayLike, theta: ArrayLike, alpha: ArrayLike)
     return KKT(float(np.linalg.norm(X @ theta - y)), off)
 
 
+@told
 def q_alpha_minimizer(X: ArrayLike, y: ArrayLike, alpha: ArrayLike) -> QMinimizer:
     r"""Interpolant that minimises Q: where the flow of the diagonal network ends (Theorem 9.18).
 
@@ -252,6 +257,7 @@ def q_alpha_minimizer(X: ArrayLike, y: ArrayLike, alpha: ArrayLike) -> QMinimize
     return found._replace(dual=back @ found.dual, residual=float(np.linalg.norm(X @ found.theta - y)))
 
 
+@told
 def entropy_minimizer(X: ArrayLike, y: ArrayLike, alpha: ArrayLike) -> QMinimizer:
     r"""Nonnegative interpolant of least entropy: where the flow of the squared regression ends (section 9.2).
 

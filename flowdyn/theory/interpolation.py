@@ -12,6 +12,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 
 
 class MinimumNorm(NamedTuple):
@@ -56,6 +57,7 @@ def _scaled_to_one(values: np.ndarray) -> tuple[np.ndarray, float]:
     return values / size, size
 
 
+@told
 def minimum_norm(X: ArrayLike, y: ArrayLike) -> MinimumNorm:
     r"""Least-squares solution of minimum Euclidean norm: where least squares ends from the origin.
 
@@ -96,6 +98,7 @@ def minimum_norm(X: ArrayLike, y: ArrayLike) -> MinimumNorm:
     return MinimumNorm(theta, float(np.linalg.norm(X @ theta - y)), float(off), int(kept.sum()))
 
 
+@told
 def basis_pursuit(X: ArrayLike, y: ArrayLike, *, nonnegative: bool = False) -> BasisPursuit:
     r"""Interpolant of minimum l1 norm, by a linear programme, with a certificate.
 
@@ -192,6 +195,7 @@ def _certificate(X: np.ndarray, signs: np.ndarray, support: np.ndarray, one_side
     return solved.x[:n], float(solved.x[n])
 
 
+@told
 def recovery_exponent(X: ArrayLike, support: ArrayLike) -> float:
     r"""Exponent m of the recovery rate of section 9.2: squared error ~ alpha^{4 (1 - m)} for m > 0.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 
 EXACT_LIMIT = 200_000  # supports that are enumerated
 
@@ -20,6 +21,7 @@ class Isometry(NamedTuple):
     support: tuple[int, ...]
 
 
+@told
 def rip_constant(X: ArrayLike, r: int, *, samples: int = 20_000, seed: int = 0) -> Isometry:
     r"""Restricted-isometry constant: exact by enumeration where that is possible, else a lower bound that says so.
 

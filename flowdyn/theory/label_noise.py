@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 
 
+@told
 def label_noise_penalty(
     H: ArrayLike,
     eta: float,

@@ -14,6 +14,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn.theory.moments_work import Size, equal_gaps, sde_route, sgd_route
 from flowdyn.theory.symmetric_maps import MatrixNoise, RankOneNoise, Sum, Triangle, squarings, step_by
 
@@ -161,6 +162,7 @@ def _columns(rows: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
 
 
 @np.errstate(over="ignore", invalid="ignore")  # an unstable mode ends in inf and NaN, which say so
+@told
 def linear_sgd_mean_cov(
     noise: SampleGradients, eta: float, share: float, x0: ArrayLike, k: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -229,6 +231,7 @@ def linear_sgd_mean_cov(
     return _columns(rows)
 
 
+@told
 def linear_sde_mean_cov(
     noise: SampleGradients, eta: float, share: float, order: int, x0: ArrayLike, t: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:

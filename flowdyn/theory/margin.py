@@ -10,6 +10,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 
 
 class MaxMargin(NamedTuple):
@@ -22,6 +23,7 @@ class MaxMargin(NamedTuple):
     gap: float
 
 
+@told
 def max_margin(X: ArrayLike, y: ArrayLike) -> MaxMargin:
     r"""Maximum-margin direction through the origin, with its dual certificate (Theorem 9.25).
 
@@ -107,6 +109,7 @@ def _is_separable(Z: np.ndarray) -> bool:
     return bool((scaled @ solved.x[:d] > 1e-12).all())
 
 
+@told
 def margin_bound(norm: ArrayLike, n: int, loss: Literal["exponential", "logistic"] = "exponential") -> np.ndarray:
     r"""Bound on the gap between the maximum margin and the smooth margin along the flow from the origin.
 

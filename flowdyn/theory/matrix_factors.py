@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 
 NODES = 20  # Gauss-Legendre points of a span: the integrand's nearest pole is three spans away
 LONGEST = 20_000  # spans, above which a time is refused
@@ -132,6 +133,7 @@ class FactorPath:
         return O
 
 
+@told
 def factor_flow(F: ArrayLike, Q0: ArrayLike, t: ArrayLike, rate: float = 1.0) -> np.ndarray:
     r"""Exact flow of a factor Q that approaches a symmetric matrix F by Q Q^T.
 
@@ -183,6 +185,7 @@ def factor_flow(F: ArrayLike, Q0: ArrayLike, t: ArrayLike, rate: float = 1.0) ->
     return FactorPath((F + F.T) / 2, Q0, _check.real("rate", rate, positive=True)).along(times)
 
 
+@told
 def deep_linear_time(depth: int, s: float, u0: float, u: float) -> float:
     r"""Time in which one mode of a balanced deep linear network grows from u0 to u.
 

@@ -13,6 +13,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 
 
 def _square(name: str, value: Any) -> np.ndarray:
@@ -67,6 +68,7 @@ def _finite(means: list[np.ndarray], covs: list[np.ndarray]) -> tuple[np.ndarray
     return np.array(means), np.array(covs)
 
 
+@told
 def ou_mean_cov(
     A: ArrayLike,
     D: ArrayLike,
@@ -143,6 +145,7 @@ def ou_mean_cov(
     return _finite(means, covs)
 
 
+@told
 def sgd_mean_cov(
     A: ArrayLike, Sigma: ArrayLike, eta: float, x0: ArrayLike, k: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -219,6 +222,7 @@ def _pushed(E: np.ndarray, C: np.ndarray) -> np.ndarray:
     return half + half @ E.T
 
 
+@told
 def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: Literal["sgd", "ou"] = "sgd") -> np.ndarray:
     r"""Stationary covariance of SGD with additive noise, or of its Ornstein-Uhlenbeck limit.
 
@@ -275,6 +279,7 @@ def stationary_cov(A: ArrayLike, Sigma: ArrayLike, eta: float, kind: Literal["sg
     return scipy.linalg.solve_continuous_lyapunov(np.linalg.solve(N, A), eta * np.linalg.solve(N, half.T))
 
 
+@told
 def ou_autocovariance(A: ArrayLike, S: ArrayLike, tau: ArrayLike) -> np.ndarray:
     r"""Autocovariance of a stationary Ornstein-Uhlenbeck process.
 

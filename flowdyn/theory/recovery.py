@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 from flowdyn.theory.isometry import rip_constant
 
 
@@ -37,6 +38,7 @@ class Distortion(NamedTuple):
     is_exact: bool
 
 
+@told
 def lemma_window(delta: float, alpha: float, d: int) -> float:
     r"""End of the window of Lemmas 9.16 and 9.17 in training time; 0 where their hypotheses fail.
 
@@ -80,6 +82,7 @@ def lemma_window(delta: float, alpha: float, d: int) -> float:
     return float(np.log(2) / (8 * delta)) if holds else 0.0
 
 
+@told
 def recovery_bounds(
     delta: float, alpha: float, d: int, t: ArrayLike, signal: ArrayLike, zeta_max: ArrayLike, zeta_norm: ArrayLike
 ) -> RecoveryBounds:
@@ -147,6 +150,7 @@ def _sparsity(vector: np.ndarray) -> int:
     return max(int(np.count_nonzero(vector)), 1)
 
 
+@told
 def inner_product_distortion(X: ArrayLike, v: ArrayLike, w: ArrayLike) -> Distortion:
     r"""Lemma 9.11 in its true form: sparse vectors keep their inner products under M = X^T X / n.
 
@@ -187,6 +191,7 @@ def inner_product_distortion(X: ArrayLike, v: ArrayLike, w: ArrayLike) -> Distor
     return Distortion(value, found.delta * float(np.linalg.norm(v) * np.linalg.norm(w)), found.is_exact)
 
 
+@told
 def sup_distortion(X: ArrayLike, v: ArrayLike) -> Distortion:
     r"""Corollary 9.12 in its true form: M = X^T X / n moves no entry of an r-sparse vector by much.
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowdyn import _check
+from flowdyn._tools.calls import told
 
 NODES = (24, 48, 96, 192)  # of the collocation, doubled until nothing changes
 SETTLED = 1e-11  # relative change at which it has converged
@@ -130,6 +131,7 @@ def _finite(rows: np.ndarray) -> np.ndarray:
 
 
 @np.errstate(over="ignore", invalid="ignore")
+@told
 def streaming_moments(
     eigenvalues: ArrayLike, m0: ArrayLike, eta: float, sigma: float, k: ArrayLike, batch_size: int = 1
 ) -> np.ndarray:
@@ -183,6 +185,7 @@ def streaming_moments(
 
 
 @np.errstate(over="ignore", invalid="ignore")
+@told
 def homogenized_moments(
     eigenvalues: ArrayLike, m0: ArrayLike, eta: float, sigma: float, t: ArrayLike, batch_size: int = 1
 ) -> np.ndarray:
@@ -232,6 +235,7 @@ def homogenized_moments(
     return _finite(_moments(l, -2 * l, m, step * share, noise, clock))
 
 
+@told
 def volterra_risk(
     eigenvalues: ArrayLike, m0: ArrayLike, eta: float, sigma: float, t: ArrayLike, batch_size: int = 1
 ) -> np.ndarray:
@@ -323,6 +327,7 @@ def _collocated(l: Any, m0: Any, strength: float, sigma: float, times: np.ndarra
     return free + integrals @ coefficients, missed
 
 
+@told
 def streaming_floor(eigenvalues: ArrayLike, eta: float, sigma: float, batch_size: int = 1) -> float:
     r"""Excess risk R/2 at which homogenized SGD comes to rest.
 
