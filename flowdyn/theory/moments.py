@@ -43,7 +43,7 @@ def root(matrix: np.ndarray) -> np.ndarray:
 
 
 def _exponential(X: np.ndarray) -> np.ndarray:
-    """``sum_k X^k / k!`` to k = 16, in seven products: exact to rounding where the blocks on X's diagonal are below 1/2.
+    """``sum_k X^k / k!`` to k = 16, in seven products: exact to rounding where X's diagonal blocks are below 1/2.
 
     That of scipy solves a linear system, by threads that wait for others: milliseconds beside a program of JAX.
     """
