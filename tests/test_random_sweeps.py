@@ -101,8 +101,8 @@ def test_a_cell_is_its_own_run_to_the_bit(make):
 @pytest.mark.parametrize("make", [user, by_time, law], ids=lambda make: make.__name__)
 def test_no_random_cell_is_run_by_itself(make, one_program, monkeypatch):
     calls = []
-    inner = ensembles_together._run_chunk
-    monkeypatch.setattr(ensembles_together, "_run_chunk", lambda *a: calls.append(a) or inner(*a))
+    inner = ensembles_together._Group.run
+    monkeypatch.setattr(ensembles_together._Group, "run", lambda *a: calls.append(a) or inner(*a))
     result = fd.sweep(make, GRID, progress=False)
     assert len(calls) == 1 and (result.failure == "").all()
 
@@ -128,8 +128,30 @@ def test_a_cell_that_diverges_is_one_failure_and_the_rest_is_kept():
                for w in told)  # fmt: skip
     assert (result.failure != "").values.tolist() == [[False, False], [False, False], [True, True]]
     assert np.isfinite(result.w.sel(eta=[0.5, 1.5])).all() and np.isnan(result.w.sel(eta=3.0)).all()
-    kept = fd.solve(*make(1.5, 1)[:2], **make(1.5, 1)[2])
-    assert np.array_equal(result.w.sel(eta=1.5, seed=1), kept.w)
+    system, w0, options = make(3.0, 1)
+    with pytest.raises(fd.RunError) as alone, pytest.warns(fd.FlowdynWarning):
+        fd.solve(system, w0, **options)
+    assert str(alone.value) == str(result.failure.sel(eta=3.0, seed=1).values)
+
+
+@pytest.mark.filterwarnings("ignore::flowdyn.FlowdynWarning")
+def test_what_is_kept_of_members_that_diverge_is_theirs():
+    def make(eta, seed):
+        quadratic = fd.problems.Quadratic(1.0, noise=1.0)
+        more = {"stop": {"loss": ("<", 1e-3)}, "on_divergence": "keep", "realizations": 5, "seed": seed}
+        return fd.SGD(quadratic, eta), [1.0], {"steps": 700, "saves": 36} | more
+
+    result = fd.sweep(make, {"eta": [0.5, 3.0], "seed": [0, 1]}, progress=False)
+    for seed in (0, 1):
+        system, w0, options = make(3.0, seed)
+        own, cell = fd.solve(system, w0, **options), result.sel(eta=3.0, seed=seed)
+        assert {"diverged"} <= {fd_status(own, code) for code in own.status.values}
+        for name in ("w", "loss", "status", "t_stop"):
+            assert np.array_equal(cell[name], own[name], equal_nan=True), name
+
+
+def fd_status(run, code):
+    return run.status.attrs["flag_meanings"].split()[code]
 
 
 def test_the_time_of_a_step_does_not_depend_on_how_a_run_is_cut(monkeypatch):

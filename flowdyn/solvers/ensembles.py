@@ -20,7 +20,7 @@ from flowdyn._tools import randomness
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.threads import cores, side_by_side
 from flowdyn.methods.base import RecursionSystem
-from flowdyn.solvers.base import HUGE, STATUSES, failure_status, is_bad
+from flowdyn.solvers.base import STATUSES, failure_status, is_bad
 from flowdyn.solvers.member_runs import MemberRun, Parts
 from flowdyn.solvers.segments import Segments, next_stretch
 from flowdyn.solvers.step_loops import loop_of
@@ -58,11 +58,6 @@ def margins(system: Any, stop: tuple, state: jax.Array, limits: jax.Array) -> ja
     """Margin of the stop rules for each member, not negative where one holds."""
     traced, spec = stop
     return jax.vmap(lambda s: traced(system, spec, s, limits))(state)
-
-
-def _badness(system: Any, spec: tuple, state: jax.Array, limits: jax.Array) -> jax.Array:
-    """Nonnegative where a state is not finite or beyond HUGE."""
-    return jnp.where(jnp.max(jnp.abs(state)) <= HUGE, -1.0, 1.0)
 
 
 def advance_members(
@@ -108,27 +103,33 @@ def run_ensemble(run: MemberRun) -> Iterator[MemberBlock]:
         yield drive.block(first)
 
 
-def blocks_at_end(run: Parts, states: np.ndarray, final: np.ndarray, stopped: np.ndarray) -> Iterator[MemberBlock]:
-    """Blocks of a run whose members are all at its end: states (b, T, S), those left (b, S), steps of a stop (b,)."""
+def blocks_at_end(
+    run: Parts, states: np.ndarray, final: np.ndarray, stopped: np.ndarray, broke: np.ndarray | None
+) -> Iterator[MemberBlock]:
+    """Blocks of a run whose members are all at its end: states (b, T, S), those left (b, S), steps of a stop (b,).
+
+    `broke` are the steps at which members went wrong, where any did.
+    """
     drive = _Drive(run)
     for first in range(0, run.task.members, drive.size):
         own = slice(first, min(first + drive.size, run.task.members))
-        yield drive.ended(first, states[own].copy(), final[own], stopped[own].copy(), states.shape[1], False)
+        where = None if broke is None else broke[own]
+        yield drive.ended(first, states[own].copy(), final[own], stopped[own].copy(), broke=where)
 
 
 class _Drive:
     """Runs blocks piece by piece, for progress, budgets and Ctrl-C; as many side by side as there are cores."""
 
     def __init__(self, run: Parts):
-        self.task, self.program, self.segments, self.epoch = run.task, run.program, run.segments, run.epoch
+        self.run, self.task, self.program = run, run.task, run.program
+        self.segments, self.epoch = run.segments, run.epoch
         task, segments = run.task, run.segments
         self.keys, self.limits = run.keys, run.limits
         self.parts = min(cores(), run.turns)
         self.size = run.block * self.parts
         fits = int(np.clip(2**21 // (self.size * max(task.state0.size, 1)), 1, 64))
-        self.rows = min(
-            fits, 1 << (len(segments.last) - 1).bit_length()
-        )  # few shapes, and no room for rows never saved
+        # few shapes, and no room for rows never saved
+        self.rows = min(fits, 1 << (len(segments.last) - 1).bit_length())
         self.piece = FIRST_PIECE
         self.end = int(segments.last[-1]) if task.max_steps is None else task.k0 + task.max_steps
 
@@ -189,12 +190,22 @@ class _Drive:
             if out_of_time or (reached and is_bad(states[:, reached - 1]).all()):
                 break
         stopped = np.asarray(carry[2])[:count].copy()
-        return self.ended(first, states, np.asarray(carry[0])[:count], stopped, reached, out_of_time)
+        return self.ended(first, states, np.asarray(carry[0])[:count], stopped, (reached, out_of_time))
 
     def ended(
-        self, first: int, states: np.ndarray, final: np.ndarray, stopped: np.ndarray, reached: int, out_of_time: bool
+        self,
+        first: int,
+        states: np.ndarray,
+        final: np.ndarray,
+        stopped: np.ndarray,
+        early: tuple[int, bool] | None = None,
+        broke: np.ndarray | None = None,
     ) -> MemberBlock:
-        """How each member of a block ended; rows after an early end are emptied."""
+        """How each member of a block ended; rows after an early end are emptied.
+
+        `early`: saves reached, and whether by the clock, where a budget ended the block; `broke` as found already.
+        """
+        reached, out_of_time = early or (len(self.segments.last), False)
         codes = np.zeros(len(states), dtype=np.int8)
         if reached < len(self.segments.last):
             codes[:] = STATUSES.index("max_seconds" if out_of_time else "max_steps")
@@ -207,7 +218,7 @@ class _Drive:
         states[after] = np.nan
         bad = is_bad(states) & ~after & (np.arange(states.shape[1]) < reached)
         if bad.any():
-            self._find_failures(first, states, bad, codes, ended)
+            self._tell_failures(states, bad, codes, ended, self._failures(first) if broke is None else broke)
         return MemberBlock(first, states, final, codes, self._clock(ended))
 
     def _clock(self, n: np.ndarray) -> np.ndarray:
@@ -221,14 +232,17 @@ class _Drive:
             t[known] = self.segments.clock(segment, n[known])
         return t
 
-    def _find_failures(
-        self, first: int, states: np.ndarray, bad: np.ndarray, codes: np.ndarray, stopped: np.ndarray
-    ) -> None:
-        """Run the block once more to find the step at which each lost member went wrong; empty its later rows."""
+    def _failures(self, first: int) -> np.ndarray:
+        """Run the block once more to find the step at which each lost member went wrong."""
         carry: tuple = ()
-        for _, _, carry in self.calls(first, self.program._replace(stop=(_badness, ()))):  # noqa: B007
+        for _, _, carry in self.calls(first, self.run.until_bad().program):  # noqa: B007
             pass
-        where = np.asarray(carry[2])
+        return np.asarray(carry[2])
+
+    def _tell_failures(
+        self, states: np.ndarray, bad: np.ndarray, codes: np.ndarray, stopped: np.ndarray, where: np.ndarray
+    ) -> None:
+        """Say how each lost member ended, and when; empty its later rows."""
         for member in np.flatnonzero(bad.any(axis=1)):
             save = int(np.argmax(bad[member]))
             last_good = states[member, save - 1] if save else self.task.state0

@@ -1,12 +1,15 @@
 """What a solver runs for a task with members, and what is settled before its first step."""
 
-from typing import NamedTuple
+import copy
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools import randomness
-from flowdyn.solvers.base import Task
+from flowdyn.solvers.base import HUGE, Task
 from flowdyn.solvers.segments import Segments
 from flowdyn.solvers.step_loops import prefetch_of
 from flowdyn.solvers.step_program import StepProgram, block_size
@@ -41,3 +44,14 @@ class Parts:
             randomness.lane_keys(task.seed, -(-run.epoch_bits // 64), stream=1),
         )
         self.limits = np.zeros(0) if task.stop is None else task.stop.thresholds
+
+    def until_bad(self) -> "Parts":
+        """The same run, whose members are stopped where they are no longer finite."""
+        other = copy.copy(self)
+        other.program = self.program._replace(stop=(_badness, ()))
+        return other
+
+
+def _badness(system: Any, spec: tuple, state: jax.Array, limits: jax.Array) -> jax.Array:
+    """Nonnegative where a state is not finite or beyond HUGE."""
+    return jnp.where(jnp.max(jnp.abs(state)) <= HUGE, -1.0, 1.0)
