@@ -75,8 +75,14 @@ def lane_keys(seed: int, count: int, stream: int = 0) -> np.ndarray:
 
 
 def lanes_at(keys: Any, members: Any, counter: Any) -> tuple[jax.Array, jax.Array]:
-    """Both words of the C lanes at one counter, (C, members) each."""
-    return threefry(keys[:, :1], keys[:, 1:], members[None, :], jnp.asarray(counter).astype(jnp.uint32))
+    """Both words of the C lanes at one counter, (C, members) each; keys (C, 2), or those of :func:`beside`."""
+    half = keys.shape[1] // 2
+    return threefry(keys[:, :half], keys[:, half:], members[None, :], jnp.asarray(counter).astype(jnp.uint32))
+
+
+def beside(keys: np.ndarray) -> np.ndarray:
+    """Keys (C, 2 members) of members of seeds of their own, from theirs, (members, C, 2)."""
+    return np.concatenate([keys[..., 0].T, keys[..., 1].T], axis=1)
 
 
 def _in_turn(lanes: tuple[jax.Array, jax.Array]) -> jax.Array:

@@ -22,6 +22,7 @@ from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import SDESystem
 from flowdyn.solvers.base import STATUSES, Task
 from flowdyn.solvers.ensembles import run_ensemble
+from flowdyn.solvers.member_runs import MemberRun
 from flowdyn.solvers.segments import Segments
 from flowdyn.solvers.step_program import StepProgram, recursion_step
 
@@ -91,7 +92,7 @@ def path_values(
     segments = Segments(np.array([0]), np.array([steps]), np.zeros(1), np.ones(1))
     program = StepProgram(recursion_step, system.random_inputs, refine)
     blocks, done = [], 0
-    for block in run_ensemble(task, program, segments, system.epoch, system.epoch_bits):
+    for block in run_ensemble(MemberRun(task, program, segments, system.epoch, system.epoch_bits)):
         blocks.append(block.states[:, -1])
         done += len(block.states)
         if (block.codes == STATUSES.index("max_seconds")).any() or (done < len(members) and task.out_of_time()):

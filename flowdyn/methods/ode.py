@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.compiled import by_structure
 from flowdyn._tools.leaves import cast_tree
 from flowdyn.methods.named_state import NamedState, NameLike, Shapes, checked_names
 from flowdyn.methods.systems import ODESystem
@@ -84,10 +85,14 @@ class ODE(NamedState, ODESystem):
 
     def is_traceable(self, state: np.ndarray) -> bool:
         """Whether JAX can trace f; a plain-numpy f raises when it meets a tracer."""
-        try:
-            jax.eval_shape(self.drift, jax.ShapeDtypeStruct((), jnp.float64), jax.ShapeDtypeStruct(state.shape, float))
-        except _check.ArgumentError:
-            raise
-        except Exception:  # whatever f raises on tracers: called with numbers, it will tell its own story
-            return False
-        return True
+        return by_structure(_is_traceable, self, np.shape(state))
+
+
+def _is_traceable(system: ODE, shape: tuple[int, ...]) -> bool:
+    try:
+        jax.eval_shape(system.drift, jax.ShapeDtypeStruct((), jnp.float64), jax.ShapeDtypeStruct(shape, float))
+    except _check.ArgumentError:
+        raise
+    except Exception:  # whatever f raises on tracers: called with numbers, it will tell its own story
+        return False
+    return True

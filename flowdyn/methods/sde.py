@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.compiled import by_structure
 from flowdyn._tools.leaves import cast_tree
 from flowdyn.methods.named_state import NamedState, NameLike, Shapes, checked_names
 from flowdyn.methods.systems import Calculus, Noise, SDESystem
@@ -151,15 +152,7 @@ class SDE(NamedState, SDESystem):
 
     def is_traceable(self, state: np.ndarray) -> bool:
         """Whether JAX can trace f and g."""
-        shapes = (jax.ShapeDtypeStruct((), jnp.float64), jax.ShapeDtypeStruct(state.shape, jnp.float64))
-        try:
-            jax.eval_shape(self.drift, *shapes)
-            jax.eval_shape(self.diffusion, *shapes)
-        except _check.ArgumentError:
-            raise
-        except Exception:  # whatever f or g raise on tracers: called with numbers, they tell their own story
-            return False
-        return True
+        return by_structure(_is_traceable, self, np.shape(state))
 
     def check_start(self, state0: np.ndarray) -> None:
         """Refuse a g that is not of the stated noise kind, seen by moving one entry of the state at a time."""
@@ -178,3 +171,15 @@ class SDE(NamedState, SDESystem):
                 raise _check.fail(
                     "noise", f"= {self.noise!r} says that g {rule}", f"a change with x[{i}]", 'say noise="general"'
                 )
+
+
+def _is_traceable(system: SDE, shape: tuple[int, ...]) -> bool:
+    shapes = (jax.ShapeDtypeStruct((), jnp.float64), jax.ShapeDtypeStruct(shape, jnp.float64))
+    try:
+        jax.eval_shape(system.drift, *shapes)
+        jax.eval_shape(system.diffusion, *shapes)
+    except _check.ArgumentError:
+        raise
+    except Exception:  # whatever f or g raise on tracers: called with numbers, they tell their own story
+        return False
+    return True

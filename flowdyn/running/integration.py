@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, SupportsIndex
 
 import xarray as xr
@@ -18,7 +18,8 @@ from flowdyn.running.options import RunOptions
 from flowdyn.running.outcome import Outcome
 from flowdyn.running.preparation import PreparedRun, prepare
 from flowdyn.running.run_dataset import label
-from flowdyn.solvers.base import Solver
+from flowdyn.solvers.base import Solver, Task
+from flowdyn.solvers.ensembles_together import run_together
 
 MAX_BYTES = 2 << 30
 
@@ -134,8 +135,26 @@ def execute(run: PreparedRun, report: Report) -> tuple[PreparedRun, Outcome]:
     """Run it; the save times come back with the numbers of the solver's steps where its noise counts them."""
     task, observe_only = run.task(report), bool(run.options.observe_only)
     if run.system.is_random:
-        if run.times.k is None:
-            run = dataclasses.replace(run, times=dataclasses.replace(run.times, k=run.solver.noise_steps(task)))
+        run = _with_steps(run, task)
         return run, Outcome.from_blocks(run.solver.ensemble(task), run.times, run.observer, task, observe_only)
     results = run.solver.run_batch(task, run.start.states) if run.has_many_starts else [run.solver.run(task)]
     return run, Outcome.from_results(results, run.times, run.observer, task, observe_only)
+
+
+def execute_together(runs: Sequence[PreparedRun]) -> list[tuple[PreparedRun, Outcome]]:
+    """As :func:`execute`, random runs of one form whose solvers fuse them."""
+    tasks = [run.task(lambda share: None) for run in runs]
+    found = run_together([run.solver.member_run(task) for run, task in zip(runs, tasks, strict=True)])
+    done = []
+    for run, task, blocks in zip(runs, tasks, found, strict=True):
+        only = bool(run.options.observe_only)
+        run = _with_steps(run, task)
+        done.append((run, Outcome.from_blocks(blocks, run.times, run.observer, task, only)))
+    return done
+
+
+def _with_steps(run: PreparedRun, task: Task) -> PreparedRun:
+    """The run, its save times with the numbers of its solver's steps, by which its noise is counted."""
+    if run.times.k is not None:
+        return run
+    return dataclasses.replace(run, times=dataclasses.replace(run.times, k=run.solver.noise_steps(task)))

@@ -3,77 +3,36 @@
     run b = solve(system_b, w0_b, **options_b),    b = 0 .. B - 1
 
 Deterministic runs to a fixed end whose systems have one form (they differ in the numbers of their arrays) are handed to
-their solver together; every other run is a Dataset of its own.
+their solver together; every other run, random ones among them, is a Dataset of its own.
 """
 
 import dataclasses
-import inspect
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from flowdyn import _check
-from flowdyn.methods.systems import System
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray
 from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, written
-from flowdyn.running.integration import MAX_BYTES, execute, solve
-from flowdyn.running.like_runs import prepare_like
+from flowdyn.running.cell_runs import Joint
 from flowdyn.running.observer import rows_of_many
-from flowdyn.running.options import RunOptions
-from flowdyn.running.outcome import GOOD, KEEP, Ending, choices, ending, mark_outside_domain, observables, sum_stats
-from flowdyn.running.preparation import PreparedRun, prepare
-from flowdyn.running.run_dataset import attributes, label, recipe_of_run
+from flowdyn.running.outcome import (
+    GOOD,
+    KEEP,
+    Ending,
+    choices,
+    ending,
+    mark_outside_domain,
+    observables,
+    sum_stats,
+)
+from flowdyn.running.preparation import PreparedRun
+from flowdyn.running.run_dataset import attributes, recipe_of_run
 from flowdyn.solvers.base import STATUSES, Result
 
 CELL, SAVE = "cell", "save"
-ASKED = tuple(field.name for field in dataclasses.fields(RunOptions))
-OPTIONS = {name for name in inspect.signature(solve).parameters if name not in ("system", "w0")}
-
-
-def prepare_asked(system: System, w0: Any, options: Mapping[str, Any], known: PreparedRun | None = None) -> PreparedRun:
-    """What :func:`flowdyn.solve` would run, from its keyword arguments; `known` is a run that may be like it."""
-    unknown = sorted(set(options) - OPTIONS)
-    if unknown:
-        raise _check.fail("options", f"must be arguments of solve, {sorted(OPTIONS)}", unknown)
-    own = RunOptions(**{name: options[name] for name in ASKED if name in options})
-    solver, max_bytes = options.get("solver"), options.get("max_bytes", MAX_BYTES)
-    asks_for_other = solver is not None and (known is None or known.solver != solver)
-    like = None if known is None or asks_for_other else prepare_like(known, system, w0, own, solver)
-    return prepare(system, w0, own, solver, max_bytes) if like is None else like
-
-
-def joint_form(run: PreparedRun) -> Hashable | None:
-    """What runs must agree in to be run together; None for a run that is one of its own."""
-    if run.system.is_random or run.has_many_starts or not run.observer.joins:
-        return None
-    options = run.options
-    functions = tuple((name, id(function)) for name, function in run.observer.functions.items())
-    rules = None if run.stop is None else tuple(sign for _, sign in run.stop.spec)
-    named = tuple(options.stop or ())
-    solver = type(run.solver), tuple(map(repr, run.solver.config().values()))
-    saved = None if run.times.t is None else len(run.times.t), options.observe_only, run.times.requested is None
-    return run.form, run.first.size, functions, named, rules, solver, saved
-
-
-class Joint(NamedTuple):
-    """Runs with the dimension `cell`; why some have no values."""
-
-    ds: xr.Dataset
-    failures: dict[int, str]  # by their place
-
-
-def run_one(run: PreparedRun) -> Joint:
-    """A run that is not joined with others."""
-    run, outcome = execute(run, lambda share: None)
-    bad = [end for end in outcome.endings if end.status not in GOOD]
-    if bad and run.options.on_divergence != "keep":
-        codes = np.array(outcome.codes[outcome.codes > 0].max(), dtype=np.int8)
-        array = dataset.status_array(codes)
-        return Joint(xr.Dataset({"status": ((), codes, array.attrs)}), {0: "; ".join(end.text for end in bad) + KEEP})
-    return Joint(label(run, outcome), {})
 
 
 def run_joint(runs: Sequence[PreparedRun]) -> Joint:

@@ -170,7 +170,7 @@ class Solver(metaclass=PlainABCMeta):
         return [self.run(dataclasses.replace(task, state0=state)) for state in states0]
 
     def fuses(self, task: Task) -> bool:
-        """Whether many such tasks cost `run_many` little more than one: a sweep puts them into large blocks."""
+        """Whether many such tasks are run as one (`run_many`, `member_run`): a sweep puts them into large blocks."""
         return False
 
     def run_many(self, tasks: Sequence[Task]) -> "list[Result | _check.FlowdynError]":
@@ -180,6 +180,10 @@ class Solver(metaclass=PlainABCMeta):
         its own result: the others go on.
         """
         return [_tried(self.run, task) for task in tasks]
+
+    def member_run(self, task: Task) -> Any:
+        """What the members run, where those of many systems may run in one program; None where each needs its own."""
+        return None
 
     def ensemble(self, task: Task) -> Iterator[Any]:
         """Run the members of a random system; yields blocks of them in order."""
@@ -251,24 +255,3 @@ def failure_status(bad: np.ndarray, last_good: np.ndarray) -> Status:
     """``diverged`` if the state had grown or overflowed, ``nonfinite`` if it turned NaN out of the blue."""
     grown = np.abs(last_good).max(initial=0.0) > 1e6 or np.isinf(bad).any() or (np.abs(bad) > HUGE).any()
     return "diverged" if grown else "nonfinite"
-
-
-class ThinnedRecord:
-    """Rows of an open-ended run: when there are more than `limit`, every other one goes and the stride doubles."""
-
-    def __init__(self, limit: int):
-        self.limit, self.stride = max(limit, 2), 1
-        self.rows: list[tuple[Any, np.ndarray]] = []
-
-    def add(self, index: int, when: Any, state: np.ndarray) -> None:
-        """Offer row number `index` (0, 1, 2, ...); it is kept if it falls on the stride."""
-        if index % self.stride == 0:
-            self.rows.append((when, state))
-            if len(self.rows) >= self.limit:
-                self.rows, self.stride = self.rows[::2], self.stride * 2
-
-    def close(self, when: Any, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """End with the given row and return (times, states)."""
-        rows = [row for row in self.rows if row[0] < when]
-        rows.append((when, state))
-        return np.array([row[0] for row in rows]), np.array([row[1] for row in rows])

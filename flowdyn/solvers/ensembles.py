@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flowdyn import _check
 from flowdyn._tools import randomness
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.threads import cores, side_by_side
 from flowdyn.methods.base import RecursionSystem
-from flowdyn.solvers.base import HUGE, STATUSES, Task, failure_status, is_bad
+from flowdyn.solvers.base import STATUSES, failure_status, is_bad
+from flowdyn.solvers.member_runs import MemberRun, Parts
 from flowdyn.solvers.segments import Segments, next_stretch
-from flowdyn.solvers.step_loops import loop_of, prefetch_of
-from flowdyn.solvers.step_program import StepProgram, StepTime, block_size
+from flowdyn.solvers.step_loops import loop_of
+from flowdyn.solvers.step_program import StepProgram, StepTime
 
 PIECE_SECONDS = 0.5
 FIRST_PIECE = 512  # steps of the first call, whose time is mostly compilation
@@ -45,7 +45,8 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
 
-def _start_epoch(system: Any, keys: jax.Array, members: jax.Array, n: jax.Array) -> Any:
+def start_epoch(system: Any, keys: jax.Array, members: jax.Array, n: jax.Array) -> Any:
+    """Epoch state of the members at step n."""
     return _epoch_state(system, keys, members, n // max(system.epoch, 1))
 
 
@@ -53,17 +54,13 @@ def _epoch_state(system: Any, keys: jax.Array, members: jax.Array, epoch: Any) -
     return jax.vmap(system.start_epoch, in_axes=1)(randomness.words_at(keys, members, epoch))
 
 
-def _margins(system: Any, stop: tuple, state: jax.Array, limits: jax.Array) -> jax.Array:
+def margins(system: Any, stop: tuple, state: jax.Array, limits: jax.Array) -> jax.Array:
+    """Margin of the stop rules for each member, not negative where one holds."""
     traced, spec = stop
     return jax.vmap(lambda s: traced(system, spec, s, limits))(state)
 
 
-def _badness(system: Any, spec: tuple, state: jax.Array, limits: jax.Array) -> jax.Array:
-    """Nonnegative where a state is not finite or beyond HUGE."""
-    return jnp.where(jnp.max(jnp.abs(state)) <= HUGE, -1.0, 1.0)
-
-
-def _advance_members(
+def advance_members(
     system: Any,
     program: StepProgram,
     epoch: int,
@@ -73,6 +70,7 @@ def _advance_members(
     segments: Segments,
     limits: jax.Array,
 ) -> tuple:
+    """Run a block of members through the segments; the carry at their end, and the states at the end of each."""
     loop = loop_of(program)
 
     def save(carry: tuple, segment: Segments) -> tuple:
@@ -82,13 +80,13 @@ def _advance_members(
                 epoch_state = jax.lax.cond(
                     n % epoch == 0, lambda: _epoch_state(system, keys[1], members, n // epoch), lambda: epoch_state
                 )
-            when = StepTime(n, segment.t + (n - segment.first) * segment.h, segment.h)
+            when = StepTime(n, segment.t + (n - segment.origin) * segment.h, segment.h)
             new = jax.vmap(lambda s, m, d: program.step(system, when, segment.extra, s, m, d), in_axes=(0, 0, -1))(
                 state, epoch_state, draw
             )
             if program.stop is not None:
                 new = jnp.where((stopped < 0)[:, None], new, state)
-                held = _margins(system, program.stop, new, limits) >= 0
+                held = margins(system, program.stop, new, limits) >= 0
                 stopped = jnp.where((stopped < 0) & held, n + 1, stopped)
             return new, epoch_state, stopped
 
@@ -98,39 +96,40 @@ def _advance_members(
     return jax.lax.scan(save, carry, segments)
 
 
-def run_ensemble(
-    task: Task, program: StepProgram, segments: Segments, epoch: int = 0, epoch_bits: int = 0
-) -> Iterator[MemberBlock]:
+def run_ensemble(run: MemberRun) -> Iterator[MemberBlock]:
     """Run all members, a block at a time."""
-    if len(segments.last) and int(segments.last[-1]) * program.refine >= randomness.MAX_COUNTER:
-        raise _check.fail(
-            "t", f"must need fewer than {randomness.MAX_COUNTER:,} steps of noise", int(segments.last[-1])
-        )
-    if task.stop is not None:
-        program = program._replace(stop=(task.stop.traced, task.stop.spec))
-    size = block_size(task, program, segments, epoch, epoch_bits)
-    program = program._replace(prefetch=prefetch_of(program, segments))
-    keys = (
-        jnp.asarray(randomness.lane_keys(task.seed, program.random_inputs.calls)),
-        jnp.asarray(randomness.lane_keys(task.seed, -(-epoch_bits // 64), stream=1)),
-    )
-    drive = _Drive(task, program, segments, epoch, keys, size)
-    for first in range(0, task.members, drive.size):
+    drive = _Drive(Parts(run))
+    for first in range(0, run.task.members, drive.size):
         yield drive.block(first)
+
+
+def blocks_at_end(
+    run: Parts, states: np.ndarray, final: np.ndarray, stopped: np.ndarray, broke: np.ndarray | None
+) -> Iterator[MemberBlock]:
+    """Blocks of a run whose members are all at its end: states (b, T, S), those left (b, S), steps of a stop (b,).
+
+    `broke` are the steps at which members went wrong, where any did.
+    """
+    drive = _Drive(run)
+    for first in range(0, run.task.members, drive.size):
+        own = slice(first, min(first + drive.size, run.task.members))
+        where = None if broke is None else broke[own]
+        yield drive.ended(first, states[own].copy(), final[own], stopped[own].copy(), broke=where)
 
 
 class _Drive:
     """Runs blocks piece by piece, for progress, budgets and Ctrl-C; as many side by side as there are cores."""
 
-    def __init__(self, task: Task, program: StepProgram, segments: Segments, epoch: int, keys: tuple, block: int):
-        self.task, self.program, self.segments, self.epoch, self.keys = task, program, segments, epoch, keys
-        self.parts = min(cores(), -(-task.members // block))
-        self.size = block * self.parts
+    def __init__(self, run: Parts):
+        self.run, self.task, self.program = run, run.task, run.program
+        self.segments, self.epoch = run.segments, run.epoch
+        task, segments = run.task, run.segments
+        self.keys, self.limits = run.keys, run.limits
+        self.parts = min(cores(), run.turns)
+        self.size = run.block * self.parts
         fits = int(np.clip(2**21 // (self.size * max(task.state0.size, 1)), 1, 64))
-        self.rows = min(
-            fits, 1 << (len(segments.last) - 1).bit_length()
-        )  # few shapes, and no room for rows never saved
-        self.limits = np.zeros(0) if task.stop is None else task.stop.thresholds
+        # few shapes, and no room for rows never saved
+        self.rows = min(fits, 1 << (len(segments.last) - 1).bit_length())
         self.piece = FIRST_PIECE
         self.end = int(segments.last[-1]) if task.max_steps is None else task.k0 + task.max_steps
 
@@ -143,16 +142,16 @@ class _Drive:
         else:
             state = task.states0[np.minimum(np.arange(first, first + self.size), len(task.states0) - 1)]
         k0 = int(self.segments.first[0])
-        epoch_state = bind(_start_epoch, task.system)(self.keys[1], members, k0) if self.epoch else ()
+        epoch_state = bind(start_epoch, task.system)(self.keys[1], members, k0) if self.epoch else ()
         stopped = np.full(self.size, -1, dtype=np.int64)
         if stop is not None:
-            stopped[np.asarray(bind(_margins, task.system, stop)(state, self.limits)) >= 0] = k0
+            stopped[np.asarray(bind(margins, task.system, stop)(state, self.limits)) >= 0] = k0
         return members, (jnp.asarray(state), epoch_state, jnp.asarray(stopped))
 
     def calls(self, first: int, program: StepProgram) -> Iterator[tuple[np.ndarray, np.ndarray, tuple]]:
         """Run one block; yield the saves reached, their rows and the carry after each call."""
         members, carry = self.start(first, program.stop)
-        call = bind(_advance_members, self.task.system, program, self.epoch)
+        call = bind(advance_members, self.task.system, program, self.epoch)
         segment, step = 0, int(self.segments.first[0])
         while segment < len(self.segments.last) and step <= self.end:
             stretch = next_stretch(self.segments, segment, step, min(self.piece, self.end - step), self.rows)
@@ -191,7 +190,23 @@ class _Drive:
             if out_of_time or (reached and is_bad(states[:, reached - 1]).all()):
                 break
         stopped = np.asarray(carry[2])[:count].copy()
-        codes = np.zeros(count, dtype=np.int8)
+        return self.ended(first, states, np.asarray(carry[0])[:count], stopped, (reached, out_of_time))
+
+    def ended(
+        self,
+        first: int,
+        states: np.ndarray,
+        final: np.ndarray,
+        stopped: np.ndarray,
+        early: tuple[int, bool] | None = None,
+        broke: np.ndarray | None = None,
+    ) -> MemberBlock:
+        """How each member of a block ended; rows after an early end are emptied.
+
+        `early`: saves reached, and whether by the clock, where a budget ended the block; `broke` as found already.
+        """
+        reached, out_of_time = early or (len(self.segments.last), False)
+        codes = np.zeros(len(states), dtype=np.int8)
         if reached < len(self.segments.last):
             codes[:] = STATUSES.index("max_seconds" if out_of_time else "max_steps")
             spent = self.segments.last[reached - 1] if out_of_time and reached else self.end
@@ -203,8 +218,8 @@ class _Drive:
         states[after] = np.nan
         bad = is_bad(states) & ~after & (np.arange(states.shape[1]) < reached)
         if bad.any():
-            self._find_failures(first, states, bad, codes, ended)
-        return MemberBlock(first, states, np.asarray(carry[0])[:count], codes, self._clock(ended))
+            self._tell_failures(states, bad, codes, ended, self._failures(first) if broke is None else broke)
+        return MemberBlock(first, states, final, codes, self._clock(ended))
 
     def _clock(self, n: np.ndarray) -> np.ndarray:
         """Time of the steps `n`, NaN where they are -1."""
@@ -214,17 +229,20 @@ class _Drive:
             t[known] = self.task.system.clock(n[known])
         else:
             segment = np.searchsorted(self.segments.last, n[known])
-            t[known] = self.segments.t[segment] + (n[known] - self.segments.first[segment]) * self.segments.h[segment]
+            t[known] = self.segments.clock(segment, n[known])
         return t
 
-    def _find_failures(
-        self, first: int, states: np.ndarray, bad: np.ndarray, codes: np.ndarray, stopped: np.ndarray
-    ) -> None:
-        """Run the block once more to find the step at which each lost member went wrong; empty its later rows."""
+    def _failures(self, first: int) -> np.ndarray:
+        """Run the block once more to find the step at which each lost member went wrong."""
         carry: tuple = ()
-        for _, _, carry in self.calls(first, self.program._replace(stop=(_badness, ()))):  # noqa: B007
+        for _, _, carry in self.calls(first, self.run.until_bad().program):  # noqa: B007
             pass
-        where = np.asarray(carry[2])
+        return np.asarray(carry[2])
+
+    def _tell_failures(
+        self, states: np.ndarray, bad: np.ndarray, codes: np.ndarray, stopped: np.ndarray, where: np.ndarray
+    ) -> None:
+        """Say how each lost member ended, and when; empty its later rows."""
         for member in np.flatnonzero(bad.any(axis=1)):
             save = int(np.argmax(bad[member]))
             last_good = states[member, save - 1] if save else self.task.state0

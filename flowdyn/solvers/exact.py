@@ -14,6 +14,8 @@ from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import SDESystem, System
 from flowdyn.solvers.base import Result, Solver, Support, Task, failure_status, is_bad
 from flowdyn.solvers.ensembles import MemberBlock, run_ensemble
+from flowdyn.solvers.ensembles_together import is_cheap
+from flowdyn.solvers.member_runs import MemberRun
 from flowdyn.solvers.segments import Segments
 from flowdyn.solvers.step_program import StepProgram
 from flowdyn.solvers.stopping import bisect, first_bracket
@@ -73,7 +75,11 @@ class Exact(Solver):
         return self
 
     def ensemble(self, task: Task) -> Iterator[MemberBlock]:
-        """Sample the exact law from save to save: X(t + tau) ~ N(Phi X(t) + shift, Q)."""
+        """Sample the exact law."""
+        return run_ensemble(self.member_run(task))
+
+    def member_run(self, task: Task) -> MemberRun:
+        """From save to save: X(t + tau) ~ N(Phi X(t) + shift, Q)."""
         system = task.system
         assert isinstance(system, SDESystem) and task.t is not None
         law = system.linear_law()
@@ -87,7 +93,7 @@ class Exact(Solver):
         )
         first = task.k0 + np.arange(len(span))
         segments = Segments(first, first + 1, task.t - span, span, extra)
-        return run_ensemble(task, StepProgram(_sample, RandomInputs(numbers=task.state0.size)), segments)
+        return MemberRun(task, StepProgram(_sample, RandomInputs(numbers=task.state0.size)), segments)
 
     def noise_steps(self, task: Task) -> np.ndarray | None:
         """One draw a save, counted on from the step number of the start."""
@@ -95,6 +101,8 @@ class Exact(Solver):
 
     def fuses(self, task: Task) -> bool:
         """Each is a formula, whose cost is nothing beside a file's; a stop rule is looked for run by run."""
+        if isinstance(task.system, SDESystem):
+            return is_cheap(self.member_run(task))
         return task.stop is None
 
     def run(self, task: Task) -> Result:

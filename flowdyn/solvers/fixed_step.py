@@ -15,6 +15,8 @@ from flowdyn._tools.randomness import RandomInputs
 from flowdyn.methods.systems import SDESystem, System
 from flowdyn.solvers.base import Solver, Support, Task
 from flowdyn.solvers.ensembles import MemberBlock, run_ensemble
+from flowdyn.solvers.ensembles_together import is_cheap
+from flowdyn.solvers.member_runs import MemberRun
 from flowdyn.solvers.segments import Segments
 from flowdyn.solvers.step_program import StepProgram
 
@@ -96,12 +98,20 @@ class FixedStep(Solver):
         last = task.k0 + np.cumsum(count)
         return Segments(last - count, last, before, span / np.maximum(count, 1))
 
-    def ensemble(self, task: Task) -> Iterator[MemberBlock]:
-        """Run all members in one fused loop over the steps."""
+    def member_run(self, task: Task) -> MemberRun:
+        """All members in one fused loop over the steps."""
         assert isinstance(task.system, SDESystem) and self.dt is not None
         refine = 1 if self.brownian_dt is None else round(self.dt / self.brownian_dt)
         program = StepProgram(type(self).step, self.random_inputs(task.system.noise_dim(task.state0)), refine)
-        return run_ensemble(task, program, self.segments(task))
+        return MemberRun(task, program, self.segments(task))
+
+    def ensemble(self, task: Task) -> Iterator[MemberBlock]:
+        """Run all members."""
+        return run_ensemble(self.member_run(task))
+
+    def fuses(self, task: Task) -> bool:
+        """Short runs, which share a program."""
+        return task.t is not None and self.dt is not None and is_cheap(self.member_run(task))
 
     def noise_steps(self, task: Task) -> np.ndarray:
         """Steps taken by each save."""

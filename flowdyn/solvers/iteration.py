@@ -16,6 +16,8 @@ from flowdyn.methods.stochastic_base import RandomRecursionSystem
 from flowdyn.methods.systems import System
 from flowdyn.solvers.base import Result, Solver, Support, Task
 from flowdyn.solvers.ensembles import MemberBlock, run_ensemble
+from flowdyn.solvers.ensembles_together import is_cheap
+from flowdyn.solvers.member_runs import MemberRun
 from flowdyn.solvers.recursion_batches import has_fixed_end, run_in_pieces, run_together
 from flowdyn.solvers.recursion_run import MOST_RECURSION_STEPS, RecursionRun
 from flowdyn.solvers.segments import Segments
@@ -74,6 +76,10 @@ class Iteration(Solver):
 
     def ensemble(self, task: Task) -> Iterator[MemberBlock]:
         """Run all members of a random recursion."""
+        return run_ensemble(self.member_run(task))
+
+    def member_run(self, task: Task) -> MemberRun:
+        """All members of a random recursion, from save to save."""
         system = task.system
         assert isinstance(system, RandomRecursionSystem) and task.k is not None
         before = np.concatenate([[task.k0], task.k[:-1]])
@@ -85,7 +91,7 @@ class Iteration(Solver):
             if refine < 1 or abs(ratio - refine) > 1e-9 * ratio:
                 raise _check.fail("brownian_dt", "must divide eta", self.brownian_dt)
         program = StepProgram(recursion_step, system.random_inputs, refine)
-        return run_ensemble(task, program, segments, system.epoch, system.epoch_bits)
+        return MemberRun(task, program, segments, system.epoch, system.epoch_bits)
 
     def brownian_id(self, task: Task) -> dict[str, Any] | None:
         """What EulerMaruyama must agree with: cell, dimension and seed."""
@@ -105,7 +111,9 @@ class Iteration(Solver):
         return RecursionRun(task).alone()
 
     def fuses(self, task: Task) -> bool:
-        """Recursions without a budget of seconds, which is one run's own."""
+        """Recursions without a budget of seconds, which is one run's own; random ones if they are short."""
+        if isinstance(task.system, RandomRecursionSystem):
+            return is_cheap(self.member_run(task))
         is_long = task.k is not None and int(task.k[-1]) - task.k0 > MOST_RECURSION_STEPS
         return isinstance(task.system, DiscreteSystem) and task.max_seconds is None and not is_long
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from flowdyn._tools.compiled import bind
 from flowdyn.methods.base import DiscreteSystem
-from flowdyn.solvers.base import Result, Status, Task, ThinnedRecord, failure_status, is_bad
+from flowdyn.solvers.base import Result, Status, Task, failure_status, is_bad
 from flowdyn.solvers.recursion_loops import advance, advance_until, first_bad
 from flowdyn.solvers.resting import RestWatch
+from flowdyn.solvers.thinning import ThinnedRecord
 
 MOST_RECURSION_STEPS = 10**9
 PIECE_SECONDS = 0.5

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from flowdyn.solvers.base import Task, ThinnedRecord
+from flowdyn.solvers.base import Task
+from flowdyn.solvers.thinning import ThinnedRecord
 
 
 class SavedRows:

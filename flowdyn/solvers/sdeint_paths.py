@@ -107,6 +107,10 @@ class Sdeint(FixedStep):
         """None: it is too slow to be chosen by a ladder."""
         return
 
+    def fuses(self, task: Task) -> bool:
+        """Never: each path is a loop in Python."""
+        return False
+
     def ensemble(self, task: Task) -> Iterator[MemberBlock]:
         """Members one after the other."""
         for member in range(task.members):

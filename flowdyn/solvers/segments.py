@@ -7,13 +7,31 @@ import numpy as np
 
 
 class Segments(NamedTuple):
-    """Steps from one save to the next: numbers first .. last - 1, from time t on, h each; `extra` per segment."""
+    """Steps from one save to the next: numbers first .. last - 1, h each; `extra` per segment.
+
+    Step `since` is at time t. It is the first one of a whole segment, and of its parts too: the time of a step has the
+    same bits however a run is cut into calls.
+    """
 
     first: np.ndarray  # (T,)
     last: np.ndarray  # (T,)
     t: np.ndarray  # (T,)
     h: np.ndarray  # (T,)
     extra: Any = ()
+    since: np.ndarray | None = None  # (T,), `first` unless given
+
+    @property
+    def origin(self) -> Any:
+        """Step numbers of the times t."""
+        return self.first if self.since is None else self.since
+
+    def whole(self) -> "Segments":
+        """The same, with the numbers of its first steps said."""
+        return self._replace(since=self.origin)
+
+    def clock(self, index: Any, n: Any) -> Any:
+        """Times of the steps `n` of the segments `index`."""
+        return self.t[index] + (n - self.origin[index]) * self.h[index]
 
     def part(self, stretch: "Stretch", rows: int) -> "Segments":
         """The segments of a stretch, filled up to `rows` with empty ones at its end."""
@@ -21,8 +39,8 @@ class Segments(NamedTuple):
         index = np.append(stretch.number, np.repeat(stretch.number[-1:], pad))
         first = np.append(stretch.first, np.repeat(stretch.last[-1:], pad))
         last = np.append(stretch.last, np.repeat(stretch.last[-1:], pad))
-        t = self.t[index] + (first - self.first[index]) * self.h[index]
-        return Segments(first, last, t, self.h[index], jax.tree.map(lambda a: a[index], self.extra))
+        extra = jax.tree.map(lambda a: a[index], self.extra)
+        return Segments(first, last, self.t[index], self.h[index], extra, self.origin[index])
 
 
 class Stretch(NamedTuple):

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn.running.joint_runs import Joint, joint_form, prepare_asked, run_joint, run_one
+from flowdyn.running.cell_runs import Joint, joint_form, prepare_asked, run_members, run_one
+from flowdyn.running.joint_runs import run_joint
 from flowdyn.running.preparation import PreparedRun
 from flowdyn.sweeps.joining_cells import Piece, piece_of
 
@@ -86,16 +87,19 @@ def run_cells(cells: Sequence[Cell]) -> Run:
     for places in alike.values():
         runs = [cells[i] for i in places]
         try:
-            joint = _run(runs)  # type: ignore[arg-type]
+            joined = _run(runs)  # type: ignore[arg-type]
         except _check.FlowdynError as error:
             found.failures.update(dict.fromkeys(places, str(error)))
             continue
-        found.pieces.append(piece_of(joint.ds, places))
-        found.failures.update({places[b]: reason for b, reason in joint.failures.items()})
+        each = [places] if len(joined) == 1 else [[place] for place in places]
+        for own, joint in zip(each, joined, strict=True):
+            found.pieces.append(piece_of(joint.ds, own))
+            found.failures.update({own[b]: reason for b, reason in joint.failures.items()})
     return found
 
 
-def _run(runs: list[PreparedRun]) -> Joint:
+def _run(runs: list[PreparedRun]) -> list[Joint]:
+    """One result of all, or one of each."""
     if len(runs) == 1 and joint_form(runs[0]) is None:
-        return run_one(runs[0])
-    return run_joint(runs)
+        return [run_one(runs[0])]
+    return run_members(runs) if runs[0].system.is_random else [run_joint(runs)]

@@ -14,7 +14,7 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn._tools.files import replacing
-from flowdyn.running.joint_runs import joint_form
+from flowdyn.running.cell_runs import joint_form
 from flowdyn.running.preparation import PreparedRun
 from flowdyn.sweeps.blocks import Job, identity
 from flowdyn.sweeps.cells import Cell, Failure, ready
@@ -90,7 +90,7 @@ def _cells(cell: Cell, count: int, block_bytes: int) -> int:
 def _bytes(run: PreparedRun) -> int:
     """Of one cell's results, about."""
     row = run.first.size + sum(variable.size for variable in run.observer.variables) + 2
-    return 8 * row * (run.times.saves if run.times.t is None else len(run.times.t)) + 2048
+    return 8 * row * run.members * (run.times.saves if run.times.t is None else len(run.times.t)) + 2048
 
 
 def _plan_name(grid: Grid, key: str) -> str:
