@@ -107,12 +107,15 @@ def test_no_random_cell_is_run_by_itself(make, one_program, monkeypatch):
     assert len(calls) == 1 and (result.failure == "").all()
 
 
-def test_cells_do_not_depend_on_blocks_calls_or_cores(monkeypatch):
+def test_cells_do_not_depend_on_blocks_calls_cores_or_company(monkeypatch):
     whole = fd.sweep(by_time, GRID, progress=False)
     monkeypatch.setattr(ensembles_together, "PER_CALL", 1)
     monkeypatch.setattr(ensembles_together, "cores", lambda: 3)
     for block in (1, 4, 6):
         assert np.array_equal(fd.sweep(by_time, GRID, progress=False, block=block).w, whole.w, equal_nan=True)
+    monkeypatch.setattr(ensembles_together, "CHEAP", 1)  # too long to be run beside others
+    monkeypatch.setattr(ensembles_together._Group, "run", None)
+    assert np.array_equal(fd.sweep(by_time, GRID, progress=False).w, whole.w, equal_nan=True)
 
 
 def test_a_cell_that_diverges_is_one_failure_and_the_rest_is_kept():

@@ -22,9 +22,10 @@ from flowdyn.solvers.ensembles import MemberBlock, advance_members, blocks_at_en
 from flowdyn.solvers.member_runs import MemberRun, Parts
 
 CHEAP = 2**26  # numbers stepped over by a run that is worth no program of its own: about a tenth of a second
-PER_CALL = 2**27  # numbers that one call steps over, between which an interruption is heard
+PER_CALL = 2**27  # numbers that a core steps over in one call, between which an interruption is heard
 HELD = 2**22  # numbers of states that one call returns
 ARRAYS = 2**18  # numbers in the arrays of a system, each of which is copied for its turn
+SEEN = 16  # numbers of a system's arrays that a step may look at in the time that it takes for one of its state
 
 
 def is_cheap(run: MemberRun) -> bool:
@@ -32,22 +33,28 @@ def is_cheap(run: MemberRun) -> bool:
     task = run.task
     if task.max_seconds is not None or task.max_steps is not None or not len(run.segments.last):
         return False
-    steps = int(run.segments.last[-1] - run.segments.first[0])
-    lanes = max(task.members, 64) * max(task.state0.size, run.program.random_inputs.numbers, 1)
-    held = lanes * len(run.segments.last)
-    return max(steps * run.program.refine, 1) * lanes <= CHEAP and held <= HELD and _numbers(run) <= ARRAYS
+    lanes = max(task.members, 64)
+    held = lanes * task.state0.size * len(run.segments.last)
+    return lanes * _work(run) <= CHEAP and held <= HELD and _arrays(run) <= ARRAYS
 
 
-def _numbers(run: MemberRun) -> int:
-    return sum(np.size(leaf) for leaf in (*split(run.task.system)[0], *jax.tree.leaves(run.segments.extra)))
+def _work(run: MemberRun) -> int:
+    """Numbers that one member steps over, about."""
+    steps = 1 + int(run.segments.last[-1] - run.segments.first[0]) * run.program.refine
+    return steps * max(run.task.state0.size, run.program.random_inputs.numbers, _arrays(run) // SEEN)
+
+
+def _arrays(run: MemberRun) -> int:
+    """Numbers in the arrays of a system."""
+    return sum(np.size(leaf) for leaf in split(run.task.system)[0])
 
 
 class Piece(NamedTuple):
-    """Members first .. first + count - 1 of a run, which lie beside one another in a block."""
+    """Members first .. first + size - 1 of a run, which lie beside one another in a block."""
 
     run: int
     first: int
-    count: int
+    size: int
 
 
 Turn = tuple[Piece, ...]  # what fills one block: runs that differ in start and seed alone
@@ -56,6 +63,7 @@ Turn = tuple[Piece, ...]  # what fills one block: runs that differ in start and 
 def run_together(runs: Sequence[MemberRun]) -> list[list[MemberBlock]]:
     """Members of each run, in its order; their systems have one form."""
     parts = [Parts(run) for run in runs]
+    work = list(map(_work, runs))
     alike: dict[tuple, list[int]] = {}
     for i, part in enumerate(parts):
         shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(part.segments.extra))
@@ -64,12 +72,12 @@ def run_together(runs: Sequence[MemberRun]) -> list[list[MemberBlock]]:
     found: dict[int, list[MemberBlock]] = {}
     done = 0
     for places in alike.values():
-        group = _Group([parts[i] for i in places])
+        group = _Group([parts[i] for i in places], [work[i] for i in places])
         for turns in group.calls():
             rows = group.run(turns)
             broke = _steps_of_failures(group, {i: own[0] for i, own in rows.items()})
-            for i, own in rows.items():
-                found[places[i]] = list(blocks_at_end(group.parts[i], *own, broke.get(i)))
+            for i, (states, final, stopped) in rows.items():
+                found[places[i]] = list(blocks_at_end(group.parts[i], states, final, stopped, broke.get(i)))
             done += len({piece.run for turn in turns for piece in turn})
             runs[0].task.progress(done / len(runs))
     return [found[i] for i in range(len(runs))]
@@ -80,15 +88,15 @@ def _steps_of_failures(group: "_Group", states: Mapping[int, np.ndarray]) -> dic
     bad = [i for i, rows in states.items() if is_bad(rows).any()]
     if not bad:
         return {}
-    watching = _Group([group.parts[i].until_bad() for i in bad])
+    watching = _Group([group.parts[i].until_bad() for i in bad], [group.work[i] for i in bad])
     return {bad[i]: own[2] for turns in watching.calls() for i, own in watching.run(turns).items()}
 
 
 class _Group:
     """Runs of one program, block size and number of saves."""
 
-    def __init__(self, parts: Sequence[Parts]):
-        self.parts, self.lead = parts, parts[0]
+    def __init__(self, parts: Sequence[Parts], work: Sequence[int]):
+        self.parts, self.lead, self.work = parts, parts[0], work
         self.stacked = stack([part.task.system for part in parts])
         self.advance = bind_turns(advance_members, self.stacked, self.lead.program, self.lead.epoch)
 
@@ -104,7 +112,7 @@ class _Group:
                 continue
             key = self._numbers_of(i)
             at = open_turns.get(key)
-            if at is not None and sum(piece.count for piece in found[at][0]) + count <= block:
+            if at is not None and sum(piece.size for piece in found[at][0]) + count <= block:
                 found[at][0] = (*found[at][0], Piece(i, 0, count))
             else:
                 open_turns[key] = len(found)
@@ -122,9 +130,9 @@ class _Group:
         call: list[Turn] = []
         work = held = 0
         for turns in self.turns():
-            segments = self.parts[turns[0][0].run].segments
-            lanes = len(turns) * self.lead.block * self.lead.task.state0.size
-            own, rows = lanes * (1 + int(segments.last[-1] - segments.first[0])), lanes * len(segments.last)
+            lanes = len(turns) * self.lead.block
+            own = lanes * self.work[turns[0][0].run]
+            rows = lanes * self.lead.task.state0.size * len(self.lead.segments.last)
             if call and (work + own > PER_CALL * cores() or held + rows > HELD):
                 yield call
                 call, work, held = [], 0, 0
@@ -150,9 +158,9 @@ class _Group:
             state, stopped, rows = (part[j // threads] for part in done[j % threads])
             edge = 0
             for piece in turn:
-                own = slice(edge, edge + piece.count)
+                own = slice(edge, edge + piece.size)
                 members.setdefault(piece.run, []).append((np.swapaxes(rows[:, own], 0, 1), state[own], stopped[own]))
-                edge += piece.count
+                edge += piece.size
         return {i: tuple(map(np.concatenate, zip(*own, strict=True))) for i, own in members.items()}
 
     def arguments(self, turns: Sequence[Turn], count: int, shares: bool) -> tuple:
@@ -180,7 +188,7 @@ class _Group:
 
     def _lanes(self, turn: Turn) -> list[tuple[int, int]]:
         """Run and member of each place in a block; the last run goes on where it is not full."""
-        own = [(piece.run, piece.first + j) for piece in turn for j in range(piece.count)]
+        own = [(piece.run, piece.first + j) for piece in turn for j in range(piece.size)]
         run, member = own[-1]
         return own + [(run, member + 1 + j) for j in range(self.lead.block - len(own))]
 
