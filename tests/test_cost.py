@@ -36,7 +36,7 @@ LINES = {
     "_slopes_and_curvatures": "6 (d + 1)^2 times the losses",
     "_gradient": "6 (d + 1)^2 times the losses",
 }
-RUN = {"advance", "advance_until", "_advance_members", "drift", "jacobian"}  # the run itself
+RUN = {"advance", "advance_until", "advance_members", "drift", "jacobian"}  # the run itself
 SMALL_EAGER = 20_000  # entries made one operation after the other: random keys, starts
 
 

@@ -56,11 +56,11 @@ def test_a_member_is_the_same_in_any_ensemble(name):
 
 @pytest.mark.parametrize(("features", "alone"), [(80, 1), (3, 8)])
 def test_a_member_alone_takes_no_block_of_its_neighbours(features, alone, monkeypatch):
-    from flowdyn.solvers import ensembles
+    from flowdyn.solvers import member_runs
 
     g, sizes = np.random.default_rng(1), []
     monkeypatch.setattr(
-        ensembles, "block_size", lambda *a, real=ensembles.block_size: sizes.append(real(*a)) or sizes[-1]
+        member_runs, "block_size", lambda *a, real=member_runs.block_size: sizes.append(real(*a)) or sizes[-1]
     )
     p = fd.problems.LinearRegression(g.standard_normal((5, features)) / 10, g.standard_normal(5))
     one, many = (fd.solve(fd.SGD(p, 0.1), np.ones(features), steps=20, realizations=n, seed=2).w.values for n in (1, 2))
