@@ -101,7 +101,9 @@ def sweep(
     Cells whose systems differ in numbers alone share what is compiled; recursions among them run side by side in one
     program, and flows in one that uses all cores and lets each step at its own pace. Each cell has its own recipe:
     ``fd.rebuild(result.sel(alpha=0.1))`` gives its run, to the last bits or nearly (a sum over many runs side by side
-    may round otherwise). Source: of our own.
+    may round otherwise). Random cells, with ``realizations=`` or without, go through one program on all cores where
+    they are short, to the bits that each has alone. Functions of your own are shared by cells that are given the same
+    objects, with their numbers in ``args=``. Source: of our own.
 
     Examples
     --------
