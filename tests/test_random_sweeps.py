@@ -166,3 +166,17 @@ def test_the_time_of_a_step_does_not_depend_on_how_a_run_is_cut(monkeypatch):
         monkeypatch.setattr(ensembles, "FIRST_PIECE", piece)
         found.append(fd.solve(system, w0, **options).w.values)
     assert np.array_equal(*found)
+
+
+def test_a_cell_whose_path_does_not_fit_is_one_failure():
+    """A Brownian path kept at 0.02 has no increments of 0.05."""
+
+    def make(eta, seed):
+        quadratic = fd.problems.Quadratic(1.0, noise=1.0)
+        solver = fd.solvers.Iteration(brownian_dt=0.02)
+        return fd.SGD(quadratic, eta), [1.0], {"steps": 5, "seed": seed, "realizations": 2, "solver": solver}
+
+    with pytest.warns(fd.FlowdynWarning, match="1 of 3 cells failed"):
+        result = fd.sweep(make, {"eta": [0.04, 0.05, 0.1], "seed": [3]}, progress=False)
+    assert "`brownian_dt` must divide eta" in str(result.failure.values[1, 0])
+    assert np.isfinite(result.w.values[[0, 2]]).all()

@@ -69,7 +69,10 @@ class PreparedRun:
     @functools.cached_property
     def fuses(self) -> bool:
         """Whether its solver runs many like it at little more than the cost of one."""
-        return self.solver.fuses(self.task(lambda share: None))
+        try:
+            return self.solver.fuses(self.task(lambda share: None))
+        except _check.FlowdynError:  # told where it is run, of this run alone
+            return False
 
     def task(self, progress: Report) -> Task:
         """What the solver is given."""
