@@ -143,7 +143,7 @@ def test_a_loss_that_grew_and_an_order_in_doubt_are_marked(tmp_path):
     assert not [a for a in read(fd.report(at_rest, tmp_path / "rest.html")).all("td") if a.get("class")]
     ladder = fd.eta_limit(fd.GradientDescent(p, 0.5), [1.0], t=2.0).assign_attrs(verdict="doubtful: rounding")
     page = read(fd.report(ladder, tmp_path / "ladder.html"))
-    assert "doubtful: rounding" in " ".join(page.words) and [a for a in page.all("td") if a.get("class") == "bad"]
+    assert "doubtful: rounding" in page.words and [a for a in page.all("td") if a.get("class") == "bad"]
 
 
 def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):

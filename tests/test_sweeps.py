@@ -1,15 +1,22 @@
 """Sweeps: each cell is the run that it would be alone; a store is gone on with; what fails is told and kept."""
 
 import concurrent.futures
+import contextlib
+import functools
 import json
+import os
 import pickle
+import tempfile
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from refusal import assert_refused
 
 import flowdyn as fd
+from flowdyn.plotting.figures import save_figure
 from flowdyn.solvers import explicit_batch
 from flowdyn.solvers.recursion_run import RecursionRun
 from flowdyn.sweeps.grid import grid_of
@@ -485,18 +492,20 @@ def test_what_is_read_only_is_told_before_anything_is_computed():
         folder = Path(name) / "ro"
         whole = fd.sweep(make, {"eta": [0.1, 0.2]}, folder)
         run = whole.isel(eta=0)
+        figure = fd.plot(run)
         before, count = sorted(folder.iterdir()), len(made)
         Path(name).chmod(0o555)
         folder.chmod(0o555)
         page, file = folder / "page.html", folder / "run.nc"
+        refused = functools.partial(assert_refused, error=fd.FileError)
         with as_nobody():
-            assert_refused(
+            refused(
                 lambda: fd.sweep(make, {"eta": [0.1, 0.2, 0.3]}, folder), "`store` .* written to.*Permission denied"
             )
-            assert_refused(lambda: fd.sweep(make, {"eta": [0.1]}, folder / "new"), "`store` .*Permission denied")
-            assert_refused(lambda: fd.save(run, file), "`path` must lie in a writable folder")
-            assert_refused(lambda: fd.report(run, page), "`path` must lie in a writable folder")
-            assert_refused(lambda: save_figure(fd.plot(run), folder / "run.png"), "writable folder")
+            refused(lambda: fd.sweep(make, {"eta": [0.1]}, folder / "new"), "`store` .*Permission denied")
+            refused(lambda: fd.save(run, file), "`path` must lie in a writable folder")
+            refused(lambda: fd.report(run, page), "`path` must lie in a writable folder")
+            refused(lambda: save_figure(figure, folder / "run.png"), "writable folder")
             assert fd.load(folder).sizes["eta"] == 2
         assert sorted(folder.iterdir()) == before and len(made) == count
         folder.chmod(0o755)
