@@ -129,6 +129,23 @@ def test_what_ended_badly_or_is_not_resolved_is_marked(tmp_path):
     assert not [a for a in good.all("td") if a.get("class")]
 
 
+def test_a_loss_that_grew_and_an_order_in_doubt_are_marked(tmp_path):
+    """By hand: w_k = (1 - eta)^k, L = w^2 / 2; at eta = 2.5, k = 2 the loss grows from 0.5 to 2.531."""
+    p = fd.problems.Quadratic(1.0)
+    with pytest.warns(fd.FlowdynWarning):
+        grown, shrunk = (fd.solve(fd.GradientDescent(p, eta), [1.0], steps=2, saves=3) for eta in (2.5, 0.5))
+    page = read(fd.report([grown, shrunk], tmp_path / "page.html"))
+    assert "loss 2.531, grown from 0.5" in page.words and "loss 0.03125" in page.words
+    assert [a.get("class") for a in page.all("td") if a.get("class")] == ["bad"]
+    both = read(fd.report(fd.concat([grown, shrunk], "run"), tmp_path / "both.html"))
+    assert "loss 0.03125 to 2.531, grown in 1 of 2" in both.words
+    at_rest = fd.solve(fd.GradientDescent(p, 0.5), [0.0], steps=2, saves=3)
+    assert not [a for a in read(fd.report(at_rest, tmp_path / "rest.html")).all("td") if a.get("class")]
+    ladder = fd.eta_limit(fd.GradientDescent(p, 0.5), [1.0], t=2.0).assign_attrs(verdict="doubtful: rounding")
+    page = read(fd.report(ladder, tmp_path / "ladder.html"))
+    assert "doubtful: rounding" in page.words and [a for a in page.all("td") if a.get("class") == "bad"]
+
+
 def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):
     """By hand: w_k = (1 - eta)^k w_0 and L = w^2 / 2 on the quadratic, k = 2."""
     p = fd.problems.Quadratic(1.0)

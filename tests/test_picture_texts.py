@@ -1,6 +1,7 @@
 """Texts and scales of pictures at any size: no text reaches out of the figure, lies over another, or over a curve."""
 
 import io
+import itertools
 import pickle
 from functools import cache
 from itertools import combinations
@@ -309,3 +310,20 @@ def test_time_is_called_training_time_where_a_system_is_one_of_training(what, tm
     both = fd.concat([run, run], "start")
     for ds in (fd.load(tmp_path / "run.nc"), both, both.assign_attrs(title="ODE of one's own")):
         assert {axes.get_xlabel() for axes in fd.plot(ds).axes} == {name}
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_legend_in_one_row_leaves_no_gap_in_the_others(share):
+    p = fd.problems.LinearRegression(np.eye(4), np.ones(4))
+    obs = {"cube": lambda w: w**3, "energy": lambda w: w @ w, "root": jnp.abs, "two": lambda w: w[:2]}
+    figure = fd.plot(fd.solve(fd.GradientDescent(p, 0.5), np.zeros(4), steps=20, observe=obs))
+    figure.set_size_inches(share * figure.get_size_inches())
+    figure.draw_without_rendering()
+    rows = {}
+    for axes in figure.axes:
+        rows.setdefault(axes.get_subplotspec().rowspan.start, []).append(axes)
+    assert len(rows) > 1 and any(axes.get_legend() for axes in rows[1][:-1])
+    for left, right in ((a, b) for row in rows.values() for a, b in itertools.pairwise(row)):
+        texts = [right.yaxis.label, *(t for t in right.get_yticklabels() if t.get_text())]
+        begin = min(text.get_window_extent().x0 for text in texts)
+        assert begin - left.get_window_extent().x1 < 0.05 * figure.bbox.width

@@ -1,15 +1,22 @@
 """Sweeps: each cell is the run that it would be alone; a store is gone on with; what fails is told and kept."""
 
 import concurrent.futures
+import contextlib
+import functools
 import json
+import os
 import pickle
+import tempfile
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from refusal import assert_refused
 
 import flowdyn as fd
+from flowdyn.plotting.figures import save_figure
 from flowdyn.solvers import explicit_batch
 from flowdyn.solvers.recursion_run import RecursionRun
 from flowdyn.sweeps.grid import grid_of
@@ -460,3 +467,46 @@ def test_threads_and_progress(tmp_path):
         result = fd.sweep(descent, GRID, executor=pool, block=1, progress=said.append)
     assert np.allclose(result.w_plus, fd.sweep(descent, GRID).w_plus, rtol=1e-13, atol=1e-15)
     assert len(said) == 6 and said == sorted(said) and said[-1] == 1.0
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Without the rights of root, which may write to a folder that is read-only."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def test_what_is_read_only_is_told_before_anything_is_computed():
+    made = []
+
+    def make(eta):
+        made.append(eta)
+        return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [1.0], {"steps": 3}
+
+    with tempfile.TemporaryDirectory() as name:  # which another user can see into
+        folder = Path(name) / "ro"
+        whole = fd.sweep(make, {"eta": [0.1, 0.2]}, folder)
+        run = whole.isel(eta=0)
+        figure = fd.plot(run)
+        before, count = sorted(folder.iterdir()), len(made)
+        Path(name).chmod(0o555)
+        folder.chmod(0o555)
+        page, file = folder / "page.html", folder / "run.nc"
+        refused = functools.partial(assert_refused, error=fd.FileError)
+        with as_nobody():
+            refused(
+                lambda: fd.sweep(make, {"eta": [0.1, 0.2, 0.3]}, folder), "`store` .* written to.*Permission denied"
+            )
+            refused(lambda: fd.sweep(make, {"eta": [0.1]}, folder / "new"), "`store` .*Permission denied")
+            refused(lambda: fd.save(run, file), "`path` must lie in a writable folder")
+            refused(lambda: fd.report(run, page), "`path` must lie in a writable folder")
+            refused(lambda: save_figure(figure, folder / "run.png"), "writable folder")
+            assert fd.load(folder).sizes["eta"] == 2
+        assert sorted(folder.iterdir()) == before and len(made) == count
+        folder.chmod(0o755)
+        Path(name).chmod(0o755)

@@ -1,7 +1,9 @@
 """From a result back to a user's own things: a network out of a file, states by their names, what is asked for."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -207,3 +209,23 @@ def test_the_first_name_that_loads_xarray_brings_the_accessor():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert out.strip() == "(False, False) True False"
+
+
+def test_the_how_to_for_flax_works_as_it_stands(tmp_path):
+    """Both kinds of its modules: a file, and three lines later the predictions of the user's own network."""
+    pytest.importorskip("flax", reason="Flax is no part of the test extra: it is 100 MB")
+    page = (Path(__file__).parents[1] / "docs/howto/network.md").read_text()
+    (block,) = re.findall("```py\n(.*?)```", page, re.DOTALL)
+    x = np.linspace(-1, 1, 16)[:, None]
+    names = {"jax": jax, "jnp": jnp, "fd": fd, "x": x, "y": np.sin(3 * x[:, 0])}
+    exec(block, names)
+    for run, like, predict in (
+        (names["run"], names["params"], names["predict"]),
+        (names["nnx_run"], names["net"], lambda net, x: net(x)[:, 0]),
+    ):
+        path = fd.save(run, tmp_path / f"{type(like).__name__}.nc")
+        trained = fd.load(path).isel(t=-1).flowdyn.unravel(like)
+        assert type(trained) is type(like) and jax.tree.structure(trained) == jax.tree.structure(like)
+        half_mean_square = 0.5 * np.mean((np.asarray(predict(trained, x)) - names["y"]) ** 2)
+        assert half_mean_square == pytest.approx(float(run.loss[-1]), rel=1e-5)
+        assert float(run.loss[-1]) < 0.1 * float(run.loss[0])

@@ -24,6 +24,8 @@ ENDINGS = {
 WELL = ("reached_end", "stopped", "at_rest")
 MOST_RECIPES, MOST_TEXT = 3, 20_000  # shown, and characters of them
 INNER, DEEPEST = ("recursion", "method", "problem"), 4  # what a method is made from, and how far that is looked into
+RESOLVED = "resolved"  # the verdict of a ladder that has an order
+GROWN = 1e-12  # share of a loss, that is rounding
 MOST_VALUES = 8  # of a name of a grid
 
 
@@ -101,26 +103,43 @@ def _outcome(ds: xr.Dataset) -> str:
     """The order of a ladder, or the loss at the end of a run; the smallest and the largest of several."""
     if "order" in ds and "order_interval" in ds:
         parts = zip(np.ravel(ds.order.values), ds.order_interval.values.reshape(-1, 2), strict=True)
-        return "order " + ", ".join(f"{order:.4g} [{low:.4g}, {high:.4g}]" for order, (low, high) in parts)
+        text = "order " + ", ".join(f"{order:.4g} [{low:.4g}, {high:.4g}]" for order, (low, high) in parts)
+        verdict = str(ds.attrs.get("verdict", RESOLVED))
+        return text if verdict == RESOLVED else f"{text}; {verdict}"
+    first, last = _losses(ds)
+    if not last.size:
+        return ""
+    what = "mean loss" if "realization" in ds.loss.dims else "loss"
+    text = f"{what} {last.min():.4g}" + (f" to {last.max():.4g}" if last.size > 1 else "")
+    count = int(_has_grown(first, last).sum())
+    if last.size > 1:
+        return f"{text}, grown in {count:,} of {last.size:,}" if count else text
+    return f"{text}, grown from {first.item():.4g}" if count else text
+
+
+def _losses(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the last loss of each run that has one, of the means over members."""
     row = next((dim for dim in ("t", "save") if "loss" in ds and dim in ds.loss.dims), "")
-    if row and _over(ds):
-        loss = ds.loss.mean("realization") if "realization" in ds.loss.dims else ds.loss
-        values = loss.transpose(..., row).values
-        last = np.isfinite(values).cumsum(axis=-1).argmax(axis=-1)  # where a run has its last number
-        ends = np.take_along_axis(values, last[..., None], axis=-1)
-        ends = ends[np.isfinite(ends)]
-        what = "mean loss" if "realization" in ds.loss.dims else "loss"
-        return f"{what} {ends.min():.4g} to {ends.max():.4g}" if ends.size else ""
-    if row:
-        last = ds.loss.isel({row: -1}).mean().item()
-        return f"loss {last:.4g}" if ds.loss.ndim == 1 else f"mean loss {last:.4g}"
-    return ""
+    if not row:
+        return np.zeros(0), np.zeros(0)
+    loss = ds.loss.mean("realization") if "realization" in ds.loss.dims else ds.loss
+    values = loss.transpose(..., row).values.reshape(-1, ds.sizes[row])
+    known = np.isfinite(values)
+    rows = np.flatnonzero(known.any(axis=-1))
+    last = known.shape[-1] - 1 - known[rows, ::-1].argmax(axis=-1)  # where a run has its last number
+    return values[rows, known[rows].argmax(axis=-1)], values[rows, last]
+
+
+def _has_grown(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Whether losses grew by more than rounding: that of a loss, or of a square of a small difference."""
+    return last > first * (1 + GROWN) + GROWN**2
 
 
 def _warns(ds: xr.Dataset) -> tuple[str, ...]:
     """The facts that a reader is warned of."""
     badly = ("ended",) if set(_endings(ds)) - set(WELL) else ()  # no_run, of a failed cell, too
-    return badly + (("outcome",) if ds.attrs.get("verdict", "resolved") != "resolved" else ())
+    lost = ds.attrs.get("verdict", RESOLVED) != RESOLVED or _has_grown(*_losses(ds)).any()
+    return (*badly, "outcome") if lost else badly
 
 
 def _endings(ds: xr.Dataset) -> dict[str, int]:

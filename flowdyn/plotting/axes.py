@@ -64,7 +64,9 @@ def value_axis(axis: Any, rows: np.ndarray, decades: float) -> None:
         symlog(axis, "y", first, low, high)
     elif high - low <= ROUNDING * max(-low, high):
         seen = axis.dataLim.intervaly  # a line that stands for a limit is seen too
-        axis.set_ylim(min(2 * low, 1.1 * float(seen[0]), 0.0), max(2 * high, 1.1 * float(seen[1]), 0.0))
+        bottom, top = min(2 * low, 1.1 * float(seen[0]), 0.0), max(2 * high, 1.1 * float(seen[1]), 0.0)
+        if bottom < top:  # else all is zero
+            axis.set_ylim(bottom, top)
 
 
 def _first_of_growth(rows: np.ndarray) -> float:

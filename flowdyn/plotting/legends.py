@@ -69,14 +69,14 @@ class Key:
         for i, text in enumerate(self.legend.get_texts()):
             if text.get_text() != self.shown[i]:  # somebody wrote another
                 self.texts[i] = text.get_text()
-        ways = BESIDE if self.is_beside else INSIDE
+        ways = BESIDE if self.is_beside and not takes_a_column(axis) else INSIDE
         while not self._suits(axis, scale, ways[self.way]) and self.way < len(ways) - 1:
             self.way += 1
 
     def _suits(self, axis: Axes, scale: float, way: Way) -> bool:
         panel, is_inside = axis.get_window_extent(), way.place["loc"] == "best"
         is_whole = self._make(axis, way.share * (panel.width if is_inside else column(axis)), scale, way)
-        if self.is_beside:
+        if _SIDE.items() <= way.place.items():
             return (is_whole or self.way > 0) and self.legend.get_window_extent().height <= HIGHER * panel.height
         return is_whole and (not is_inside or self._is_free(axis))
 
@@ -115,6 +115,12 @@ def _lies(box: Bbox, line: Line2D) -> bool:
     if line.get_linestyle() == "None":
         return any(box.contains(x, y) for x, y in np.asarray(path.vertices))
     return len(path) > 0 and path.intersects_bbox(box, filled=False)
+
+
+def takes_a_column(axis: Axes) -> bool:
+    """Whether room beside a panel is missing in other rows too, where nothing needs it."""
+    place = axis.get_subplotspec()
+    return place is not None and place.get_gridspec().nrows > 1 and not place.is_last_col()
 
 
 def column(axis: Axes) -> float:

@@ -5,6 +5,7 @@ grid  ->  blocks  ->  make(**point)  ->  runs of one form together  ->  block (m
 
 import dataclasses
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -147,11 +148,14 @@ def _folder(store: Any) -> Path:
     path = Path(os.fspath(store)).expanduser().absolute()
     try:
         path.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):  # before anything is computed for it
+            pass
     except FileExistsError:
         raise _check.fail("store", "must be a folder", str(store)) from None
     except OSError as error:
         raise _check.FileError(
-            f"`store` must be a folder that can be made, got {str(store)!r}: {error.strerror}"
+            f"`store` must be a folder that can be made and written to, got {str(store)!r} ({error.strerror}); "
+            "fd.load(store) reads one that is there"
         ) from None
     return path
 

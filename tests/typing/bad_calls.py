@@ -5,6 +5,8 @@ import flowdyn as fd
 p = fd.problems.LinearRegression([[1.0]], [1.0])
 fd.solve(fd.GradientFlow(p), [0.0], tt=1.0)  # no such option
 fd.solve(fd.GradientFlow(p))  # no start
+fd.eta_limit(fd.GradientDescent(p, eta=0.1), [0.0], t=1.0, ordr=2)  # no such option
+fd.plot(fd.solve(fd.GradientFlow(p), [0.0], t=1.0), style="x")  # no such option
 fd.Solve  # no such name
 fd.problems.LinearRegresion  # no such problem
 fd.GradientDescent(p)  # no step size
