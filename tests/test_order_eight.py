@@ -3,11 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy
 from scipy.integrate._ivp import dop853_coefficients as theirs
 
 import flowdyn as fd
 from flowdyn.solvers import dormand_prince
 from flowdyn.solvers.explicit_state import Method
+from flowdyn.solvers.order_eight import Dop853
 from flowdyn.solvers.trial_steps import inside
 
 TIGHT = 1e-12
@@ -80,3 +82,39 @@ def test_steps_have_order_eight_and_states_inside_seven(high):
         within.append(errors[:-1].max())
     assert slope(steps, at_end) == pytest.approx(8, abs=0.5)
     assert 6.5 < slope(steps, within) < 8.5
+
+
+def swing(t, y):
+    return np.array([y[1], -np.sin(y[0]) - 0.1 * y[1] * np.cos(t), y[0] * y[2]])
+
+
+@pytest.mark.parametrize("more", [{}, {"first_step": 1e-6}, {"max_step": 0.1, "first_step": 0.1}, {"first_step": 2.0}])
+@pytest.mark.parametrize("rtol", [1e-3, 1e-10])
+def test_the_stepper_takes_the_steps_of_scipy_to_the_last_bit(rtol, more):
+    steppers = [
+        make(swing, 0.5, np.array([2.0, 0.1, 1e-3]), 7.0, rtol=rtol, atol=np.array([1e-12, 1e-9, 1e-8]), **more)
+        for make in (Dop853, scipy.integrate.DOP853)
+    ]
+    while steppers[1].status == "running":
+        for stepper in steppers:
+            stepper.step()
+        ours, scipys = steppers
+        assert ours.t == scipys.t and ours.step_size == scipys.step_size and ours.status == scipys.status
+        assert np.array_equal(ours.y, scipys.y)
+        times = np.linspace(ours.t_old, ours.t, 5)
+        inner, theirs = ours.dense_output(), scipys.dense_output()
+        assert np.array_equal(inner(times), theirs(times)) and np.array_equal(inner(times[1]), theirs(times[1]))
+        assert ours.nfev == scipys.nfev
+    assert ours.status == "finished" and ours.t == 7.0
+
+
+def test_the_stepper_fails_where_scipys_does():
+    pole = lambda t, y: np.where(t < 1, 1.0, np.nan) * np.ones(1)  # noqa: E731
+    steppers = [
+        make(pole, 0.0, np.ones(1), 2.0, rtol=1e-6, atol=np.ones(1)) for make in (Dop853, scipy.integrate.DOP853)
+    ]
+    for stepper in steppers:
+        while stepper.status == "running":
+            stepper.step()
+    assert steppers[0].status == steppers[1].status and steppers[0].t == steppers[1].t
+    assert steppers[0].nfev == steppers[1].nfev

@@ -78,7 +78,7 @@ def _stages(system: ODESystem, given: tuple, rows: np.ndarray, times: np.ndarray
 
 def explicit_high(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) -> Trial:
     """A step of Dormand and Prince's method of order 8."""
-    t, y, given = carry.t, carry.y, (carry.t, carry.y, h, t_new)
+    y, given = carry.y, (carry.t, carry.y, h, t_new)
     ks, before = _stages(system, given, dormand_prince.STAGES, dormand_prince.TIMES, carry.k[None])
     change = jnp.asarray(dormand_prince.WEIGHTS) @ ks  # of the step, and the two errors, over h
     y_new = y + h * change[0]
