@@ -71,16 +71,13 @@ class Drive:
     def stepper(self, t: float, state: np.ndarray) -> "scipy.integrate.OdeSolver":
         """A stepper of scipy from (t, state) to the next time that it must not step over."""
         options, bound = self.options, self.bounds.pop(0)
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"rtol": options.rtol, "atol": self.atol}
         if self.drift.traceable and options.method in IMPLICIT:
             more["jac"] = self.drift.jacobian
         if options.max_step is not None:
-            more["max_step"] = options.max_step
-            more["first_step"] = min(options.max_step, bound - t)
+            more |= {"max_step": options.max_step, "first_step": min(options.max_step, bound - t)}
         if np.isinf(bound) and options.method != "LSODA":  # their first guess of a step divides by the span
             more.setdefault("first_step", 1e-6)
-        more |= {"rtol": options.rtol, "atol": self.atol}
-        # the same numbers, without scipy's import
         make = Dop853 if options.method == "DOP853" else getattr(scipy.integrate, options.method)
         return make(self.drift, t, state, bound, **more)
 
