@@ -208,7 +208,9 @@ def test_rodas_has_its_orders():
         path = Path.at(start, np.abs(start), none)
         carry = explicit_state.Carry.at(0.0, start, path, none, 0)._replace(k=system.drift(0.0, start))
         trial = trial_steps.implicit(system, carry, jnp.asarray(h), jnp.asarray(h))
-        middle = start + h * np.stack(trial_steps.inside(0.3, True)) @ np.stack(trial.stages)
+        middle = start + h * np.stack(trial_steps.inside(0.3, explicit_state.Method.RODAS5P)) @ np.stack(
+            trial.stages(True)
+        )
         errors.append([np.abs(trial.y - truth.evaluate(h)).max(), np.abs(middle - truth.evaluate(0.3 * h)).max()])
     orders = np.log2(np.array(errors)[:-1] / np.array(errors)[1:])
     assert np.abs(orders[-1] - [6, 5]).max() < 0.4  # of one step: one more than of the method, 5 and 4

@@ -18,7 +18,7 @@ from flowdyn._tools.stacked import bind_turns, stack
 from flowdyn._tools.threads import cores
 from flowdyn.solvers.explicit_program import advance
 from flowdyn.solvers.explicit_run import ExplicitRun
-from flowdyn.solvers.explicit_state import Carry
+from flowdyn.solvers.explicit_state import Carry, Method
 from flowdyn.solvers.handover import value_cost
 from flowdyn.solvers.tolerances import Path
 
@@ -58,7 +58,7 @@ def run_together(runs: list[ExplicitRun]) -> None:
     systems = stack([run.task.system for run in runs])
     with ThreadPoolExecutor(cores()) as threads:
         while left := [i for i, run in enumerate(runs) if run.result is None]:
-            alike = ([i for i in left if runs[i].program.implicit is implicit] for implicit in (False, True))
+            alike = ([i for i in left if runs[i].program.method is method] for method in Method)
             blocks = [some[i : i + size] for some in alike for i in range(0, len(some), size)]
             calls = [bind_turns(advance, systems, runs[block[0]].program) for block in blocks]
             began = time.monotonic()

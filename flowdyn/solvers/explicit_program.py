@@ -16,19 +16,20 @@ import numpy as np
 
 from flowdyn._tools.compiled import compiles_quickly
 from flowdyn.methods.systems import ODESystem
-from flowdyn.solvers import tsitouras
 from flowdyn.solvers.base import HUGE
 from flowdyn.solvers.crawling import TAKEN, counted
-from flowdyn.solvers.explicit_state import Carry, Explicit, Numbers, Why
+from flowdyn.solvers.explicit_state import Carry, Explicit, Method, Numbers, Why
 from flowdyn.solvers.stopping import POINTS
-from flowdyn.solvers.trial_steps import Trial, explicit, implicit, inside, weighted
+from flowdyn.solvers.trial_steps import TRIALS, Trial, inside, weighted
 
 # Of h times the estimate of the largest rate. The stable interval of the pair ends at 3.5; before that the order is
 # lost where rates are large and forced, and steps are short though the solution is smooth.
 LEAST_STIFF, MOST_STIFF, SMOOTH = 1.0, 3.0, 10.0
 CALM = 6  # steps in a row that are not stiff, after which the count begins again
 SAFETY, SLOWEST, FASTEST = 0.9, 0.2, 10.0
+HIGH_STIFF, HIGH_SMOOTH = (3.0, 6.1), 30.0  # the same of DOP853, whose stable interval ends at 6.1
 NOW, BEFORE = 0.17, 0.04  # exponents of this step's error and of the last one's
+HIGH_NOW, HIGH_BEFORE = 1 / 8, 0.0
 
 
 def _rms(x: jax.Array) -> jax.Array:
@@ -57,27 +58,40 @@ def _may_hold(margins: jax.Array) -> jax.Array:
     return ((margins >= 0) | (tops & (margins + (high - low) >= 0))).any()
 
 
-def _next_step(carry: Carry, h: jax.Array, error: jax.Array, accept: jax.Array) -> jax.Array:
+def _error(trial: Trial, scale: jax.Array) -> jax.Array:
+    """Size of the error in units of the tolerances; of two estimates as in the formula of ``dormand_prince.py``."""
+    high, *low = (_rms(error / scale) for error in trial.errors)
+    if not low:
+        return high
+    size = high / jnp.sqrt(1 + 0.01 * (low[0] / jnp.maximum(high, 1e-300)) ** 2)
+    return jnp.where(jnp.isfinite(high) & jnp.isfinite(low[0]), size, jnp.inf)
+
+
+def _next_step(program: Explicit, carry: Carry, h: jax.Array, error: jax.Array, accept: jax.Array) -> jax.Array:
+    now, before = (HIGH_NOW, HIGH_BEFORE) if program.method is Method.DOP853 else (NOW, BEFORE)
     least = jnp.maximum(error, 1e-10)
-    grown = jnp.clip(SAFETY * least**-NOW * carry.error**BEFORE, SLOWEST, jnp.where(carry.refused, 1.0, FASTEST))
-    return h * jnp.where(accept, grown, jnp.clip(SAFETY * least ** (-1 / tsitouras.ORDER), SLOWEST, 0.9))
+    grown = jnp.clip(SAFETY * least**-now * carry.error**before, SLOWEST, jnp.where(carry.refused, 1.0, FASTEST))
+    return h * jnp.where(accept, grown, jnp.clip(SAFETY * least ** (-1 / program.method.order), SLOWEST, 0.9))
 
 
 def _after(carry: Carry, program: Explicit, numbers: Numbers, trial: Trial, step: tuple) -> Carry:
     """The run after a step that was accepted, without a look at what needs one."""
-    y, (t, h, following, error, scale) = trial.y, step
+    y, (t, h, following, error, scale, stages) = trial.y, step
     path = carry.path
     if program.follows:
         path = path.after(y, numbers.rtol, carry.relative, jnp)
         path = path._replace(back=path.back | trial.grown)
-    limit = jnp.clip(SMOOTH * numbers.rtol ** (1 / tsitouras.ORDER), LEAST_STIFF, MOST_STIFF)
+    (low, high), smooth = (LEAST_STIFF, MOST_STIFF), SMOOTH
+    if program.method is Method.DOP853:
+        (low, high), smooth = HIGH_STIFF, HIGH_SMOOTH
+    limit = jnp.clip(smooth * numbers.rtol ** (1 / program.method.order), low, high)
     stiff = h * _rms(trial.shift / scale) > limit * _rms(trial.moved / scale)
     calm = jnp.where(stiff, 0, carry.calm + 1)
     count = jnp.where(calm >= CALM, 0, carry.stiff + stiff)
     dense = carry.dense
     if program.stop is not None:
         times = jnp.full((2, len(y)), jnp.stack([carry.t, h])[:, None])
-        dense = jnp.concatenate([times, carry.y[None], jnp.stack(trial.stages)])
+        dense = jnp.concatenate([times, carry.y[None], jnp.stack(stages)])
     return carry._replace(
         t=t, y=y, k=trial.k, h=following, error=jnp.maximum(error, 1e-4), path=path, accepted=carry.accepted + 1,
         refused=jnp.zeros((), bool), stiff=count, calm=calm, crawl=counted(carry.crawl, False, TAKEN, jnp), dense=dense,
@@ -127,34 +141,36 @@ def _reasons(
         stages = list(carry.dense[3:])
         shares = jnp.linspace(0, 1, POINTS + 1)
         states = jax.vmap(
-            lambda share: before.y + (carry.dense[1, 0] * weighted(inside(share, program.implicit), stages))
+            lambda share: before.y + (carry.dense[1, 0] * weighted(inside(share, program.method), stages))
         )(shares)
         held[Why.ALARM] = _may_hold(jax.vmap(lambda s: kernel(system, spec, s, numbers.limits))(states))
     return sum((jnp.where(holds, int(why), 0) for why, holds in held.items()), jnp.zeros((), jnp.int64))
+
+
+def _lies_here(program: Explicit, numbers: Numbers, due: jax.Array, row: jax.Array) -> jax.Array:
+    """Whether the next save lies in the step."""
+    if program.each_step:
+        return jnp.zeros((), bool)
+    return (row < program.rows) & (numbers.ts[jnp.minimum(row, program.rows - 1)] <= due)
 
 
 def _save(
     program: Explicit, numbers: Numbers, carry: Carry, record: tuple, step: tuple, stages: list
 ) -> tuple[tuple, Any]:
     """Write the saves that lie in the step; with the record comes whether they all found room."""
-    (row, rows, times), (t_new, y_new, h, accept) = record, step
+    (row, rows, times), (t_new, y_new, h, accept, due) = record, step
     if program.each_step:
         at = jnp.where(accept, row, program.rows)  # beyond the end nothing is written
         rows, times = rows.at[at].set(y_new, mode="drop"), times.at[at].set(t_new, mode="drop")
         return (row + accept, rows, times), jnp.ones((), bool)
-    until = jnp.where(t_new >= numbers.bound, numbers.covered, t_new)
-    due = jnp.where(accept, until, -jnp.inf)
-
-    def lies_here(saved: tuple) -> jax.Array:
-        return (saved[0] < program.rows) & (numbers.ts[jnp.minimum(saved[0], program.rows - 1)] <= due)
 
     def write(saved: tuple) -> tuple:
         i, rows = saved
-        weights = inside((numbers.ts[i] - carry.t) / h, program.implicit)
+        weights = inside((numbers.ts[i] - carry.t) / h, program.method)
         return i + 1, rows.at[i].set(carry.y + h * weighted(weights, stages))
 
-    last, rows = jax.lax.while_loop(lies_here, write, (row, rows))
-    return (last, rows, times), ~(accept & (numbers.next_save <= until))
+    last, rows = jax.lax.while_loop(lambda saved: _lies_here(program, numbers, due, saved[0]), write, (row, rows))
+    return (last, rows, times), numbers.next_save > due
 
 
 @compiles_quickly
@@ -168,15 +184,18 @@ def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers
         is_last = (h * 1.01 >= room) & ~carry.fresh
         h = jnp.where(carry.fresh, 0.0, jnp.where(is_last, room, h))
         t_new = jnp.where(is_last, numbers.bound, carry.t + h)
-        trial = (implicit if program.implicit else explicit)(system, carry, h, t_new)
+        trial = TRIALS[program.method](system, carry, h, t_new)
         y = trial.y
         scale = _atol(carry, program, numbers) + numbers.rtol * jnp.maximum(jnp.abs(carry.y), jnp.abs(y))
-        error = _rms(trial.error / scale)
+        error = _error(trial, scale)
         huge = (error <= 1) & ~(jnp.abs(y).max() <= HUGE)
         accept = (error <= 1) & ~huge & ~carry.fresh
-        record, has_room = _save(program, numbers, carry, record, (t_new, y, h, accept), trial.stages)
-        following = _next_step(carry, h, error, accept)
-        done = _after(carry, program, numbers, trial, (t_new, h, following, error, scale))
+        until = jnp.where(t_new >= numbers.bound, numbers.covered, t_new)
+        due = jnp.where(accept, until, -jnp.inf)  # saves up to here lie in the step
+        stages = trial.stages(accept if program.stop is not None else _lies_here(program, numbers, due, record[0]))
+        record, has_room = _save(program, numbers, carry, record, (t_new, y, h, accept, due), stages)
+        following = _next_step(program, carry, h, error, accept)
+        done = _after(carry, program, numbers, trial, (t_new, h, following, error, scale, stages))
         done = done._replace(why=_reasons(system, program, numbers, carry, done, record[0]))
         carry = jax.tree.map(
             lambda taken, left: jnp.where(accept & has_room, taken, left),

@@ -12,7 +12,7 @@ import numpy as np
 from flowdyn.solvers import stopping
 from flowdyn.solvers.base import Result, Status, Task
 from flowdyn.solvers.crawling import LONGER, REFUSED, coarsened
-from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Numbers, Why, program_for
+from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Method, Numbers, Why, program_for
 from flowdyn.solvers.handover import COMPILED, Decision, decide, go_on
 from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.saved_rows import SavedRows
@@ -53,7 +53,8 @@ class ExplicitRun:
     def start(self) -> None:
         """Begin at the start, for the first time or once more."""
         task = self.task
-        self.choice, self.program = "Tsit5", self.program._replace(implicit=False)
+        self.program = self.program._replace(method=self.options.explicit_method)
+        self.choice = str(self.program.method)
         self.bounds = bounds(self.options.breakpoints, task.t0, self.end)
         self.saves = SavedRows(task)
         self.patience, self.most_refused, self.looked_at = PATIENCE, REFUSED, 0.0
@@ -133,7 +134,9 @@ class ExplicitRun:
 
     def _settle(self, why: Why, t: float, y: np.ndarray) -> None:
         task = self.task
-        if why & Why.STUCK and self.program.implicit:  # where a derivative jumps it may have no step, and LSODA one
+        if (
+            why & Why.STUCK and self.program.method is Method.RODAS5P
+        ):  # where a derivative jumps it may have no step, and LSODA one
             self.choice = f"{self.choice}; from t = {t:.17g} on LSODA: steps of {COMPILED} vanished"
             self._go_on_by("LSODA")
             return
@@ -166,16 +169,16 @@ class ExplicitRun:
             fresh = self._carry(behind(t), y, path)
             self.carry = fresh._replace(accepted=old.accepted, rejected=old.rejected)
         elif why & Why.STIFF:
-            self._consider(decide(task, self.carry, self.end, self.options.rtol), t)
+            self._consider(decide(task, self.carry, self.end, self.options.rtol, self.program.method.evaluations), t)
 
     def _consider(self, decision: Decision, t: float) -> None:
         """Hand over to an implicit method where that is cheaper, else ask again after twice as many stiff steps."""
         if not decision.method:
             self.patience *= 2
             return
-        self.choice = f"Tsit5, from t = {t:.17g} on {decision.method}: {decision.reason}"
+        self.choice = f"{self.choice}, from t = {t:.17g} on {decision.method}: {decision.reason}"
         if decision.method == COMPILED:
-            self.program = self.program._replace(implicit=True)
+            self.program = self.program._replace(method=Method.RODAS5P)
             fresh = self._carry(t, np.asarray(self.carry.y), self.carry.path)
             self.carry = self.carry._replace(dense=fresh.dense, stiff=fresh.stiff)
         else:
@@ -212,7 +215,7 @@ class ExplicitRun:
 
         def states(t: Any) -> np.ndarray:
             """Columns (S, T) at times, or one (S,)."""
-            return (y + h * (np.stack(inside((t - low) / h, self.program.implicit), axis=-1) @ stages)).T
+            return (y + h * (np.stack(inside((t - low) / h, self.program.method), axis=-1) @ stages)).T
 
         root = first_crossing(stop.rules, states, low, float(self.carry.t))
         if root is None:

@@ -9,6 +9,7 @@ from flowdyn.solvers.base import Task
 from flowdyn.solvers.tolerances import Path
 
 FEWEST_ROWS, MOST_BYTES = 16, 1 << 24  # of the saves of one call
+TIGHT = 1e-11  # a relative tolerance from which on steps of order 8 pay for their twelve evaluations
 
 
 class Why(enum.IntFlag):
@@ -27,6 +28,24 @@ class Why(enum.IntFlag):
     CRAWL = enum.auto()  # more than a third of the tries is refused
 
 
+class Method(enum.StrEnum):
+    """Whose steps are taken in the compiled loop."""
+
+    TSIT5 = "Tsit5"
+    DOP853 = "DOP853"
+    RODAS5P = "Rodas5P"
+
+    @property
+    def evaluations(self) -> int:
+        """Right-hand sides of a step."""
+        return {"Tsit5": 6, "DOP853": 12}.get(self, 10)
+
+    @property
+    def order(self) -> int:
+        """Of its error estimate, plus one: steps go by that root of a tolerance."""
+        return 8 if self is Method.DOP853 else 5
+
+
 class Explicit(NamedTuple):
     """What the compiled program depends on."""
 
@@ -34,12 +53,12 @@ class Explicit(NamedTuple):
     each_step: bool  # whether every step is saved, in place of given times
     follows: bool  # whether the absolute tolerances follow the state
     stop: tuple | None  # (kernel of the margins, spec)
-    implicit: bool = False  # whether steps are those of Rodas5P
+    method: Method = Method.TSIT5
 
     @property
     def dense_rows(self) -> int:
         """Rows of what is kept of a step where stop rules are looked for: t, h, y and the stages."""
-        return 0 if self.stop is None else 7 if self.implicit else 10
+        return 0 if self.stop is None else 7 if self.method is Method.RODAS5P else 10
 
 
 class ExplicitOptions(NamedTuple):
@@ -50,6 +69,11 @@ class ExplicitOptions(NamedTuple):
     max_step: float | None
     breakpoints: tuple[float, ...]
 
+    @property
+    def explicit_method(self) -> Method:
+        """The one of high order where a tolerance is tight."""
+        return Method.DOP853 if self.rtol <= TIGHT else Method.TSIT5
+
 
 def program_for(task: Task, options: ExplicitOptions) -> Explicit:
     """What is compiled for a task; the same for all starts and numbers of a system."""
@@ -57,7 +81,7 @@ def program_for(task: Task, options: ExplicitOptions) -> Explicit:
     room = max(MOST_BYTES // (8 * task.state0.size), FEWEST_ROWS)
     rows = min(max(1 << (wanted - 1).bit_length(), FEWEST_ROWS), 1 << (room.bit_length() - 1))
     stop = None if task.stop is None else (task.stop.each, task.stop.spec)
-    return Explicit(rows, task.t is None, options.atol is None, stop)
+    return Explicit(rows, task.t is None, options.atol is None, stop, options.explicit_method)
 
 
 class Numbers(NamedTuple):

@@ -1,6 +1,6 @@
 """Whether an implicit method is cheaper than the explicit steps that are left, and how it goes on from there.
 
-    left = (t_end - t) / h * cost of six right-hand sides
+    left = (t_end - t) / h * cost of six or twelve right-hand sides
         against  N compiled steps of Rodas5P, each with a Jacobian and its LU, N' of LSODA in Python with few of them
 
 Costs are counted, not timed: the same run decides alike on every machine.
@@ -38,12 +38,12 @@ def value_cost(task: Task) -> float:
     return (20 * task.state0.size + 4 * sum(array.size for array in split(task.system)[0])) / FLOPS
 
 
-def decide(task: Task, carry: Any, end: float, rtol: float) -> Decision:
+def decide(task: Task, carry: Any, end: float, rtol: float, evaluations: int) -> Decision:
     """Compare what is left of explicit steps with an implicit method."""
     size = task.state0.size
     steps = (end - float(carry.t)) / float(carry.h)
     value = value_cost(task)
-    explicit = steps * (OVERHEAD + 6 * value)
+    explicit = steps * (OVERHEAD + evaluations * value)
     dense = 8 * size**2 <= DENSE_BYTES
     factors = 2 / 3 * size**3 / LU_FLOPS
     more = max((1e-8 / rtol) ** (1 / IMPLICIT_ORDER), 1.0)

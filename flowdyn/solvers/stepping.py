@@ -15,6 +15,7 @@ from flowdyn.solvers import stopping
 from flowdyn.solvers.base import HUGE, Result, Status, Task, failure_status
 from flowdyn.solvers.crawling import CrawlWatch, coarsened
 from flowdyn.solvers.hidden_growth import looked_into
+from flowdyn.solvers.order_eight import Dop853
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.saved_rows import SavedRows
 from flowdyn.solvers.stopping import behind, bounds, first_crossing
@@ -70,16 +71,15 @@ class Drive:
     def stepper(self, t: float, state: np.ndarray) -> "scipy.integrate.OdeSolver":
         """A stepper of scipy from (t, state) to the next time that it must not step over."""
         options, bound = self.options, self.bounds.pop(0)
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"rtol": options.rtol, "atol": self.atol}
         if self.drift.traceable and options.method in IMPLICIT:
             more["jac"] = self.drift.jacobian
         if options.max_step is not None:
-            more["max_step"] = options.max_step
-            more["first_step"] = min(options.max_step, bound - t)
+            more |= {"max_step": options.max_step, "first_step": min(options.max_step, bound - t)}
         if np.isinf(bound) and options.method != "LSODA":  # their first guess of a step divides by the span
             more.setdefault("first_step", 1e-6)
-        more |= {"rtol": options.rtol, "atol": self.atol}
-        return getattr(scipy.integrate, options.method)(self.drift, t, state, bound, **more)
+        make = Dop853 if options.method == "DOP853" else getattr(scipy.integrate, options.method)
+        return make(self.drift, t, state, bound, **more)
 
     def result(self) -> Result:
         """Drive the stepper until something ends the run; what a user's function raises is passed on."""

@@ -1,18 +1,20 @@
-"""One step that is tried: explicit by Tsitouras' pair, or implicit by Rodas5P.
+"""One step that is tried: explicit by Tsitouras' pair or Dormand and Prince's, or implicit by Rodas5P.
 
 The states inside of a step follow from its stages:
 
     (t, y, f(t, y), h)  ->  y+, f(t + h, y+), the error, the stages
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from flowdyn.methods.systems import ODESystem
-from flowdyn.solvers import rodas, tsitouras
-from flowdyn.solvers.explicit_state import Carry
+from flowdyn.solvers import dormand_prince, rodas, tsitouras
+from flowdyn.solvers.explicit_state import Carry, Method
 from flowdyn.solvers.small_solutions import solution
 from flowdyn.solvers.tolerances import grows
 
@@ -22,8 +24,8 @@ class Trial(NamedTuple):
 
     y: Any  # (S,)
     k: Any  # (S,) right-hand side there
-    error: Any  # (S,)
-    stages: list  # of which, times h, states inside are sums
+    errors: tuple  # (S,) each, the one of highest order first
+    stages: Callable  # whether they are wanted -> those of which, times h, states inside are sums
     shift: Any  # (S,) right-hand side of the last stage minus that of the one before
     moved: Any  # (S,) the same of their states
     grown: Any  # (S,) coordinates that were lost and grow by themselves within the step, which jumps over it
@@ -35,9 +37,14 @@ def weighted(weights: Any, stages: list) -> jax.Array:
     return sum(terms[1:], terms[0])
 
 
-def inside(share: Any, implicit: bool) -> list:
+def inside(share: Any, method: Method) -> list:
     """Weights of the stages at a share of a step."""
-    powers = rodas.INSIDE if implicit else tsitouras.INSIDE
+    if method is Method.DOP853:
+        weights, factors = [share], [1 - share, share]
+        while len(weights) < dormand_prince.ROWS:
+            weights.append(weights[-1] * factors[(len(weights) + 1) % 2])
+        return weights
+    powers = rodas.INSIDE if method is Method.RODAS5P else tsitouras.INSIDE
     return [share * (a + share * (b + share * (c + share * d))) for a, b, c, d in powers.tolist()]
 
 
@@ -49,7 +56,47 @@ def explicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) ->
         stages.append(system.drift(t_new if c == 1 else carry.t + c * h, points[-1]))
     error = h * weighted(tsitouras.ERROR, stages)
     shift, moved = stages[6] - stages[5], points[-1] - points[-2]
-    return Trial(points[-1], stages[6], error, stages, shift, moved, jnp.zeros(carry.y.shape, bool))
+    return Trial(points[-1], stages[6], (error,), lambda _: stages, shift, moved, jnp.zeros(carry.y.shape, bool))
+
+
+def _stages(system: ODESystem, given: tuple, rows: np.ndarray, times: np.ndarray, known: jax.Array) -> tuple:
+    """The `known` stages (m, S) and those of `rows` (r, m + r) of a tableau, in a loop: one body is compiled, not r.
+
+    With them comes the state at which the last one was evaluated.
+    """
+    (t, y, h, t_new), first, matrix, when = given, len(known), jnp.asarray(rows), jnp.asarray(times)
+
+    def one(i: jax.Array, carry: tuple) -> tuple:
+        stages, _ = carry
+        point = y + h * (matrix[i] @ stages)
+        value = system.drift(jnp.where(when[i] == 1, t_new, t + when[i] * h), point)
+        return stages.at[first + i].set(value), point
+
+    room = jnp.concatenate([known, jnp.zeros((len(rows), y.size))])
+    return jax.lax.fori_loop(0, len(rows), one, (room, y))
+
+
+def explicit_high(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) -> Trial:
+    """A step of Dormand and Prince's method of order 8."""
+    y, given = carry.y, (carry.t, carry.y, h, t_new)
+    ks, before = _stages(system, given, dormand_prince.STAGES, dormand_prince.TIMES, carry.k[None])
+    change = jnp.asarray(dormand_prince.WEIGHTS) @ ks  # of the step, and the two errors, over h
+    y_new = y + h * change[0]
+    k_new = system.drift(t_new, y_new)
+
+    def complete(_: None) -> jax.Array:
+        known = jnp.concatenate([ks, k_new[None]])
+        more, _ = _stages(system, given, dormand_prince.MORE_STAGES, dormand_prince.MORE_TIMES, known)
+        first, slope, last = change[0], carry.k, k_new
+        outer = jnp.stack([first, slope - first, 2 * first - slope - last])
+        return jnp.concatenate([outer, jnp.asarray(dormand_prince.INNER) @ more])
+
+    def stages(wanted: jax.Array) -> list:
+        none = jnp.zeros((dormand_prince.ROWS, y.size))
+        return list(jax.lax.cond(wanted, complete, lambda _: none, None))
+
+    still = jnp.zeros(y.shape, bool)
+    return Trial(y_new, k_new, (h * change[1], h * change[2]), stages, k_new - ks[-1], y_new - before, still)
 
 
 def implicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) -> Trial:
@@ -75,11 +122,13 @@ def implicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) ->
     stages = [(y_new - y) / share, *(weighted(row, us) / share for row in rodas.H)]
     still = jnp.zeros_like(y)
     # what is stiff damps the error at the end of a step, not inside of it
-    middle = y + share * weighted(inside(0.5, True), stages)
+    middle = y + share * weighted(inside(0.5, Method.RODAS5P), stages)
     residual = system.drift(t + 0.5 * h, middle) - weighted(rodas.HALFWAY, stages)
     between = solve(residual)
     error = jnp.where(jnp.abs(us[7]) >= jnp.abs(between), us[7], between)
-    return Trial(y_new, system.drift(t_new, y_new), error, stages, still, still, _grown(carry, jacobian, h))
+    return Trial(
+        y_new, system.drift(t_new, y_new), (error,), lambda _: stages, still, still, _grown(carry, jacobian, h)
+    )
 
 
 def _grown(carry: Carry, jacobian: jax.Array, h: jax.Array) -> jax.Array:
@@ -90,3 +139,6 @@ def _grown(carry: Carry, jacobian: jax.Array, h: jax.Array) -> jax.Array:
     fastest = (jnp.abs(jacobian) @ path.scale / path.scale).max()
     # others may have pushed it: its own share decides
     return lost & grows(rates, h, fastest) & grows(jnp.diagonal(jacobian), h, 0.0)
+
+
+TRIALS = {Method.TSIT5: explicit, Method.DOP853: explicit_high, Method.RODAS5P: implicit}
