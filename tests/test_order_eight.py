@@ -118,3 +118,38 @@ def test_the_stepper_fails_where_scipys_does():
             stepper.step()
     assert steppers[0].status == steppers[1].status and steppers[0].t == steppers[1].t
     assert steppers[0].nfev == steppers[1].nfev
+
+
+@pytest.mark.parametrize("rtol", [1e-10, 1e-11, 1e-13])
+def test_the_default_takes_them_at_tight_tolerances(rtol):
+    times = np.linspace(0, 9, 50)
+    run = fd.solve(fd.ODE(turning), [1.0, 0.0], t=times, solver=fd.solvers.Auto(rtol=rtol))
+    assert run.attrs["flowdyn_choice"] == ("Tsit5" if rtol > 1e-11 else "DOP853")
+    assert np.abs(run.w.values - truth(times)).max() < max(300 * rtol, 2e-13)
+
+
+def test_a_stiff_run_at_a_tight_tolerance_is_handed_over():
+    steep = 1e5
+    pulled = fd.ODE(lambda t, y: -steep * (y - jnp.cos(t)))
+    run = fd.solve(pulled, [1.0], t=[1.0], solver=fd.solvers.Auto(rtol=TIGHT))
+    assert run.attrs["flowdyn_choice"].startswith("DOP853, from t = ") and "stiff" in run.attrs["flowdyn_choice"]
+    closed = (steep**2 * np.cos(1) + steep * np.sin(1)) / (steep**2 + 1)
+    assert run.w.item() == pytest.approx(closed, abs=1e-11)
+
+
+def test_stops_and_several_starts_at_a_tight_tolerance():
+    swing = fd.HeavyBallFlow(fd.problems.Quadratic(1.0), 0.0)  # w = a cos t
+    run = fd.solve(swing, [1.0], t=20.0, stop={"loss": ("<", 1e-6)}, solver=fd.solvers.Auto(rtol=TIGHT))
+    assert run.attrs["flowdyn_choice"] == "DOP853"
+    assert run.t[-1].item() == pytest.approx(np.arccos(np.sqrt(2e-6)), abs=1e-11)
+    starts = np.array([[1.0], [2.0], [1e-20]])
+    many = fd.solve(swing, starts, t=3.0, saves=31, solver=fd.solvers.Auto(rtol=TIGHT))
+    exact = starts[:, 0, None] * np.cos(many.t.values)
+    assert np.abs((many.w.values.reshape(3, -1) - exact) / starts).max() < 1e-11
+
+
+def test_long_oscillations_are_not_called_stiff():
+    for rtol in (1e-11, 1e-13):
+        run = fd.solve(fd.ODE(turning), [1.0, 0.0], t=[300.0], solver=fd.solvers.Auto(rtol=rtol))
+        assert run.attrs["flowdyn_choice"] == "DOP853"
+        assert np.abs(run.w.values - truth(300.0)).max() < max(3e4 * rtol, 1e-11)
