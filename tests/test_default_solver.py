@@ -128,6 +128,22 @@ def test_few_stiff_steps_are_taken_as_they_are():
     assert np.abs(run.w.values[1:, 0] - pulled_truth(run.t.values[1:])).max() < 1e-6
 
 
+def test_a_coordinate_at_zero_needs_no_absolute_tolerance():
+    still = fd.ODE(lambda t, y: jnp.stack([-y[0], 0 * y[1]]))
+    run = fd.solve(still, [1.0, 0.0], t=1.0, saves=2, solver=fd.solvers.Auto(atol=0.0), progress=False)
+    np.testing.assert_allclose(run.w.values[-1], [np.exp(-1), 0.0], rtol=1e-7, atol=0)
+
+
+def test_long_rows_are_observed_in_turn(monkeypatch):
+    def refused(*_):
+        raise AssertionError("all rows at once leave the caches")
+
+    monkeypatch.setattr(compiled, "_rows", refused)
+    rows = np.random.default_rng(0).standard_normal((compiled.CACHED // (8 * compiled.LONG_ROW) + 1, compiled.LONG_ROW))
+    found = compiled.map_rows(lambda problem, w: (w**2).sum() / 2, fd.problems.Quadratic(1.0), rows)
+    np.testing.assert_allclose(found, (rows**2).sum(axis=1) / 2, rtol=1e-13)
+
+
 def test_no_dense_jacobian_of_a_large_system(monkeypatch):
     def refuse(*_):
         raise AssertionError("a Jacobian was asked for")
