@@ -11,6 +11,7 @@ import pytest
 
 import flowdyn as fd
 from flowdyn._tools import compiled
+from flowdyn.running import observer
 from flowdyn.solvers import explicit_batch, explicit_state, trial_steps, tsitouras
 from flowdyn.solvers.tolerances import Path
 
@@ -139,8 +140,8 @@ def test_long_rows_are_observed_in_turn(monkeypatch):
         raise AssertionError("all rows at once leave the caches")
 
     monkeypatch.setattr(compiled, "_rows", refused)
-    rows = np.random.default_rng(0).standard_normal((compiled.CACHED // (8 * compiled.LONG_ROW) + 1, compiled.LONG_ROW))
-    found = compiled.map_rows(lambda problem, w: (w**2).sum() / 2, fd.problems.Quadratic(1.0), rows)
+    rows = np.random.default_rng(0).standard_normal((observer.CACHED // (8 * observer.LONG_ROW) + 1, observer.LONG_ROW))
+    found = observer.map_states(lambda problem, w: (w**2).sum() / 2, fd.problems.Quadratic(1.0), rows)
     np.testing.assert_allclose(found, (rows**2).sum(axis=1) / 2, rtol=1e-13)
 
 

@@ -169,7 +169,6 @@ def by_structure(kernel: Callable, module: Any, *given: Hashable) -> Any:
 
 
 SMALL = 8
-LONG_ROW, CACHED = 4096, 1 << 23  # numbers of a row that is worth a turn of its own, and bytes of rows in the caches
 
 
 def matvec(matrix: Any, vector: Any) -> jax.Array:
@@ -214,12 +213,7 @@ def padded(rows: np.ndarray) -> np.ndarray:
 
 
 def map_rows(function: Callable, module: Any, rows: np.ndarray) -> Any:
-    """Apply `function(module, row)` to each row, compiled; rows are padded so that few shapes are ever compiled.
-
-    Long rows are taken in turn where all of them would leave the caches: a third of the time, and of the memory.
-    """
-    if rows.shape[-1] >= LONG_ROW and rows.nbytes > CACHED:
-        return map_in_turn(function, module, rows)
+    """Apply `function(module, row)` to each row, compiled; rows are padded so that few shapes are ever compiled."""
     program = bind(_rows, module, function)
     return _in_pieces(lambda part: jax.tree.map(np.asarray, program(padded(part))), rows, 16)
 

@@ -20,7 +20,7 @@ LEAST_RTOL = 100 * np.finfo(float).eps
 
 @dataclasses.dataclass(frozen=True)
 class Auto(Solver):
-    r"""Explicit steps of order 5 or 8 that watch for stiffness, and hand over to an implicit method where it is cheaper.
+    r"""Explicit steps of order 5 or 8 that watch for stiffness, and hand over to an implicit one where it is cheaper.
 
     .. math:: s' = f(t, s), \qquad |\text{error of a step}| \le \mathrm{atol} + \mathrm{rtol}\,|s|
 

@@ -76,7 +76,7 @@ def _may_hold(margins: jax.Array) -> jax.Array:
 
 
 def _error(high: jax.Array, *low: jax.Array) -> jax.Array:
-    """Size of the error in units of the tolerances, from that of its estimate; of two estimates as in the formula of ``dormand_prince.py``."""
+    """Size of the error in units of the tolerances; of two estimates as in the formula of ``dormand_prince.py``."""
     if not low:
         return high
     size = high / jnp.sqrt(1 + 0.01 * (low[0] / jnp.maximum(high, 1e-300)) ** 2)
