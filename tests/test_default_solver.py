@@ -11,6 +11,7 @@ import pytest
 
 import flowdyn as fd
 from flowdyn._tools import compiled
+from flowdyn.running import observer
 from flowdyn.solvers import explicit_batch, explicit_state, trial_steps, tsitouras
 from flowdyn.solvers.tolerances import Path
 
@@ -126,6 +127,22 @@ def test_few_stiff_steps_are_taken_as_they_are():
     run = fd.solve(fd.ODE(pulled), [1.0], t=0.01, saves=3)
     assert run.attrs["flowdyn_choice"] == "Tsit5"
     assert np.abs(run.w.values[1:, 0] - pulled_truth(run.t.values[1:])).max() < 1e-6
+
+
+def test_a_coordinate_at_zero_needs_no_absolute_tolerance():
+    still = fd.ODE(lambda t, y: jnp.stack([-y[0], 0 * y[1]]))
+    run = fd.solve(still, [1.0, 0.0], t=1.0, saves=2, solver=fd.solvers.Auto(atol=0.0), progress=False)
+    np.testing.assert_allclose(run.w.values[-1], [np.exp(-1), 0.0], rtol=1e-7, atol=0)
+
+
+def test_long_rows_are_observed_in_turn(monkeypatch):
+    def refused(*_):
+        raise AssertionError("all rows at once leave the caches")
+
+    monkeypatch.setattr(compiled, "_rows", refused)
+    rows = np.random.default_rng(0).standard_normal((observer.CACHED // (8 * observer.LONG_ROW) + 1, observer.LONG_ROW))
+    found = observer.map_states(lambda problem, w: (w**2).sum() / 2, fd.problems.Quadratic(1.0), rows)
+    np.testing.assert_allclose(found, (rows**2).sum(axis=1) / 2, rtol=1e-13)
 
 
 def test_no_dense_jacobian_of_a_large_system(monkeypatch):
