@@ -45,7 +45,7 @@ def _sizes(scale: jax.Array, *vectors: jax.Array) -> list[jax.Array]:
     return [jnp.where(jnp.isfinite(size), size, jnp.inf) for size in sizes]
 
 
-def _atol(carry: Carry, program: Explicit, numbers: Numbers) -> Any:
+def _atol(carry: Carry, program: Explicit, numbers: Numbers) -> jax.Array:
     return carry.path.atol(numbers.rtol, carry.relative, jnp) if program.follows else numbers.atol
 
 
@@ -56,7 +56,8 @@ def _begun(system: ODESystem, program: Explicit, numbers: Numbers, carry: Carry)
     """
 
     def found() -> tuple:
-        k = system.drift(carry.t, carry.y)  # outside of the loop: inside, each step would pay for what the first needs
+        # outside of the loop: inside, each step would pay for what the first needs
+        k = jnp.asarray(system.drift(carry.t, carry.y))
         scale = _atol(carry, program, numbers) + numbers.rtol * jnp.abs(carry.y)
         size, speed = _sizes(scale, carry.y, k)
         return k, jnp.where((size < 1e-5) | (speed < 1e-5) | jnp.isinf(speed), 1e-6, 0.01 * size / speed)
