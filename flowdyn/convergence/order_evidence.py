@@ -19,6 +19,7 @@ SIZES = (
 JITTER = 1 + 1e-12  # keeps the covariance of many rungs positive; a millionth of a correction is not told apart
 RARER = 0.5  # fall of the log prior with the order
 EXACT = 1e-2  # noise over error, below which A is known well and taken at its best value
+Numbers = float | np.ndarray  # one for all orders, or one for each, (G,)
 GRADED = 1e-5  # the same of the best known error, below which sums over A would lose all digits
 
 
@@ -31,24 +32,32 @@ def by_size(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray) -> np.nd
     """Log evidence (len(SIZES), G) of each size of the corrections."""
     noise = s / np.maximum(np.abs(e), 1e-150)
     marginal = _over_amplitudes if noise.max() > EXACT and noise.min() > GRADED else _at_best_amplitude
-    return np.stack([np.log(weight) + _or_nothing(marginal, p, x, e, s, tau, rho) for tau, rho, weight in SIZES])
+    taus, rhos, weights = np.transpose(SIZES)
+    each = np.repeat(taus, len(p)), np.repeat(rhos, len(p))
+    logs = _or_nothing(
+        marginal, np.tile(p, len(SIZES)), x, e, s, *each
+    )  # in one call: each costs more than its numbers
+    if logs is None:
+        alone = [_or_nothing(marginal, p, x, e, s, tau, rho) for tau, rho, _ in SIZES]
+        logs = np.concatenate([np.full(len(p), -np.inf) if own is None else own for own in alone])
+    return np.log(weights)[:, None] + logs.reshape(len(SIZES), len(p))
 
 
-def _or_nothing(marginal: Callable, p: np.ndarray, *data: Any) -> np.ndarray:
-    """Log evidence (G,), -inf where the range of the step sizes is beyond what float64 can weigh."""
+def _or_nothing(marginal: Callable, p: np.ndarray, *data: Any) -> np.ndarray | None:
+    """Log evidence (G,); -inf, or None for all, where the range of the step sizes is beyond what float64 can weigh."""
     with np.errstate(all="ignore"):
         try:
             logs = marginal(p, *data)
         except np.linalg.LinAlgError:
-            return np.full(len(p), -np.inf)
+            return None
     return np.where(np.isfinite(logs), logs, -np.inf)
 
 
-def corrections(p: np.ndarray, x: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarray]:
+def corrections(p: np.ndarray, x: np.ndarray, rho: Numbers) -> tuple[np.ndarray, np.ndarray]:
     """Leading terms u (G, m), and covariance (G, m, m) of u (b_1 rho x + ...) for b_k ~ N(0, 1)."""
     u = x[None] ** p[:, None]
-    powers = np.power.outer(rho * x, np.arange(1, len(x) + 1))
-    return u, u[:, :, None] * (powers @ powers.T) * u[:, None, :]
+    powers = (np.reshape(rho, (-1, 1, 1)) * x[:, None]) ** np.arange(1, len(x) + 1)
+    return u, u[:, :, None] * (powers @ np.swapaxes(powers, 1, 2)) * u[:, None, :]
 
 
 class Fit(NamedTuple):
@@ -59,9 +68,9 @@ class Fit(NamedTuple):
     logs: np.ndarray
 
 
-def best_amplitudes(Z: np.ndarray, K: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float) -> Fit:
+def best_amplitudes(Z: np.ndarray, K: np.ndarray, e: np.ndarray, s: np.ndarray, tau: Numbers) -> Fit:
     """Fit the columns Z (G, m, k); the corrections, of covariance K, are in proportion to the last amplitude."""
-    fit = _weighted(Z, tau**2 * K, e, s)
+    fit = _weighted(Z, np.reshape(tau, (-1, 1, 1)) ** 2 * K, e, s)
     for _ in range(3):
         size = np.clip(np.sqrt(fit.best[:, -1] ** 2 + 1 / fit.information[:, -1, -1]), 1e-3, 1e3)
         fit = _weighted(Z, (tau * size)[:, None, None] ** 2 * K, e, s)
@@ -83,7 +92,7 @@ def _weighted(Z: np.ndarray, V: np.ndarray, e: np.ndarray, s: np.ndarray) -> Fit
 
 
 def _at_best_amplitude(
-    p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float, rho: float
+    p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray, tau: Numbers, rho: Numbers
 ) -> np.ndarray:
     """Log evidence by Laplace's method in A."""
     u, K = corrections(p, x, rho)
@@ -91,12 +100,14 @@ def _at_best_amplitude(
     return fit.logs + 0.5 * np.log(2 * np.pi / fit.information[:, 0, 0])
 
 
-def _over_amplitudes(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray, tau: float, rho: float) -> np.ndarray:
+def _over_amplitudes(
+    p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray, tau: Numbers, rho: Numbers
+) -> np.ndarray:
     """Log evidence summed over A, of either sign: V = A^2 tau^2 K + S is diagonal in one basis for all A."""
     u, K = corrections(p, x, rho)
     fit = best_amplitudes(u[..., None], K.copy(), e, s, tau)
     deviation = 1 / np.sqrt(fit.information[:, 0, 0])
-    values, Q = np.linalg.eigh(tau**2 * K / s[:, None] / s[None, :])
+    values, Q = np.linalg.eigh(np.reshape(tau, (-1, 1, 1)) ** 2 * K / s[:, None] / s[None, :])
     y, v = np.einsum("gji,j->gi", Q, e / s), np.einsum("gji,gj->gi", Q, u / s)
     half = np.exp(np.linspace(np.log(1e-3), np.log(30.0), 25))
     wide = np.concatenate([-half[::-1], half])
