@@ -19,8 +19,8 @@ SIZES = (
 JITTER = 1 + 1e-12  # keeps the covariance of many rungs positive; a millionth of a correction is not told apart
 RARER = 0.5  # fall of the log prior with the order
 EXACT = 1e-2  # noise over error, below which A is known well and taken at its best value
-Numbers = float | np.ndarray  # one for all orders, or one for each, (G,)
 GRADED = 1e-5  # the same of the best known error, below which sums over A would lose all digits
+Numbers = float | np.ndarray  # one for all orders, or one for each, (G,)
 
 
 def log_posterior(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray) -> np.ndarray:
@@ -34,9 +34,8 @@ def by_size(p: np.ndarray, x: np.ndarray, e: np.ndarray, s: np.ndarray) -> np.nd
     marginal = _over_amplitudes if noise.max() > EXACT and noise.min() > GRADED else _at_best_amplitude
     taus, rhos, weights = np.transpose(SIZES)
     each = np.repeat(taus, len(p)), np.repeat(rhos, len(p))
-    logs = _or_nothing(
-        marginal, np.tile(p, len(SIZES)), x, e, s, *each
-    )  # in one call: each costs more than its numbers
+    # in one call: a call costs more than its numbers
+    logs = _or_nothing(marginal, np.tile(p, len(SIZES)), x, e, s, *each)
     if logs is None:
         alone = [_or_nothing(marginal, p, x, e, s, tau, rho) for tau, rho, _ in SIZES]
         logs = np.concatenate([np.full(len(p), -np.inf) if own is None else own for own in alone])
@@ -82,11 +81,11 @@ def _weighted(Z: np.ndarray, V: np.ndarray, e: np.ndarray, s: np.ndarray) -> Fit
     diagonal = range(len(e))
     V[:, diagonal, diagonal] = V[:, diagonal, diagonal] * JITTER + s**2
     L = np.linalg.cholesky(V)
-    a = np.linalg.solve(L, Z)
-    b = np.linalg.solve(L, np.broadcast_to(e[:, None], (len(V), len(e), 1)))
+    both = np.linalg.solve(L, np.concatenate([Z, np.broadcast_to(e[:, None], (len(V), len(e), 1))], axis=-1))
+    a, b = both[..., :-1], both[..., -1:]
     at = np.swapaxes(a, 1, 2)
     information = at @ a + 1e-12 * np.eye(Z.shape[-1])
-    best = np.linalg.solve(information, at @ b)
+    best = at @ b / information if Z.shape[-1] == 1 else np.linalg.solve(information, at @ b)
     rest = np.sum((b - a @ best) ** 2, axis=(1, 2))
     return Fit(best[..., 0], information, -np.log(L[:, diagonal, diagonal]).sum(axis=1) - 0.5 * rest)
 
