@@ -43,6 +43,8 @@ def test_an_argument_that_there_is_not_is_told_in_one_line(name):
         (lambda: fd.fast_forward(1, [1.0], t=1.0, rtol=1e-3), "write solver=fd.solvers.Auto(rtol=...)"),
         (lambda: fd.plot(1, style="x"), "`argument of plot` must be one of"),
         (lambda: fd.save(1), "got a call with missing a required argument: 'path'"),
+        (lambda: fd.rebuild(), "got a call with missing a required argument: 'ds'"),
+        (lambda: fd.rerun(overwrite=1), "`rerun` must be called as rerun(ds, ...)"),
         (lambda: fd.load("a", 1, 2), "`load` must be called as load(path, ...), got a call with too many positional"),
         (lambda: fd.GradientDescent(fd.problems.Quadratic(1.0), etaa=0.1), "did you mean 'eta'"),
         (lambda: fd.solvers.Auto(rtoll=1e-3), "did you mean 'rtol'"),

@@ -42,11 +42,10 @@ def refuse_call(
 ) -> None:
     """Raise the refusal of a call that does not fit what was called; nothing if the error is of another kind."""
     name, parameters = called.__name__, inspect.signature(called).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     known = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
     for option in options:
-        if option not in known:
+        if option not in known and not takes_any:
             own = hint(option, name) if hint else None
             if own:
                 raise _check.ArgumentError(own) from None
@@ -54,7 +53,8 @@ def refuse_call(
     try:
         inspect.signature(called).bind(*args, **options)
     except TypeError as misfit:
-        form = ", ".join(p.name for p in parameters if p.default is p.empty)
+        named = [p for p in parameters if p.kind is not p.VAR_KEYWORD and p.kind is not p.VAR_POSITIONAL]
+        form = ", ".join(p.name for p in named if p.default is p.empty)
         raise _check.ArgumentError(
             f"`{name}` must be called as {name}({form}, ...), got a call with {misfit}"
         ) from None
