@@ -500,3 +500,9 @@ def test_fish_completes(line, wanted, capsys, tmp_path):
     asked = f"source {tmp_path / 'flowdyn.fish'}; complete -C '{line}'"
     found = subprocess.run([fish, "--no-config", "-c", asked], capture_output=True, text=True, check=True).stdout
     assert {name.split("\t")[0] for name in found.splitlines()} == wanted
+
+
+def test_a_command_that_was_meant_is_named(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["solv"])
+    assert end.value.code == 2 and "; did you mean 'solve'?; see flowdyn --help" in capsys.readouterr().err

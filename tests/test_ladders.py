@@ -290,3 +290,12 @@ def test_an_error_estimate_is_never_below_a_third_of_the_truth(order, steps, hea
         ratios += [(said + 1e-13) / (truth + 1e-13)] if np.isfinite(said) else []
     assert len(ratios) >= 2 and min(ratios) > 1 / 3
     assert head < 512 or np.median(ratios) < 5  # with fewer steps of its own it has to be cautious
+
+
+@pytest.mark.parametrize("drift", [(0.3, 0.1), (0.25, 0.5), (0.1, 0.7)])
+def test_rounding_that_adds_up_is_no_order(drift):
+    """Steps w - h c and their flow agree exactly: what differs is n roundings, all of one sign in a binade."""
+    method = fd.Recursion(lambda w, h: w - h * jnp.array(drift), 0.05, jnp.zeros(2))
+    with pytest.warns(fd.FlowdynWarning, match="not resolved: only 0 of 6"):
+        ladder = fd.eta_limit(method, [1.0, 0.8], t=1.0)
+    assert 0 < ladder.sup_error.max() < 1e-12 and np.isnan(ladder.order)

@@ -78,7 +78,7 @@ def test_a_list_without_values_is_told_by_its_option(table, capsys, option, text
         (["--alphas", "0.1", "--eta", "0.1"], "`--alpha` is not an option of LinearRegression"),
         (["--etas", "0.1", "--batch-size", "3"], "`--batch-size` is not an option of GradientDescent"),
         (["--etas", "0.1", "--workers", "0"], "`--workers` must be at least 1"),
-        (["--etas", "0.1,0.1"], "must not repeat a value"),
+        (["--etas", "0.1,0.1"], "`--etas` must not repeat a value"),
     ],
 )
 def test_refusals_name_the_options(table, capsys, arguments, message):

@@ -72,3 +72,15 @@ def test_time_that_spans_decades_is_logarithmic():
 
     sweep = fd.sweep(make, {"rate": [1e-4, 1.0]})
     assert fd.plot(sweep).axes[0].get_xscale() == "symlog"
+
+
+def test_axes_of_a_map_go_up_whatever_order_was_asked_for():
+    p = fd.problems.Quadratic(1.0)
+    grid = {"eta": [0.5, 0.1, 0.3], "alpha": [2.0, 1.0]}
+    ds = fd.sweep(lambda eta, alpha: (fd.GradientDescent(p, eta), [alpha], {"steps": 2, "saves": 3}), grid)
+    axis = fd.plot(ds).axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["0.1", "0.3", "0.5"]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["1", "2"]
+    found = axis.collections[0].get_array().reshape(3, 2)
+    exact = 0.5 * (np.array([[1.0, 2.0]]) * (1 - np.array([[0.1], [0.3], [0.5]])) ** 2) ** 2
+    np.testing.assert_allclose(found, exact, rtol=1e-14)

@@ -2,21 +2,14 @@
 
 import argparse
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from flowdyn.cli.printing import PROGRAM
+from flowdyn.cli.usage import OneLineParser
 
 QUICK_RELATIVE_ERROR = 0.15  # standard error over gap of a sampled rung: half a minute on the embedded problem
 SHELLS = ("bash", "zsh", "fish")
 Number = TypeVar("Number", int, float)
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others of flowdyn."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with exit status 2 and one line."""
-        self.exit(2, f"{PROGRAM}: error: {message}; see {self.prog} --help\n")
 
 
 def _number_list(text: str) -> list[float]:

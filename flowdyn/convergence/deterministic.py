@@ -29,7 +29,8 @@ def sup_ladder(ladder: Ladder, solver: Solver | None, progress: Any) -> xr.Datas
         report(1.0)
     limits, solver_error, gaps = found_limits.runs, found_limits.errors, found_limits.gaps
     largest = np.array([gap.max() for gap in gaps])
-    rounding = np.array([_rounding(run, k) for run, k in zip(runs, ladder.steps, strict=True)])
+    walks, worst = np.transpose([_rounding(run, k) for run, k in zip(runs, ladder.steps, strict=True)])
+    rounding = worst if (largest <= worst + solver_error).all() else walks  # nothing but that, at any step size
     expected = ladder.method.expected_order(ladder.order, "sup")
     fit = fit_order(ladder.time_steps, largest, solver_error + rounding, expected=expected)
     if found_limits.cut and fit.verdict != "resolved":
@@ -123,10 +124,11 @@ def _limits_by(solver: Solver, ladder: Ladder, runs: list[xr.Dataset], budget: B
     return _Limits(limits, errors, gaps, solver)
 
 
-def _rounding(run: xr.Dataset, k: np.ndarray) -> float:
-    """Rounding of k steps of a recursion: a random walk of half-ulps of the largest parameter."""
-    scale = float(np.abs(flat_parameters(run)).max())
-    return float(np.finfo(float).eps / 2 * scale * np.sqrt(max(int(k[-1]), 1)))
+def _rounding(run: xr.Dataset, k: np.ndarray) -> tuple[float, float]:
+    """Rounding of k steps of a recursion: a random walk of half-ulps of the largest parameter, and all of one sign."""
+    half = float(np.finfo(float).eps / 2 * np.abs(flat_parameters(run)).max())
+    count = max(int(k[-1]), 1)
+    return half * np.sqrt(count), half * count
 
 
 def _curves(runs: list[xr.Dataset], limits: list[xr.Dataset]) -> list[LabelledArray]:

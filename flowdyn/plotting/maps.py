@@ -100,6 +100,9 @@ def _map(part: Scalar) -> Callable:
 
         first, second, *others = _sides(ds)
         plane = ds.isel({dim: 0 for dim in cell_dims(ds) if dim not in (first, second)}).transpose(first, second, ...)
+        plane = plane.sortby(
+            [dim for dim in (first, second) if dim in plane.indexes and plane[dim].dtype.kind in "iuf"]
+        )
         ended = _bad_ends(plane)
         plane = plane.mean(MEMBERS, keep_attrs=True) if MEMBERS in plane.dims else plane
         shape = plane.sizes[first], plane.sizes[second]
