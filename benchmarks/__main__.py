@@ -1,8 +1,9 @@
-"""``python -m benchmarks [NAME ...] [--out DIR]``: one table of ratios, JSON and a figure; exit status 2 for usage."""
+"""``python -m benchmarks [NAME ...] [--out DIR] [--device KIND]``: one table of ratios, JSON and a figure; exit status 2 for usage."""
 
 import argparse
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ NAMES = (
     "kernels",
     "large",
     "growth",
+    "device",
 )
 
 
@@ -29,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks", description="flowdyn beside its peers, in one run.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default: all of {', '.join(NAMES)})")
     parser.add_argument("--out", type=Path, default=Path("benchmarks-out"), help="folder (default benchmarks-out)")
+    parser.add_argument(
+        "--device", metavar="KIND", help="cpu, gpu or tpu: what JAX runs on (default: JAX's own choice)"
+    )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
@@ -37,6 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out must be a folder that can be made, got {str(options.out)!r}: {error.strerror}")
+    if options.device:
+        os.environ["JAX_PLATFORMS"] = f"{options.device.replace('gpu', 'cuda,rocm')},cpu"  # before JAX is loaded
+        import jax
+
+        try:
+            jax.devices(options.device)
+        except RuntimeError:
+            parser.error(f"--device must be a kind of device that JAX finds here, got {options.device!r}")
     found: list[Row] = []
     for name in dict.fromkeys(options.names or NAMES):
         try:

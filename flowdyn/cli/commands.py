@@ -9,6 +9,7 @@ import sys
 import warnings
 
 from flowdyn import _check
+from flowdyn.cli.devices import on_device
 from flowdyn.cli.parser import build_parser
 from flowdyn.cli.printing import PROGRAM, Output, complain, in_shell_terms, spare_stdout, warning_printer
 from flowdyn.cli.program_cache import keep_programs, run_inline
@@ -70,6 +71,7 @@ def _run(options: argparse.Namespace, inline: bool) -> int:
         module = importlib.import_module(f"flowdyn.cli.{COMMANDS[options.command]}")
         if inline and COMMANDS[options.command] in COMPUTING:
             run_inline()
-        status = getattr(module, options.command.replace("-", "_"))(options, output)
+        with on_device(getattr(options, "device", None)):
+            status = getattr(module, options.command.replace("-", "_"))(options, output)
     output.close()
     return status

@@ -201,6 +201,7 @@ def _add_method(command: argparse.ArgumentParser) -> None:
         help="any other argument of the method, e.g. rho=0.1 for SAM (may be repeated)",
     )
     command.add_argument("--realizations", type=int, metavar="N", help="members of an ensemble (random methods)")
+    command.add_argument("--device", metavar="KIND", help="cpu, gpu or tpu, where JAX finds one (default: JAX's own)")
 
 
 def _add_solver(command: argparse.ArgumentParser, whose: str) -> None:
