@@ -337,6 +337,11 @@ REFUSED = {
         "`step` must tend to the identity as eta -> 0, got 'nu' that still changes",
     ),
     "trace": (lambda: fd.Optax(P, trace, 0.05), (0,), "got 'trace' that still changes .* or use order >= 1"),
+    "sums": (
+        lambda: fd.Optax(P, optax.adagrad, 0.05),
+        (0,),
+        r"got 'sum_of_squares' that still changes .*, e.g. decay = 1 - c\*h$",  # no order is a way out
+    ),
     "signs": (
         lambda: fd.Recursion(lambda w, h: w - h * jnp.sign(GRAD(w)), 0.05),
         (1, 2),

@@ -11,6 +11,7 @@ A momentum that does not tend to 1 fails the first two, a trace of gradients (m 
 step in the sign of something has a flow, which slides along the sign's change, but no order beyond 0 there.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -69,12 +70,22 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     fails = stays if flow.order else moves | forgets
     if fails.any() and not _ends_on_manifold(flow, state0, moves, moved, stands_still(state0, found)):
         changes = np.where(fails & moves, moved, 0.0)
-        raise _not_identity(flow, variables, np.where(fails, left, 0.0), changes, not stays.any())
+        has_orders = not (flow.order or flow.recursion.is_mean or stays.any()) and _has_order_1(flow, state0)
+        raise _not_identity(flow, variables, np.where(fails, left, 0.0), changes, has_orders)
     if flow.order:
         check_schedule(flow, state0)
     if flow.order and moves.any():
         check_ripples(flow, state0, np.where(moves, moved, 0.0))
     _check_slopes(flow, state0, found)
+
+
+def _has_order_1(flow: Any, state0: np.ndarray) -> bool:
+    """Whether a flow of order 1 is a way out where one of order 0 is refused."""
+    try:
+        check_step(dataclasses.replace(flow, order=1), state0)
+    except _check.ArgumentError:
+        return False
+    return True
 
 
 def _whole_step(recursion: Any, z: jax.Array) -> jax.Array:
@@ -167,7 +178,7 @@ def _not_identity(
     own, number = flow.recursion, jax.ShapeDtypeStruct((), jnp.float64)
     if not degree_of(lambda h: own.step_at(h, 1.0, jnp.zeros(sum(v.size for v in variables))), number):
         way_out = "eta does not enter it: multiply by eta what it adds, or let a decay be 1 - c*h"
-    more = ", or use order >= 1" if has_orders and not (flow.order or flow.recursion.is_mean) else ""
+    more = ", or use order >= 1" if has_orders else ""
     return _check.fail("step", "must tend to the identity as eta -> 0", _check.Words(found), way_out + more)
 
 
