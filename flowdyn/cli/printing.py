@@ -124,4 +124,5 @@ def in_shell_terms(message: str, options: argparse.Namespace) -> str:
             f"`--{flag}`" if value in (None, "True") or value.startswith("{") else f"`--{flag} {value.strip(chr(39))}`"
         )
 
-    return re.sub(r"`([a-z_]+)(?:=([^`]+))?`", said, message)
+    of_grids = re.sub(r"`grid\['([a-z_]+)'\]`", lambda found: f"`--{found[1].replace('_', '-')}s`", message)
+    return re.sub(r"`([a-z_]+)(?:=([^`]+))?`", said, of_grids)

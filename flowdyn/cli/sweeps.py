@@ -72,10 +72,7 @@ def sweep(options: argparse.Namespace, output: Output) -> int:
         t = default_time(problem, w0)
     make = MethodOnTable(options, t)
     make(**{name: values[0] for name, values in grid.items()})  # wrong options are told before anything runs
-    try:
-        result = fd.sweep(make, grid, options.store, workers=options.workers, progress=output.progress)
-    except _check.ArgumentError as error:
-        raise _check.ArgumentError(_in_options(str(error))) from None
+    result = fd.sweep(make, grid, options.store, workers=options.workers, progress=output.progress)
     _tell(result, list(grid), output)
     if options.out:
         fd.save(result, options.out, overwrite=options.overwrite)
@@ -83,13 +80,6 @@ def sweep(options: argparse.Namespace, output: Output) -> int:
     lost = int((result.failure != "").sum())
     output.note(failed=lost)
     return int(lost > 0)
-
-
-def _in_options(text: str) -> str:
-    """What is said of a grid, in the names of the shell's options."""
-    for option, name in GRID.items():
-        text = text.replace(f"`grid[{name!r}]`", f"`--{option.replace('_', '-')}`")
-    return text
 
 
 def _tell(result: Any, names: list[str], output: Output) -> None:
