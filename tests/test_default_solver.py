@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import flowdyn as fd
-from flowdyn._tools import compiled
+from flowdyn._tools import compiled, quick_compilation
 from flowdyn.running import observer
 from flowdyn.solvers import explicit_batch, explicit_state, trial_steps, tsitouras
 from flowdyn.solvers.tolerances import Path
@@ -260,8 +260,13 @@ def test_stiff_starts_are_the_same_alone_and_together():
 
 
 def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
-    monkeypatch.setattr(compiled, "QUICK", {"xla_no_such_option": True})
+    monkeypatch.setattr(quick_compilation, "QUICK", {"xla_no_such_option": True})
     compiled._program.cache_clear()
-    run = fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0)
+    traced = []
+    system = fd.ODE(lambda t, y: [traced.append(t), -y][1])
+    run = fd.solve(system, [1.0], t=1.0)
     assert float(run.w[-1, 0]) == pytest.approx(np.exp(-1), abs=1e-8)
+    before = len(traced)
+    fd.solve(system, [2.0], t=1.0)
+    assert len(traced) == before  # refused once, not at every call
     compiled._program.cache_clear()

@@ -17,11 +17,9 @@ import jax
 import numpy as np
 
 from flowdyn._check import RunError
+from flowdyn._tools.quick_compilation import compiles_quickly, jitted
 
 CACHE_SIZE = 32  # programs kept; each holds its executables and the user's loss function alive
-QUICK = {"xla_cpu_use_fusion_emitters": False}  # of large loops of small steps: half the time of compilation
-UNKNOWN = "No such compile option"  # said by an XLA that has it no longer
-_quick: set[Callable] = set()
 
 
 class ByIdentity:
@@ -92,32 +90,6 @@ def _program(kernel: Callable, structure: tuple, statics: tuple) -> Callable:
 
     run.__name__ = getattr(kernel, "__name__", "kernel")
     return jitted(kernel, run)
-
-
-def jitted(kernel: Callable, run: Callable) -> Callable:
-    """`run`, which calls the kernel, as a program with the options of the kernel."""
-    return _jit_quickly(run) if kernel in _quick else jax.jit(run)
-
-
-def compiles_quickly(kernel: Callable) -> Callable:
-    """Mark a kernel whose compilation costs more than its run: it is compiled with the options `QUICK`."""
-    _quick.add(kernel)
-    return kernel
-
-
-def _jit_quickly(run: Callable) -> Callable:
-    quick, plain = jax.jit(run, compiler_options=QUICK), jax.jit(run)
-
-    @functools.wraps(run)
-    def call(*args: Any) -> Any:
-        try:
-            return quick(*args)
-        except jax.errors.JaxRuntimeError as error:
-            if UNKNOWN not in str(error):
-                raise
-            return plain(*args)
-
-    return call
 
 
 _has_run = False

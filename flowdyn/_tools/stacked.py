@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from flowdyn._tools.compiled import CACHE_SIZE, jitted, join, refuse_fork, split
+from flowdyn._tools.compiled import CACHE_SIZE, join, refuse_fork, split
+from flowdyn._tools.quick_compilation import jitted
+from flowdyn._tools.threads import is_accelerated
 
 
 class Stack(NamedTuple):
@@ -74,12 +76,12 @@ def _module(shared: list, own: list, varies: tuple, structure: tuple) -> Any:
 
 
 @functools.lru_cache(maxsize=CACHE_SIZE)
-def _turns(kernel: Callable, structure: tuple, statics: tuple, varies: tuple) -> Callable:
+def _turns(kernel: Callable, structure: tuple, statics: tuple, varies: tuple, at_once: bool) -> Callable:
     def run(shared: list, own: list, args: tuple) -> Any:
         def one(each: tuple) -> Any:
             return kernel(_module(shared, each[0], varies, structure), *statics, *each[1])
 
-        return jax.lax.map(one, (own, args))
+        return jax.vmap(one)((own, args)) if at_once else jax.lax.map(one, (own, args))
 
     run.__name__ = getattr(kernel, "__name__", "kernel")
     return jitted(kernel, run)
@@ -88,10 +90,11 @@ def _turns(kernel: Callable, structure: tuple, statics: tuple, varies: tuple) ->
 def bind_turns(kernel: Callable, stacked: Stack, *statics: Hashable) -> Callable:
     """Return `call(rows, *args)` that runs `kernel(module, *statics, *args)` for the modules numbered `rows` in turn.
 
-    Every argument has an entry a row. Loops of different length do not wait for one another.
+    Every argument has an entry a row. Loops of different length do not wait for one another, but on an accelerator:
+    there all rows go at once, and the longest decides.
     """
     refuse_fork()
-    program = _turns(kernel, stacked.structure, statics, stacked.varies)
+    program = _turns(kernel, stacked.structure, statics, stacked.varies, is_accelerated())
 
     def call(rows: Sequence[int], *args: Any) -> Any:
         return program(stacked.shared, [own[np.asarray(rows)] for own in stacked.own], args)

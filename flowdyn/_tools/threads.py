@@ -1,4 +1,7 @@
-"""Calls of compiled programs side by side: a call of JAX releases the interpreter's lock."""
+"""Calls of compiled programs side by side: a call of JAX releases the interpreter's lock.
+
+An accelerator runs one program after the other, and each pays when it is wide: there one call takes everything.
+"""
 
 import os
 import sys
@@ -9,8 +12,16 @@ from typing import Any
 import jax
 
 
+def is_accelerated() -> bool:
+    """Whether programs run on something else than the processor."""
+    chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
+    return (getattr(chosen, "platform", chosen) or jax.default_backend()) != "cpu"
+
+
 def cores() -> int:
-    """Cores that this process may run on."""
+    """Calls that pay side by side: one for each core that this process may run on, a single one on an accelerator."""
+    if is_accelerated():
+        return 1
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

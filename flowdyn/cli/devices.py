@@ -17,7 +17,7 @@ def on_device(kind: str | None) -> Iterator[None]:
     try:
         device = jax.devices(kind)[0]
     except RuntimeError:
-        found = sorted({known.platform for known in jax.devices()})
+        found = sorted({known.platform for known in jax.devices()} | {"cpu"})  # JAX lists those of the best kind alone
         raise _check.fail("--device", f"must be a kind of device that JAX finds here, of {found}", kind) from None
     before = jax.config.values["jax_default_device"]
     jax.config.update("jax_default_device", device)  # of the process: a context of JAX would be that of one thread

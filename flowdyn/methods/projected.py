@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from flowdyn._tools.compiled import compiles_quickly
+from flowdyn._tools.quick_compilation import compiles_quickly
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Time, Vector
 

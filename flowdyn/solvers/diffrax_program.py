@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optimistix as optx
 
-from flowdyn._tools.compiled import compiles_quickly
+from flowdyn._tools.quick_compilation import compiles_quickly
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.crawling import Crawl
 from flowdyn.solvers.following_controller import FollowingController, Woken

@@ -15,7 +15,7 @@ import numpy as np
 
 from flowdyn._tools.compiled import bind
 from flowdyn._tools.stacked import bind_turns, stack
-from flowdyn._tools.threads import cores
+from flowdyn._tools.threads import cores, is_accelerated
 from flowdyn.solvers.explicit_program import advance
 from flowdyn.solvers.explicit_run import ExplicitRun
 from flowdyn.solvers.explicit_state import Carry, Method
@@ -26,6 +26,7 @@ FIRST_TRIES, FIRST_COST = 256, 1e5  # steps of the first call of a run at the mo
 SHORT, LONG = 0.03, 0.1  # seconds of a call, between which the number of its steps is kept
 MOST_TRIES = 1 << 20  # of a call: those that come back at once for a look would double it for ever
 BLOCK, BLOCK_BYTES = 16, 1 << 26  # runs of a block, and its memory
+WIDE, WIDE_BYTES = 1 << 14, 1 << 32  # the same on an accelerator
 
 
 def first_tries(run: ExplicitRun) -> int:
@@ -48,7 +49,8 @@ def run_alone(run: ExplicitRun) -> None:
 def block_size(run: ExplicitRun) -> int:
     """Runs of a block, a power of two."""
     one = 8 * run.task.state0.size * (run.program.rows + 32)
-    return min(BLOCK, 1 << (max(BLOCK_BYTES // one, 1).bit_length() - 1))
+    most, room = (WIDE, WIDE_BYTES) if is_accelerated() else (BLOCK, BLOCK_BYTES)
+    return min(most, 1 << (max(room // one, 1).bit_length() - 1))
 
 
 def run_together(runs: list[ExplicitRun]) -> None:
@@ -59,7 +61,8 @@ def run_together(runs: list[ExplicitRun]) -> None:
     with ThreadPoolExecutor(cores()) as threads:
         while left := [i for i, run in enumerate(runs) if run.result is None]:
             alike = ([i for i in left if runs[i].program.method is method] for method in Method)
-            blocks = [some[i : i + size] for some in alike for i in range(0, len(some), size)]
+            # dealt out like cards: neighbours in a grid take about as many steps, and the longest block decides
+            blocks = [some[i :: -(-len(some) // size)] for some in alike for i in range(-(-len(some) // size))]
             calls = [bind_turns(advance, systems, runs[block[0]].program) for block in blocks]
             began = time.monotonic()
             advanced = threads.map(functools.partial(_advance, runs, size, tries), calls, blocks)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flowdyn._tools.compiled import compiles_quickly
+from flowdyn._tools.quick_compilation import compiles_quickly
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import HUGE
 from flowdyn.solvers.crawling import TAKEN, counted
@@ -28,6 +28,9 @@ from flowdyn.solvers.trial_steps import TRIALS, Trial, inside, weighted
 LEAST_STIFF, MOST_STIFF, SMOOTH = 1.0, 3.0, 10.0
 CALM = 6  # steps in a row that are not stiff, after which the count begins again
 SAFETY, SLOWEST, FASTEST = 0.9, 0.2, 10.0
+# After a rejection, until a step is as long again: what was met there may come once more (a right-hand side that jumps
+# every .1 and is constant in between has no error to see), and steps that double meet it within one or two of them.
+DOUBLE = 2.0
 HIGH_STIFF, HIGH_SMOOTH = (3.0, 6.1), 30.0  # the same of DOP853, whose stable interval ends at 6.1
 NOW, BEFORE = 0.17, 0.04  # exponents of this step's error and of the last one's
 HIGH_NOW, HIGH_BEFORE = 1 / 8, 0.0
@@ -87,7 +90,8 @@ def _error(high: jax.Array, *low: jax.Array) -> jax.Array:
 def _next_step(program: Explicit, carry: Carry, h: jax.Array, error: jax.Array, accept: jax.Array) -> jax.Array:
     now, before = (HIGH_NOW, HIGH_BEFORE) if program.method is Method.DOP853 else (NOW, BEFORE)
     least = jnp.maximum(error, 1e-10)
-    grown = jnp.clip(SAFETY * least**-now * carry.error**before, SLOWEST, jnp.where(carry.refused, 1.0, FASTEST))
+    most = jnp.where(carry.refused, 1.0, jnp.where(carry.short_of > h, DOUBLE, FASTEST))
+    grown = jnp.clip(SAFETY * least**-now * carry.error**before, SLOWEST, most)
     return h * jnp.where(accept, grown, jnp.clip(SAFETY * least ** (-1 / program.method.order), SLOWEST, 0.9))
 
 
@@ -105,17 +109,19 @@ def _after(carry: Carry, program: Explicit, numbers: Numbers, trial: Trial, step
     stiff = h * shift > limit * moved
     calm = jnp.where(stiff, 0, carry.calm + 1)
     count = jnp.where(calm >= CALM, 0, carry.stiff + stiff)
-    dense = carry.dense
+    dense, is_short = carry.dense, h < carry.short_of
     if program.stop is not None:
         times = jnp.full((2, len(y)), jnp.stack([carry.t, h])[:, None])
         dense = jnp.concatenate([times, carry.y[None], jnp.stack(stages)])
     return carry._replace(
         t=t, y=y, k=trial.k, h=following, error=jnp.maximum(error, 1e-4), path=path, accepted=carry.accepted + 1,
-        refused=jnp.zeros((), bool), stiff=count, calm=calm, crawl=counted(carry.crawl, False, TAKEN, jnp), dense=dense,
+        refused=jnp.zeros((), bool), short_of=jnp.where(is_short, carry.short_of, 0.0), stiff=count, calm=calm,
+        # steps on the way back to a size that was refused say nothing against a crawl
+        crawl=jnp.where(is_short, carry.crawl, counted(carry.crawl, False, TAKEN, jnp)), dense=dense,
     )  # fmt: skip
 
 
-def _not_taken(carry: Carry, following: jax.Array, flags: tuple) -> Carry:
+def _not_taken(carry: Carry, h: jax.Array, following: jax.Array, flags: tuple) -> Carry:
     """The run after a try that was no step: rejected, or without room for its saves."""
     accept, huge = flags
     stuck = following <= 4 * np.finfo(float).eps * jnp.abs(carry.t) + 1e-300
@@ -125,6 +131,7 @@ def _not_taken(carry: Carry, following: jax.Array, flags: tuple) -> Carry:
         rejected=carry.rejected + ~accept,
         crawl=jnp.where(accept, carry.crawl, counted(carry.crawl, True, TAKEN, jnp)),
         refused=carry.refused | ~accept,
+        short_of=jnp.where(accept | (h < carry.short_of), carry.short_of, h),
         why=jnp.where(accept, int(Why.FULL), failed).astype(jnp.int64),
     )
 
@@ -211,7 +218,7 @@ def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers
         carry = jax.tree.map(
             lambda taken, left: jnp.where(accept & has_room, taken, left),
             done,
-            _not_taken(carry, following, (accept, huge)),
+            _not_taken(carry, h, following, (accept, huge)),
         )
         return tries + 1, carry, record
 

@@ -117,6 +117,7 @@ class Carry(NamedTuple):
     accepted: Any
     rejected: Any
     refused: Any  # whether the last try was rejected
+    short_of: Any  # size of a try that was rejected, as long as no step has reached it again; else 0
     stiff: Any  # steps counted as stiff
     calm: Any  # steps since then
     crawl: Any  # tries refused, less half of those taken
@@ -130,5 +131,5 @@ class Carry(NamedTuple):
         zero, no = np.int64(0), np.bool_(False)
         return cls(
             np.float64(t), y, np.zeros_like(y), np.float64(0.0), np.float64(1e-4), np.bool_(True), path, relative,
-            zero, zero, no, zero, zero, np.float64(0.0), dense, zero,
+            zero, zero, no, np.float64(0.0), zero, zero, np.float64(0.0), dense, zero,
         )  # fmt: skip

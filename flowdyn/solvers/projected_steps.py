@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind, compiles_quickly
+from flowdyn._tools.compiled import bind
+from flowdyn._tools.quick_compilation import compiles_quickly
 from flowdyn.methods.projected import INSIDE, ROUNDS, Look, ProjectedSystem, begin
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
 from flowdyn.solvers.stopping import OUT_OF_REACH, POINTS, bisect, first_bracket

@@ -17,11 +17,12 @@ import numpy as np
 from flowdyn._tools import randomness
 from flowdyn._tools.compiled import CACHE_SIZE, join, split
 from flowdyn._tools.randomness import RandomInputs
-from flowdyn._tools.threads import cores
+from flowdyn._tools.threads import cores, is_accelerated
 from flowdyn.solvers.base import Task
 from flowdyn.solvers.segments import Segments
 
 WIDE, NARROW = 2**17, 2**13  # numbers a block holds, without and with contractions
+WIDEST = 2**26  # the same on an accelerator, where a member's last bits may depend on the number of them
 FEW = 1024  # members that no second core is taken for
 LANES, LARGE = 8, 64  # members of a block for one alone, and the numbers of a state that fills the lanes by itself
 _EXACT_ORDER = ("dot_general", "reduce_sum", "reduce_prod", "cumsum", "scatter-add", "sort", "conv_general_dilated")
@@ -56,6 +57,9 @@ def block_size(task: Task, program: StepProgram, segments: Segments, epoch: int,
     width = max(task.state0.size, inputs.words, inputs.numbers, epoch_bits // 64, 1)
     if task.members == 1:
         return 1 if task.state0.size >= LARGE else LANES
+    if is_accelerated():
+        cap = max(WIDEST // (64 * width), 1)
+        return 64 * min(-(-task.members // 64), cap)
     arrays, structure = split(system)
     extra = jax.tree.map(lambda a: a[0], segments.extra)
     leaves, shape_of = jax.tree.flatten((list(map(np.asarray, arrays)), extra))
