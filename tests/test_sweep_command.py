@@ -79,6 +79,11 @@ def test_a_list_without_values_is_told_by_its_option(table, capsys, option, text
         (["--etas", "0.1", "--batch-size", "3"], "`--batch-size` is not an option of GradientDescent"),
         (["--etas", "0.1", "--workers", "0"], "`--workers` must be at least 1"),
         (["--etas", "0.1,0.1"], "`--etas` must not repeat a value"),
+        (["--etas", "0.1,-1"], "`--etas` must be positive, got -1.0"),
+        (["--etas", "0.1,nan"], "`--etas` must be finite, got nan"),
+        (["--etas", "0.1", "--seeds", "0,1"], "`--seeds` is not an option of GradientDescent, which has no noise"),
+        (["--method", "sgd", "--eta", "0.1", "--seeds", "0,-1"], "`--seeds` must be a whole number from 0 to 2**63"),
+        (["--method", "sgd", "--eta", "0.1", "--batch-sizes", "1,0"], "`--batch-sizes` must be at least 1, got 0"),
     ],
 )
 def test_refusals_name_the_options(table, capsys, arguments, message):

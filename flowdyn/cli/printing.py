@@ -117,7 +117,7 @@ def in_shell_terms(message: str, options: argparse.Namespace) -> str:
             return f"`--set {name}`" if value is None else f"`--set {name}={value}`"
         if name not in flags:
             return found[0]
-        flag = flags[name].replace("_", "-")
+        flag = flags[name].replace("_", "-") + ("s" if own.get(f"{name}s") is not None else "")  # of a list: `--etas`
         if value == "False":
             return f"`--no-{flag}`"
         return (

@@ -29,9 +29,11 @@ class MethodOnTable:
         if here.alpha is not None:
             w0 = _start(problem, here.alpha)
         system = method_of(here, method_class(here), problem, w0=w0)
+        if "seed" in point and not system.is_random:
+            raise _check.fail("--seeds", f"is not an option of {type(system).__name__}, which has no noise", here.seed)
         more: dict[str, Any] = {"steps": here.steps} if here.steps is not None else {"t": self.t}
         if system.is_random:
-            more |= {"seed": here.seed, "realizations": here.realizations}
+            more |= {"seed": _check.seed(here.seed), "realizations": here.realizations}
         return system, w0, more | {"saves": here.saves}
 
 
@@ -71,7 +73,10 @@ def sweep(options: argparse.Namespace, output: Output) -> int:
         problem, w0 = _problem(options)
         t = default_time(problem, w0)
     make = MethodOnTable(options, t)
-    make(**{name: values[0] for name, values in grid.items()})  # wrong options are told before anything runs
+    first = {name: values[0] for name, values in grid.items()}
+    for name, values in grid.items():  # what is wrong for certain is told before anything runs
+        for value in values:
+            make(**first | {name: value})
     result = fd.sweep(make, grid, options.store, workers=options.workers, progress=output.progress)
     _tell(result, list(grid), output)
     if options.out:
