@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -215,8 +216,28 @@ def test_a_closed_form_that_holds_from_some_starts_is_taken_for_those():
 def test_dear_flows_are_cut_into_small_blocks():
     """Two workers share 64 of them, and an interruption loses few."""
     grid = grid_of({"alpha": np.linspace(0.1, 0.9, 64)})
-    assert plan_of(flow, grid, None, None, None, 1 << 25).block == 16
-    assert plan_of(lambda alpha: descent(0.01, alpha), grid, None, None, None, 1 << 25).block == 64
+    assert plan_of(flow, grid, None, None, None, 1 << 25, 1).block == 16
+    assert plan_of(lambda alpha: descent(0.01, alpha), grid, None, None, None, 1 << 25, 1).block == 64
+
+
+def test_short_cells_are_cut_for_their_workers_and_a_store_stays_as_it_was_cut(tmp_path):
+    """64 short random cells go through one program, but not through one worker."""
+    problem = fd.problems.LinearRegression(np.eye(3), np.ones(3))
+
+    def make(seed):
+        return fd.SGD(problem, 0.1, batch_size=1), np.zeros(3), {"steps": 5, "seed": seed}
+
+    grid = {"seed": range(64)}
+    cut = [plan_of(make, grid_of(grid), None, None, None, 1 << 25, workers).block for workers in (1, 2, 8, 100)]
+    assert cut == [64, 16, 4, 1]
+    with ThreadPoolExecutor(2) as threads:
+        begun = fd.sweep(make, grid, tmp_path, executor=threads)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.nc") if path.name != "sweep.nc"}
+    assert len(files) == 4
+    again = fd.sweep(make, grid, tmp_path)  # in this process alone: the same blocks, none of them run again
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.nc") if path.name != "sweep.nc"}
+    assert after == files and again.w.equals(begun.w)
+    assert again.w.equals(fd.sweep(make, grid).w)
 
 
 def test_ladders_go_in_as_datasets():

@@ -33,6 +33,11 @@ def reports(jobs: Iterable[Job], executor: Executor | None, workers: int | None)
         yield from _through(executor, jobs)
 
 
+def known_workers(executor: Executor | None) -> int:
+    """Workers of an executor that says how many it has, 0 of others."""
+    return getattr(executor, "_max_workers", 0)
+
+
 def check_sendable(make: Callable) -> None:
     """Refuse a `make` that another process could not be given."""
     try:
@@ -46,7 +51,7 @@ def check_sendable(make: Callable) -> None:
 
 def _through(executor: Executor, jobs: Iterable[Job]) -> Iterator[Report]:
     under_way: dict[Future[Report], Job] = {}
-    ahead = AHEAD * (getattr(executor, "_max_workers", 0) or AHEAD_OF_MANY // AHEAD)
+    ahead = AHEAD * (known_workers(executor) or AHEAD_OF_MANY // AHEAD)
     waiting = iter(jobs)
     try:
         while True:

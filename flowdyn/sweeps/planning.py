@@ -1,6 +1,6 @@
-"""How a grid is cut into blocks. The cut depends on the sweep alone, so that a store can be gone on with by anyone.
+"""How a grid is cut into blocks: by the sweep and its workers, and as before where a store has been begun.
 
-cells of a block = what fits the bytes (runs that share a program),  few (runs that do not),  1 (Datasets)
+cells of a block = what fits the bytes, two a worker (runs that share a program),  few (others),  1 (Datasets)
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from flowdyn.sweeps.grid import Grid
 
 MOST_FILES = 1000  # blocks of Datasets, where there are more cells
 PARTS, FEW = 16, 8  # blocks that a sweep of one program is cut into at least; cells of a block that is none
+EACH = 2  # blocks of a worker at least, so that none is left with the long one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,17 +45,21 @@ class Plan:
 
 
 def plan_of(
-    make: Callable, grid: Grid, folder: Path | None, key: str | None, block: int | None, block_bytes: int
+    make: Callable, grid: Grid, folder: Path | None, key: str | None, block: int | None, block_bytes: int, workers: int
 ) -> Plan:
-    """Cut a grid by a look at its first cell."""
+    """Cut a grid by a look at its first cell; a store that was begun is gone on with as it was cut."""
     kept = None if folder is None or key is None else folder / f"plan-{_plan_name(grid, key)}.json"
     store = None if folder is None else str(folder)
     if kept is not None and block is None and (known := _kept_plan(kept)) is not None:
         return Plan(make, grid, known, store, key, "what `key` stands for")
     (point,) = grid.points(0, 1)
     value, cell = _first(make, point)
-    size = block or min(_cells(cell, grid.count, block_bytes), grid.count)
-    _, custom = identity([cell], Job(make, [point], 0))
+    name, custom = identity([cell], Job(make, [point], 0))
+    if kept is None and folder is not None and not custom:
+        kept = folder / f"plan-{_plan_name(grid, name)}.json"
+    known = None if kept is None or block is not None else _kept_plan(kept)
+    share = grid.count if workers == 1 else max(-(-grid.count // (EACH * workers)), 1)
+    size = block or known or min(_cells(cell, grid.count, block_bytes), share)
     if kept is not None:
         with replacing(kept) as temporary:
             temporary.write_text(json.dumps({"block": size}))

@@ -23,7 +23,7 @@ from flowdyn.results.blocked_arrays import Block, merged_shapes
 from flowdyn.results.storage import load, save
 from flowdyn.results.sweep_files import INDEX, assembled, index_of
 from flowdyn.sweeps.blocks import Report
-from flowdyn.sweeps.executors import check_sendable, reports
+from flowdyn.sweeps.executors import check_sendable, known_workers, reports
 from flowdyn.sweeps.grid import Grid, grid_of
 from flowdyn.sweeps.joining_cells import join_cells, odd_ones, sizes_of, taken
 from flowdyn.sweeps.planning import Plan, plan_of
@@ -129,9 +129,8 @@ def sweep(
     if count is not None:
         check_sendable(make)
     folder = None if store is None else _folder(store)
-    plan = plan_of(
-        make, given, folder, key, None if block is None else _check.integer("block", block, minimum=1), cells
-    )
+    size = None if block is None else _check.integer("block", block, minimum=1)
+    plan = plan_of(make, given, folder, key, size, cells, count or known_workers(executor) or 1)
     if folder is not None and plan.custom and key is None:
         text = f"`store` keeps the blocks, but the sweep cannot go on from them: {plan.custom} cannot be hashed"
         warnings.warn(f"{text}; pass key=..., a text to change when you change them", FlowdynWarning, stacklevel=3)
