@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.compiled import traced_once
 from flowdyn._tools.leaves import cast_tree, flat_vector
 from flowdyn._tools.user_calls import callable_as, traced_call
 from flowdyn.methods.systems import System
@@ -56,7 +57,7 @@ class UserState(System):
         like = self.state_like()
         value = traced_call(
             "step",
-            function,
+            traced_once(function),
             (self.seen(state), *more),
             lambda: callable_as(f"{form}, state {shown_layout(self.layout(len(state)))}"),
         )
