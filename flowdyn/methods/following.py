@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
+from flowdyn._tools.compiled import bind, by_structure
 from flowdyn._tools.leaves import shown_call
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn._tools.registry import look_up
@@ -139,20 +139,25 @@ class Followed(System):
 
     def difference_rounding(self, state: np.ndarray) -> float:
         """Rounding error of :func:`slope_of` at states of this size."""
-        plain, mean, is_exact = map(np.asarray, bind(_two_slopes, self)(np.asarray(state)))
-        if is_exact:
+        if by_structure(_has_exact_slope, self, np.size(state)):
             return 0.0
+        plain, mean = map(np.asarray, bind(_two_slopes, self)(np.asarray(state)))
         rounding = float(_EPS * np.abs(state).max(initial=0.0) / self.time_step)
         is_averaged = rounding > LOSS * np.abs(plain).max() and np.abs(mean - plain).max() <= AGREES * rounding
         return 0.0 if is_averaged else rounding
 
 
-def _two_slopes(recursion: Followed, state: jax.Array) -> tuple[Vector, Vector, jax.Array]:
-    """The slope as a difference and by quadrature, and whether a quadrature is exact: found once, by tracing."""
+def _has_exact_slope(recursion: Followed, size: int) -> bool:
+    """Whether a quadrature of the slope is exact."""
+    state = jnp.zeros(size)
+    return degree_of(lambda step: recursion.step_at(step, jnp.ones(()), state), _NUMBER) <= 2 * MOST_NODES
+
+
+def _two_slopes(recursion: Followed, state: jax.Array) -> tuple[Vector, Vector]:
+    """The slope as a difference and by quadrature."""
     h, k, step_at = recursion.time_step, jnp.ones(()), recursion.step_at
-    is_exact = degree_of(lambda step: step_at(step, k, state), _NUMBER) <= 2 * MOST_NODES
     plain = (step_at(h, k, state) - state) / h
-    return plain, _mean_slope(step_at, h, k, state, SMOOTH_NODES), jnp.asarray(is_exact)
+    return plain, _mean_slope(step_at, h, k, state, SMOOTH_NODES)
 
 
 class RecursionFlow(OfRecursion, ODESystem):
