@@ -122,20 +122,6 @@ def bind(kernel: Callable, module: Any, *statics: Hashable) -> Callable:
     return functools.partial(_program(kernel, structure, statics), arrays)
 
 
-def _called(function: Callable, *args: Any) -> Any:
-    return function(*args)
-
-
-def traced_once(function: Callable) -> Callable:
-    """A user's function that is traced, and differentiated, once for all programs that it is in.
-
-    Each program would trace it anew: a step that solves an equation takes a tenth of a second a time. One that holds
-    arrays is left as it is, since they may be differentiated too.
-    """
-    arrays, structure = split(function)
-    return function if arrays else functools.partial(_program(_called, structure, ()), [])
-
-
 _found: dict[tuple, Any] = {}  # what was asked of structures, the oldest first
 
 

@@ -86,25 +86,14 @@ def narrowed(rate: Callable, ends: tuple, is_low: Callable) -> tuple:
     return before, after
 
 
-def _path(probes: StepProbes, state: np.ndarray, span: float) -> tuple[float, np.ndarray]:
-    """Length h of the steps along the recursion's path, and its states (STEPS + 1, S), NaN after one not finite."""
-    h = max(probes.h, span / STEPS)
-    states = np.full((STEPS + 1, state.size), np.nan)
-    states[0] = state
-    for k in range(STEPS):
-        states[k + 1] = probes.after(h, k, states[k])
-        if not np.isfinite(states[k + 1]).all():
-            break
-    return h, states
-
-
 def _turns(flow: Any, state: np.ndarray, span: float) -> tuple[list[dict[str, float]], np.ndarray]:
     """Where an entry of the rates along the path turns round, its rates on either side, and the largest of each entry.
 
     What jumps with the gradient of the loss is left out.
     """
     own, probes = flow.recursion, StepProbes(flow.recursion)
-    h, states = _path(probes, state, span)
+    h = max(probes.h, span / STEPS)
+    states = probes.path(h, STEPS, state)
     rates = np.diff(states, axis=0) / h
     is_there = np.isfinite(states[1:]).all(axis=1) & (h * np.arange(STEPS) <= span)
     size = np.where(np.logical_and.accumulate(is_there)[:, None], np.abs(rates), 0.0)

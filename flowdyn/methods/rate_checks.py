@@ -104,9 +104,7 @@ def _first_rates(recursion: Any, state: np.ndarray) -> tuple[np.ndarray, np.ndar
     def rates(z: np.ndarray) -> np.ndarray:
         return np.stack([_rates(probes, part * probes.h, FIRST, z) for part in SLOW])
 
-    moved = state
-    for k in range(ON):
-        moved = probes.after(BRIEF * probes.h, k, moved)
+    moved = probes.path(BRIEF * probes.h, ON, state)[-1]
     return rates(state), rates(moved), rates(moved * (1 + 2.0**-40))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flowdyn._tools.compiled import bind, compiles_quickly
+from flowdyn._tools.compiled import bind
 
 
 class StepProbes:
@@ -29,6 +29,13 @@ class StepProbes:
         """State (S,) after step k of length h from a state (S,)."""
         return np.asarray(self._after(np.float64(h), np.float64(k), z))
 
+    def path(self, h: float, count: int, z: np.ndarray) -> np.ndarray:
+        """States (count + 1, S) after steps 0, 1, ... of length h; none is waited for before the last."""
+        step, states = np.float64(h), [z]
+        for k in range(count):
+            states.append(self._after(step, np.float64(k), states[-1]))
+        return np.stack([np.asarray(state) for state in states])
+
     def along(self, h: float, k: float, z: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """That state, and its derivative (S,) along a direction v (S,)."""
         after, moved = self._along(np.float64(h), np.float64(k), z, v)
@@ -39,7 +46,6 @@ def _after(recursion: Any, h: jax.Array, k: jax.Array, z: jax.Array) -> jax.Arra
     return recursion.step_at(h, k, z)
 
 
-@compiles_quickly
 def _along(recursion: Any, h: jax.Array, k: jax.Array, z: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.jvp(lambda state: recursion.step_at(h, k, state), (z,), (v,))
 

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import traced_once
 from flowdyn._tools.leaves import cast_tree, flat_vector
-from flowdyn._tools.user_calls import callable_as, traced_call
+from flowdyn._tools.user_calls import callable_as, traced_call, traced_once
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.named_pieces import shown_layout
