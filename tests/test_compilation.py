@@ -1,5 +1,6 @@
 """One program for a whole ladder or sweep, and no memory kept by problems that are gone."""
 
+import functools
 import gc
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 from jax.extend.backend import get_backend
+from jax.extend.core import jaxprs_in_params
 
 import flowdyn as fd
 from flowdyn._tools import compiled
@@ -40,6 +42,57 @@ def test_the_recursion_of_a_ladder_compiles_once(compilations):
     first = ladder(3)
     assert first > 0
     assert ladder(6) == 0  # more rungs, other step sizes and step numbers: nothing new
+
+
+def implicit(w, h):
+    """Implicit Euler of w' = (-w_0 + w_1^3, -w_1) by three steps of Newton."""
+    rate = lambda x: jnp.array([-x[0] + x[1] ** 3, -x[1]])  # noqa: E731
+    x = w
+    for _ in range(3):
+        x = x - jnp.linalg.solve(jnp.eye(2) - h * jax.jacfwd(rate)(x), x - w - h * rate(x))
+    return x
+
+
+def count_of(name, jaxpr):
+    """Operations of a name that a program holds, those of its loops and functions once for each place."""
+    inner = [within for equation in jaxpr.eqns for within in jaxprs_in_params(equation.params)]
+    return sum(equation.primitive.name == name for equation in jaxpr.eqns) + sum(count_of(name, each) for each in inner)
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Factorisations that each program of flowdyn holds, by the name of its kernel."""
+    found, build = {}, compiled._program.__wrapped__
+
+    @functools.lru_cache
+    def watched(kernel, structure, statics):
+        program = build(kernel, structure, statics)
+
+        def call(*args):
+            if kernel.__name__ not in found and not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args)):
+                found[kernel.__name__] = count_of("lu", jax.make_jaxpr(program)(*args).jaxpr)
+            return program(*args)
+
+        return call
+
+    monkeypatch.setattr(compiled, "_program", watched)
+    return found
+
+
+@pytest.mark.parametrize(("order", "most"), [(0, 3), (1, 5)])
+def test_checks_trace_a_step_once_and_share_the_programs_that_hold_it(order, most, held):
+    """Its derivative at h = 0 with the fall-back, and that in z; beyond order 0 itself. There were seven to eleven."""
+    traced = []
+
+    def step(w, h):
+        traced.append(w)
+        return implicit(w, h)
+
+    flow, start = fd.Recursion(step, 0.1).limit(order), np.array([0.5, 0.5])
+    flow.check_start(start)
+    flow.check_path(start, 1.0)
+    assert len(traced) <= 2
+    assert 0 < sum(held.values()) <= 3 * most, held  # a step has three of them
 
 
 def test_the_main_job_compiles_four_programs(compilations):

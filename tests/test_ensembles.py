@@ -69,6 +69,16 @@ def test_a_member_alone_takes_no_block_of_its_neighbours(features, alone, monkey
     assert features > 64 or np.array_equal(one, many[:1])
 
 
+@pytest.mark.parametrize("m", [1, 2, 3, 5])
+def test_numbers_in_single_precision_are_the_same_in_each_loop(m):
+    """Those made for eight steps before them, and those made with each step where saves are near."""
+    sde = fd.SDE(lambda t, y: -y, lambda t, y: 0.3 * jnp.eye(m))
+    more = {"solver": fd.solvers.EulerMaruyama(dt=2.0**-6, precision="float32"), "seed": 4, "realizations": 90}
+    far = states(fd.solve(sde, np.ones(m), t=1.0, saves=2, **more))
+    near = states(fd.solve(sde, np.ones(m), t=1.0, saves=5, **more))
+    assert np.array_equal(far[:, -1], near[:, -1])
+
+
 def test_blocks_do_not_show(monkeypatch):
     from flowdyn.solvers import ensembles, step_program
 

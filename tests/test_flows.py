@@ -226,3 +226,37 @@ def test_several_starts_are_the_single_runs():
     # w' = -w^3: w = w0 / sqrt(1 + 2 w0^2 t)
     truth = starts / np.sqrt(1 + 2 * starts**2)
     assert np.abs(fd.solve(fd.GradientFlow(p), starts, t=1.0).w[:, -1].values - truth).max() < 1e-7
+
+
+@pytest.fixture
+def every_step_is_long(monkeypatch):
+    """So that a flow holds its derivative once, and takes it at one time step after the other."""
+    monkeypatch.setattr("flowdyn.methods.following.LONG", 0)
+
+
+def decay(w, h):
+    return w * jnp.exp(-h)
+
+
+def decay_by_root(w, h):
+    """It has no derivative at h = 0 that autodiff finds."""
+    return w * jnp.exp(-(jnp.sqrt(h) ** 2))
+
+
+@pytest.mark.parametrize("step", [decay, decay_by_root])
+@pytest.mark.usefixtures("every_step_is_long")
+def test_the_flow_of_a_long_step_is_that_of_a_short_one(step):
+    """w' = -w at every order; the derivative at h = 0 is extrapolated where there is none."""
+    recursion = fd.Recursion(step, 1e-3)
+    start = np.array([1.0, -2.0])
+    assert np.abs(np.asarray(recursion.limit(0).drift(0.0, start)) + start).max() < 1e-11
+    # order 2 of an exact flow: -z + O(h^3), the error of differences of slopes beside it
+    assert np.abs(np.asarray(recursion.limit(2).drift(0.0, start)) + start).max() < 1e-9
+
+
+@pytest.mark.usefixtures("every_step_is_long")
+def test_the_slope_of_a_long_step_keeps_its_digits_at_a_tiny_step_size():
+    recursion = fd.Recursion(decay, 1e-9)
+    start = np.array([1.0, -2.0])
+    exact = start * np.expm1(-1e-9) / 1e-9
+    assert np.abs(np.asarray(recursion.slope(jnp.zeros(()), start)) - exact).max() < 1e-13  # a difference: 1e-7

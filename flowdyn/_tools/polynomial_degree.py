@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import Literal, jaxprs_in_params
 
 NOT_POLYNOMIAL = math.inf
 # operations that are linear in all their operands together
@@ -76,6 +76,24 @@ def _operations(jaxpr: Any) -> float:
         else:
             total += size
     return total
+
+
+def length_of(function: Callable, *shapes: Any) -> int:
+    """Operations that a program of ``function`` is made of, those of the functions and loops in it counted once.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from flowdyn._tools.polynomial_degree import length_of
+    >>> length_of(lambda w: w * w + w, jax.ShapeDtypeStruct((5,), float))
+    2
+    """
+    return _length(jax.make_jaxpr(function)(*shapes).jaxpr)
+
+
+def _length(jaxpr: Any) -> int:
+    inner = (within for equation in jaxpr.eqns for within in jaxprs_in_params(equation.params))
+    return len(jaxpr.eqns) + sum(map(_length, inner))
 
 
 def _inner(equation: Any) -> Any:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn._tools.quantiles import normal_quantile
+from flowdyn._tools.single_quantiles import normal_quantile32
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 BITS = {"float64": 64, "float32": 32, "three-point": 32, "rademacher": 1}  # bits that one number takes
@@ -117,13 +118,21 @@ def _numbers(inputs: RandomInputs, x: jax.Array, y: jax.Array, place: Any) -> ja
         sign = (chosen >> (bit % 32).astype(jnp.uint32)[:, None]) & jnp.uint32(1)
         return 2.0 * sign.astype(jnp.float64) - 1.0
     chosen = _in_turn((x, y))[:m] if inputs.shared == 1 else jnp.where(place == 0, x, y)
-    return normal32(chosen) if inputs.kind == "float32" else three_point(chosen)
+    return normal32(chosen).astype(jnp.float64) if inputs.kind == "float32" else three_point(chosen)
+
+
+def singles_of(inputs: RandomInputs, lanes: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Numbers (P G, m, members) of P groups of steps, in single precision, from their lanes (P, C, members)."""
+    groups, calls, members = lanes[0].shape
+    words = jnp.stack([normal32(word) for word in lanes], axis=2).reshape(groups, 2 * calls, members)
+    return words[:, : inputs.numbers * inputs.shared].reshape(-1, inputs.numbers, members)
 
 
 def normal32(word: jax.Array) -> jax.Array:
     """Standard normals from 32 bits each, in single precision; the signed form never reaches +-1."""
-    centre = ((word.astype(jnp.int32) >> 8).astype(jnp.float32) + jnp.float32(0.5)) * jnp.float32(2.0**-23)
-    return (jnp.float32(np.sqrt(2)) * jax.lax.erf_inv(centre)).astype(jnp.float64)
+    return normal_quantile32(
+        ((word.astype(jnp.int32) >> 8).astype(jnp.float32) + jnp.float32(0.5)) * np.float32(2.0**-23)
+    )
 
 
 def normal64(high: jax.Array, low: jax.Array) -> jax.Array:

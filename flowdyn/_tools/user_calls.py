@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from flowdyn import _check
+from flowdyn._tools.compiled import bind, split
 
 INSTEAD = "jnp.where in place of `if`, jnp.sin in place of np.sin"
 
@@ -28,6 +29,19 @@ def traced_call(
             f"`{name}` {rule()}, got {type(error).__name__}: {_first_line(error)}; "
             "the function's own traceback stands above"
         ) from error
+
+
+def traced_once(function: Callable) -> Callable:
+    """A user's function that is traced, and differentiated, once for all programs that it is in.
+
+    Each program traced it anew: a step that solves an equation takes a tenth of a second a time. One that holds arrays
+    is left as it is, since programs take these as data.
+    """
+    return function if split(function)[0] else bind(_call, function)
+
+
+def _call(function: Callable, *args: Any) -> Any:
+    return function(*args)
 
 
 def not_traceable(name: str, error: Exception, instead: str = "") -> _check.ArgumentError:

@@ -10,11 +10,9 @@ of M, and its gap along M is O(h^{p+1}) as that of any flow is.
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from flowdyn._tools.compiled import bind
+from flowdyn.methods.step_probes import StepProbes
 
 NOTHING = 2.0**-30  # of h: a step of no length, where one may be defined only for h > 0
 ASIDE = 2.0**-10  # of the state, how far off M a step begins
@@ -31,29 +29,27 @@ class Ending(NamedTuple):
 
 def ending_of(recursion: Any, state: np.ndarray) -> Ending:
     """What a step of no length does after a step from a state (S,), and from one beside it."""
-    found = {name: np.asarray(value) for name, value in bind(_ending, recursion)(state).items()}
+    with np.errstate(all="ignore"):
+        found = _ending(recursion, state)
     rounding = 8 * np.finfo(float).eps * np.abs(state).max(initial=0.0)
     is_kept = bool((found["again"] <= KEPT * found["moved"] + rounding).all())  # not so where it is not finite
     return Ending(is_kept, found["apart"] > KINKED * found["aside"] + rounding)
 
 
-def _ending(recursion: Any, state: jax.Array) -> dict[str, jax.Array]:
+def _ending(recursion: Any, state: np.ndarray) -> dict[str, np.ndarray]:
     """How far a step of no length moves the ends of two steps, and how it differs on two sides of the state."""
-    h = recursion.time_step
-
-    def of_no_length(z: jax.Array) -> jax.Array:
-        return recursion.step_at(NOTHING * h, 1 / NOTHING, z)
-
-    size = jnp.max(jnp.abs(state))  # beside a state of zeros a step of no size would say nothing
-    shift = ASIDE * jnp.where(size > 0, size, 1.0) * jnp.cos(1.0 + jnp.arange(state.size))
-    starts = jnp.stack([state, state + shift])
-    ends = jax.vmap(lambda z: recursion.step_at(h, 1.0, z))(starts)
-    again = jnp.max(jnp.abs(jax.vmap(of_no_length)(ends) - ends), axis=1)
+    probes = StepProbes(recursion)
+    h, of_no_length = probes.h, lambda z: probes.after(NOTHING * probes.h, 1 / NOTHING, z)
+    size = np.abs(state).max()  # beside a state of zeros a step of no size would say nothing
+    shift = ASIDE * (size if size > 0 else 1.0) * np.cos(1.0 + np.arange(state.size))
+    starts = np.stack([state, state + shift])
+    ends = np.stack([probes.after(h, 1.0, z) for z in starts])
+    again = np.abs(np.stack([of_no_length(z) for z in ends]) - ends).max(axis=1)
     small = ASIDE * shift  # a smooth step's second difference is of the order of its square
     here, up, down = of_no_length(state), of_no_length(state + small), of_no_length(state - small)
     return {
         "again": again,
-        "moved": jnp.max(jnp.abs(ends - starts), axis=1),
-        "apart": jnp.abs(up + down - 2 * here),
-        "aside": jnp.max(jnp.abs(small)),
+        "moved": np.abs(ends - starts).max(axis=1),
+        "apart": np.abs(up + down - 2 * here),
+        "aside": np.abs(small).max(),
     }

@@ -20,14 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
+from flowdyn._tools.compiled import bind, by_structure
 from flowdyn._tools.leaves import shown_call
-from flowdyn._tools.polynomial_degree import degree_of
+from flowdyn._tools.polynomial_degree import degree_of, length_of
 from flowdyn._tools.registry import look_up
 from flowdyn.methods.jumps import check_path
 from flowdyn.methods.of_recursion import OfRecursion
 from flowdyn.methods.sliding import check_sliding
 from flowdyn.methods.step_checks import check_step
+from flowdyn.methods.step_probes import StepProbes
 from flowdyn.methods.systems import ODESystem, System
 from flowdyn.problems.base import Time, Vector
 
@@ -37,6 +38,7 @@ SMOOTH_NODES = 4  # of one for other steps, whose error is of the order (h lambd
 LOSS = 1e-11  # share of a slope that rounding of a difference may be
 AGREES = 8.0  # times the rounding of a difference that a quadrature may differ from it by
 _EPS = float(np.finfo(float).eps)
+LONG = 500  # operations of a step whose derivative takes long to compile
 EXTRAPOLATED = 8  # time steps, each half of the last, from which one is extrapolated to 0
 SOURCE = "Hairer, Lubich and Wanner, Geometric Numerical Integration (2006), section IX.1"
 StepAt = Callable[[Any, Any, Vector], Vector]  # (h, k, state) -> next state
@@ -64,13 +66,16 @@ def slope_of(step_at: StepAt, h: Any, k: Any, state: Vector, difference: Vector 
 
 def _mean_slope(step_at: StepAt, h: Any, k: Any, state: Vector, count: int) -> Vector:
     nodes, weights = np.polynomial.legendre.leggauss(count)
-    slopes = jax.vmap(lambda x: _derivative(step_at, 0.5 * h * (1 + x), k, state))(jnp.asarray(nodes))
+
+    def with_derivative(x: jax.Array) -> tuple[Vector, Vector]:
+        return jax.jvp(lambda step: step_at(step, k, state), (0.5 * h * (1 + x),), (jnp.ones(()),))
+
+    if length_of(lambda step: step_at(step, k, state), _NUMBER) > LONG:  # one program for all of them and for S_0
+        states, slopes = jax.lax.map(with_derivative, jnp.asarray([-1.0, *nodes]))
+        return (states[0] - state) / h + 0.5 * jnp.asarray(weights) @ slopes[1:]
+    slopes = jax.vmap(lambda x: with_derivative(x)[1])(jnp.asarray(nodes))
     mean = 0.5 * jnp.asarray(weights) @ slopes
     return (step_at(jnp.zeros_like(h), k, state) - state) / h + mean
-
-
-def _derivative(step_at: StepAt, h: Any, k: Any, state: Vector) -> Vector:
-    return jax.jvp(lambda step: step_at(step, k, state), (jnp.asarray(h),), (jnp.ones(()),))[1]
 
 
 def rate_of(step_at: StepAt, h: Any, t: Time, state: Vector) -> Vector:
@@ -83,17 +88,37 @@ def rate_of(step_at: StepAt, h: Any, t: Time, state: Vector) -> Vector:
     def at(step: Any) -> Vector:
         return step_at(step, t / step if moves else jnp.zeros(()), state)
 
-    def extrapolated() -> Vector:
-        steps = h * 0.5 ** jnp.arange(EXTRAPOLATED)
-        rows = jax.vmap(lambda step: jax.jvp(at, (step,), (jnp.ones(()),))[1])(steps)
-        for level in range(1, EXTRAPOLATED):
-            rows = rows[1:] + (rows[1:] - rows[:-1]) / (2**level - 1)
-        return rows[0]
+    def derivative(step: Any) -> Vector:
+        return jax.jvp(at, (step,), (jnp.ones(()),))[1]
 
+    def extrapolated() -> Vector:
+        return _extrapolated(jax.vmap(derivative)(steps))
+
+    steps = h * 0.5 ** jnp.arange(EXTRAPOLATED)
     if moves:
         return extrapolated()
-    rate = _derivative(step_at, jnp.zeros_like(h), jnp.zeros(()), state)
+    if length_of(lambda step: at(step), _NUMBER) > LONG:
+        return _rate_in_turn(derivative, steps, state)
+    rate = derivative(jnp.zeros_like(h))
     return jax.lax.cond(jnp.all(jnp.isfinite(rate)), lambda: rate, extrapolated)
+
+
+def _extrapolated(rows: jax.Array) -> Vector:
+    """The value at 0 of a power series whose values (n, S) at h, h/2, h/4, ... are given."""
+    for level in range(1, len(rows)):
+        rows = rows[1:] + (rows[1:] - rows[:-1]) / (2**level - 1)
+    return rows[0]
+
+
+def _rate_in_turn(derivative: Callable, steps: jax.Array, state: Vector) -> Vector:
+    """The derivative at 0, else what those at the `steps` tend to, by a program that holds the derivative once."""
+
+    def follow(is_wanted: jax.Array, step: jax.Array) -> tuple[jax.Array, Vector]:
+        row = jax.lax.cond(is_wanted, derivative, lambda _: jnp.zeros_like(state), step)
+        return is_wanted & ((step > 0) | ~jnp.all(jnp.isfinite(row))), row
+
+    rows = jax.lax.scan(follow, jnp.array(True), jnp.concatenate([jnp.zeros(1), steps]))[1]
+    return jnp.where(jnp.all(jnp.isfinite(rows[0])), rows[0], _extrapolated(rows[1:]))
 
 
 def log_series(slopes: Vector) -> Vector:
@@ -139,20 +164,26 @@ class Followed(System):
 
     def difference_rounding(self, state: np.ndarray) -> float:
         """Rounding error of :func:`slope_of` at states of this size."""
-        plain, mean, is_exact = map(np.asarray, bind(_two_slopes, self)(np.asarray(state)))
-        if is_exact:
+        if by_structure(_has_exact_slope, self, np.size(state)):
             return 0.0
-        rounding = float(_EPS * np.abs(state).max(initial=0.0) / self.time_step)
-        is_averaged = rounding > LOSS * np.abs(plain).max() and np.abs(mean - plain).max() <= AGREES * rounding
-        return 0.0 if is_averaged else rounding
+        h = float(self.time_step)
+        plain = (StepProbes(self).along(h, 1.0, state, np.zeros_like(state))[0] - state) / h
+        rounding = float(_EPS * np.abs(state).max(initial=0.0) / h)
+        if not rounding > LOSS * np.abs(plain).max():
+            return rounding
+        mean = np.asarray(bind(_smooth_slope, self)(np.asarray(state)))
+        return 0.0 if np.abs(mean - plain).max() <= AGREES * rounding else rounding
 
 
-def _two_slopes(recursion: Followed, state: jax.Array) -> tuple[Vector, Vector, jax.Array]:
-    """The slope as a difference and by quadrature, and whether a quadrature is exact: found once, by tracing."""
-    h, k, step_at = recursion.time_step, jnp.ones(()), recursion.step_at
-    is_exact = degree_of(lambda step: step_at(step, k, state), _NUMBER) <= 2 * MOST_NODES
-    plain = (step_at(h, k, state) - state) / h
-    return plain, _mean_slope(step_at, h, k, state, SMOOTH_NODES), jnp.asarray(is_exact)
+def _has_exact_slope(recursion: Followed, size: int) -> bool:
+    """Whether a quadrature of the slope is exact."""
+    state = jnp.zeros(size)
+    return degree_of(lambda step: recursion.step_at(step, jnp.ones(()), state), _NUMBER) <= 2 * MOST_NODES
+
+
+def _smooth_slope(recursion: Followed, state: jax.Array) -> Vector:
+    """The slope by quadrature."""
+    return _mean_slope(recursion.step_at, recursion.time_step, jnp.ones(()), state, SMOOTH_NODES)
 
 
 class RecursionFlow(OfRecursion, ODESystem):

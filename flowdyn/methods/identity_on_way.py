@@ -8,12 +8,10 @@ Heavy ball kept as (x, before) starts at rest, where F_0 = 0 says nothing of dS_
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from flowdyn._tools.compiled import bind
 from flowdyn.methods.ends_on_manifold import NOTHING
+from flowdyn.methods.step_probes import StepProbes
 
 FIRST = 4  # steps that are looked at
 MOVES = 1e-6  # share of a move that is none
@@ -26,8 +24,8 @@ def forgotten(flow: Any, state0: np.ndarray) -> np.ndarray:
     """What a step of no length changes of the directions of the first steps, as a share of each, shape (S,)."""
     if not flow.recursion.is_users:
         return np.zeros(len(state0))
-    moves, changed = map(np.asarray, bind(_along_way, flow)(state0))
-    return lasting(moves, changed, state0)
+    with np.errstate(all="ignore"):  # of steps that are not finite nothing is said
+        return lasting(*_along_way(flow.recursion, state0), state0)
 
 
 def lasting(moves: np.ndarray, changed: np.ndarray, state0: np.ndarray) -> np.ndarray:
@@ -42,17 +40,16 @@ def lasting(moves: np.ndarray, changed: np.ndarray, state0: np.ndarray) -> np.nd
     return np.where(share[1] > KEEPS * share[0], share[1], 0.0)
 
 
-def _along_way(flow: Any, state: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The first moves at h and at SHORTER h, and what a step of about no length changes of them."""
-    own = flow.recursion
-    nothing = lambda z: own.step_at(NOTHING * own.time_step, 1 / NOTHING, z)  # noqa: E731
-
-    def at(part: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def follow(z: jax.Array, k: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            after = own.step_at(part * own.time_step, k, z)
-            move = after - z
-            return after, (move, jax.jvp(nothing, (z,), (move,))[1] - move)
-
-        return jax.lax.scan(follow, state, jnp.arange(1.0, FIRST + 1))[1]
-
-    return jax.vmap(at)(jnp.array([1.0, SHORTER]))
+def _along_way(recursion: Any, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first moves (2, N, S) at h and at SHORTER h, and what a step of about no length changes of them."""
+    probes = StepProbes(recursion)
+    h, still = probes.h, np.zeros_like(state)
+    moves, changed = np.empty((2, 2, FIRST, len(state)))
+    for i, part in enumerate((1.0, SHORTER)):
+        z = state
+        for k in range(FIRST):
+            after = probes.along(part * h, k + 1.0, z, still)[0]
+            moves[i, k] = after - z
+            changed[i, k] = probes.along(NOTHING * h, 1 / NOTHING, z, moves[i, k])[1] - moves[i, k]
+            z = after
+    return moves, changed

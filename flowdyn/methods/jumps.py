@@ -18,6 +18,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.compiled import bind, by_structure
 from flowdyn._tools.dependence import may_jump
+from flowdyn.methods.step_probes import StepProbes
 from flowdyn.problems.base import Vector
 
 STEPS = 200  # of the path
@@ -36,26 +37,31 @@ def check_path(flow: Any, state0: np.ndarray, span: float) -> None:
         return
     if not by_structure(step_may_jump, own, len(start)):
         return
-    found = {name: np.asarray(value) for name, value in bind(_turns, flow)(start, jnp.asarray(float(span))).items()}
+    with np.errstate(all="ignore"):  # what is not finite does not turn
+        found, largest = _turns(flow, start, float(span))
     variables = own.layout(len(start))
     edges = np.cumsum([0, *(v.size for v in variables)])
-    places = np.searchsorted(edges, found["entry"], side="right") - 1
-    least = SLIGHT * found["largest"][found["entry"]]
+    least = SLIGHT * largest
     if own.on_problem is None:  # a user's own step may hold a loss with kinks, whose jumps are small in their piece
-        least = TURNS * np.maximum.reduceat(found["largest"], edges[:-1])[places]
-    low, high = (pick(np.abs([found["before"], found["after"]]), axis=0) for pick in (np.min, np.max))
-    jumps = found["turns"] & (low >= TURNS * high) & (low >= least) & (found["rough"] <= SMOOTH)
-    if not jumps.any():
+        least = TURNS * np.repeat(np.maximum.reduceat(largest, edges[:-1]), np.diff(edges))
+    jumps = [turn for turn in found if _is_jump(turn, least)]
+    if not jumps:
         return
-    at = int(np.argmin(np.where(jumps, found["time"], np.inf)))
-    piece = variables[places[at]].name
-    change = f"d({piece})/dt goes from {found['before'][at]:.3g} to {found['after'][at]:.3g} at once"
+    first = min(jumps, key=lambda turn: turn["time"])
+    piece = variables[int(np.searchsorted(edges, first["entry"], side="right")) - 1].name
+    change = f"d({piece})/dt goes from {first['before']:.3g} to {first['after']:.3g} at once"
     raise _check.fail(
         "order",
         f"must be 0 for {type(own).__name__}: its step jumps on the way, as signs do",
-        _check.Words(f"{flow.order}, and near t = {found['time'][at]:.3g} {change}"),
+        _check.Words(f"{flow.order}, and near t = {first['time']:.3g} {change}"),
         "no flow of higher order follows it there",
     )
+
+
+def _is_jump(turn: dict[str, float], least: np.ndarray) -> bool:
+    """Whether neither side of a turn is slight, beside the other or beside what counts (S,)."""
+    low, high = sorted((abs(turn["before"]), abs(turn["after"])))
+    return low >= TURNS * high and low >= least[int(turn["entry"])]
 
 
 def step_may_jump(own: Any, size: int) -> bool:
@@ -80,42 +86,51 @@ def narrowed(rate: Callable, ends: tuple, is_low: Callable) -> tuple:
     return before, after
 
 
-def _turns(flow: Any, state: jax.Array, span: jax.Array) -> dict[str, jax.Array]:
-    """Where an entry of the rates along the path turns round, and its rates on either side of that place."""
-    own = flow.recursion
-    h = jnp.maximum(own.time_step, span / STEPS)
+def _turns(flow: Any, state: np.ndarray, span: float) -> tuple[list[dict[str, float]], np.ndarray]:
+    """Where an entry of the rates along the path turns round, its rates on either side, and the largest of each entry.
 
-    def follow(carry: tuple, _: None) -> tuple[tuple, Vector]:
-        k, z = carry
-        return (k + 1, own.step_at(h, k, z)), z
+    What jumps with the gradient of the loss is left out.
+    """
+    own, probes = flow.recursion, StepProbes(flow.recursion)
+    h = max(probes.h, span / STEPS)
+    states = probes.path(h, STEPS, state)
+    rates = np.diff(states, axis=0) / h
+    is_there = np.isfinite(states[1:]).all(axis=1) & (h * np.arange(STEPS) <= span)
+    size = np.where(np.logical_and.accumulate(is_there)[:, None], np.abs(rates), 0.0)
+    largest = size.max(axis=0)
+    lower = np.where(rates[:-1] * rates[1:] < 0, np.minimum(size[:-1], size[1:]), 0.0)
+    shares = np.minimum(lower / np.where(largest > 0, largest, 1.0), TURNS).ravel()
+    places = np.argsort(-shares, kind="stable")[:PLACES]  # the first ones of those that count
+    found = []
+    for place in places[lower.ravel()[places] > 0]:
+        k, i = divmod(int(place), state.size)
+        low, high, before, after = _either_side(probes, h, k, i, states)
+        if before * after < 0 and _is_smooth_between(own, low, high):
+            found.append({"before": before, "after": after, "entry": i, "time": k * h})
+    return found, largest
 
-    states = jax.lax.scan(follow, (jnp.zeros(()), state), None, length=STEPS + 1)[1]
-    rates = jnp.diff(states, axis=0) / h
-    is_there = jnp.isfinite(states[1:]).all(axis=1) & (h * jnp.arange(STEPS) <= span)
-    size = jnp.where(jnp.cumprod(is_there)[:, None] > 0, jnp.abs(rates), 0.0)
-    largest = jnp.max(size, axis=0)
-    lower = jnp.where(rates[:-1] * rates[1:] < 0, jnp.minimum(size[:-1], size[1:]), 0.0)
-    shares = lower / jnp.where(largest > 0, largest, 1.0)
-    places = jax.lax.top_k(jnp.minimum(shares, TURNS).ravel(), PLACES)[1]  # the first ones of those that count
 
-    def looked_into(place: jax.Array) -> dict[str, jax.Array]:
-        k, i = place // state.size, place % state.size
+def _either_side(probes: StepProbes, h: float, k: int, i: int, states: np.ndarray) -> tuple:
+    """Two states about a place where an entry of the rate of step k turns round, and the entry there, by bisection."""
+    low, high = states[k], states[k + 1]
+    before, after = (high[i] - low[i]) / h, 0.0
+    for n in range(HALVINGS):
+        middle = 0.5 * (low + high) if n else high  # its rate at the number k of both
+        rate = (probes.after(h, k, middle)[i] - middle[i]) / h
+        if rate * before > 0:
+            low, before = middle, rate
+        else:
+            high, after = middle, rate
+    return low, high, before, after
 
-        def halve(ends: tuple, is_first: jax.Array) -> tuple[tuple, None]:
-            low, high, before, after = ends
-            middle = jnp.where(is_first, high, 0.5 * (low + high))
-            rate = (own.step_at(h, k * 1.0, middle)[i] - middle[i]) / h
-            is_low = rate * before > 0
-            low, before = jnp.where(is_low, middle, low), jnp.where(is_low, rate, before)
-            return (low, jnp.where(is_low, high, middle), before, jnp.where(is_low, after, rate)), None
 
-        whole = (states[k], states[k + 1], rates[k, i], jnp.zeros(()))
-        low, high, before, after = jax.lax.scan(halve, whole, jnp.arange(HALVINGS) == 0)[0]
-        rough = jnp.zeros(())
-        if own.on_problem is not None:
-            one, other = jax.vmap(lambda z: own.on_problem.grad(own.project(z)))(jnp.stack([low, high]))
-            rough = jnp.max(jnp.abs(one - other)) / jnp.maximum(jnp.max(jnp.abs(one)), jnp.finfo(float).tiny)
-        turns = (before * after < 0) & (lower.ravel()[place] > 0)
-        return {"turns": turns, "before": before, "after": after, "rough": rough, "entry": i, "time": k * h}
+def _is_smooth_between(own: Any, low: np.ndarray, high: np.ndarray) -> bool:
+    """Whether the gradient of the loss, where there is one, is the same at two states that are about the same."""
+    if own.on_problem is None:
+        return True
+    one, other = (np.asarray(bind(_gradient, own)(z)) for z in (low, high))
+    return bool(np.abs(one - other).max() <= SMOOTH * np.maximum(np.abs(one).max(), np.finfo(float).tiny))
 
-    return jax.vmap(looked_into)(places) | {"largest": largest}
+
+def _gradient(own: Any, state: jax.Array) -> Vector:
+    return own.on_problem.grad(own.project(state))

@@ -7,12 +7,11 @@ S_h(z) - z ~ h log h                             never: a flow at each eta, and 
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
 from flowdyn.methods.rate_checks import check_schedule, piece_of
+from flowdyn.methods.step_probes import rate_at
 
 SMALLEST, LARGER = 2.0**-30, 2.0**-20  # of h: the step at about h = 0, where one may be defined only for h > 0
 SMALL = 2.0**-12  # of h, for the slope near h = 0
@@ -49,17 +48,13 @@ def _is_held(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> np.
     The rate at the tie of a maximum is the mean of its two sides, half of what the push would be.
     """
     on = state0 + LARGER * float(flow.recursion.time_step) * found["rate"]
-    is_slow = np.abs(np.asarray(bind(_rate_at, flow)(on))) <= CLOSER * np.abs(found["rate"])
+    is_slow = np.abs(rate_at(flow, float(flow.recursion.time_step), on)) <= CLOSER * np.abs(found["rate"])
     return stands_still(state0, found) & is_slow
 
 
 def stands_still(state0: np.ndarray, found: dict[str, np.ndarray]) -> np.ndarray:
     """Which entries (S,) no step moves, however long it is."""
     return (found["whole"] == 0) & (found["small"] == state0) & (found["larger"] == state0)
-
-
-def _rate_at(flow: Any, state: jax.Array) -> jax.Array:
-    return flow.drift(flow.recursion.time_step, state)
 
 
 def check_roots(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:

@@ -9,6 +9,7 @@ A trace of gradients adds up and moves the parameters less and less; a sum of sq
 them as much at any h.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn._tools.compiled import bind, by_structure
 from flowdyn._tools.polynomial_degree import degree_of
+from flowdyn.methods.step_probes import StepProbes
 from flowdyn.problems.base import Variable
 
 RIPPLES = (2.0**-20, 2.0**-12)  # of h, at which the rates of two steps are compared
@@ -35,7 +37,8 @@ def check_counted(flow: Any, state0: np.ndarray) -> None:
     """Refuse a step that changes with its number: training time tells it nothing, however small eta is."""
     if not by_structure(_degree_in_number, flow.recursion, len(state0)):
         return
-    rates = np.asarray(bind(_late_rates, flow)(state0))
+    probes = StepProbes(flow.recursion)
+    rates = _rates(probes, RIPPLES[0] * probes.h, LATE + np.arange(8.0), state0)  # of late steps from one state
     change = np.abs(np.diff(rates, axis=0)).max(axis=0) / np.maximum(np.abs(rates).max(), np.finfo(float).tiny)
     if change.max(initial=0.0) > RIPPLED:
         raise _check.fail(
@@ -58,7 +61,7 @@ def check_schedule(flow: Any, state0: np.ndarray) -> None:
     own = flow.recursion
     if not own.is_users or by_structure(_degree_in_number, own, len(state0)) == 0:
         return
-    first, later, beside = (np.asarray(rates) for rates in bind(_first_rates, flow)(state0))  # (2, numbers, S) each
+    first, later, beside = _first_rates(own, state0)  # (2, numbers, S) each
     rounding = 8 * np.abs(later - beside).max(axis=(0, 1))
     rounding += 8 * np.finfo(float).eps * np.abs(state0) / (SLOW[1] * float(own.time_step))
     size = max(np.abs(first).max(), np.abs(later).max(), np.finfo(float).tiny)
@@ -94,23 +97,21 @@ def _is_long(rates: np.ndarray, rounding: np.ndarray) -> np.ndarray:
     return np.asarray((np.abs(one - other) > (SAME + OFFSET / times) * size + rounding).any(axis=0))
 
 
-def _first_rates(flow: Any, state: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _first_rates(recursion: Any, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rates at the numbers FIRST at two small h, from the state, from that a few steps on, and from beside that."""
-    own = flow.recursion
+    probes = StepProbes(recursion)
 
-    def rates(z: jax.Array) -> jax.Array:
-        at = lambda h: jax.vmap(lambda k: (own.step_at(h, k, z) - z) / h)(jnp.asarray(FIRST))  # noqa: E731
-        return jax.vmap(at)(jnp.asarray(SLOW) * own.time_step)
+    def rates(z: np.ndarray) -> np.ndarray:
+        return np.stack([_rates(probes, part * probes.h, FIRST, z) for part in SLOW])
 
-    moved = jax.lax.fori_loop(0, ON, lambda k, z: own.step_at(BRIEF * own.time_step, 1.0 * k, z), state)
+    moved = probes.path(BRIEF * probes.h, ON, state)[-1]
     return rates(state), rates(moved), rates(moved * (1 + 2.0**-40))
 
 
-def _late_rates(flow: Any, state: jax.Array) -> jax.Array:
-    """Rates of eight late steps from one state, at a small h."""
-    own = flow.recursion
-    h = RIPPLES[0] * own.time_step
-    return jax.vmap(lambda k: (own.step_at(h, k, state) - state) / h)(LATE + jnp.arange(8.0))
+def _rates(probes: StepProbes, h: float, numbers: Sequence[float], z: np.ndarray) -> np.ndarray:
+    """Rates (N, S) of the steps of these numbers and of length h from a state (S,)."""
+    with np.errstate(all="ignore"):
+        return np.stack([(probes.after(h, k, z) - z) / h for k in numbers])
 
 
 def check_ripples(flow: Any, state0: np.ndarray, moved: np.ndarray) -> None:

@@ -5,16 +5,15 @@ r"""Whether the flow of order 0 of a step that jumps slides along the jump:  F_0
 A solver's steps shrink there without end. Signs of gradients have a flow that slides exactly, `SignFlow`.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind, by_structure
-from flowdyn.methods.jumps import narrowed, step_may_jump
+from flowdyn._tools.compiled import by_structure
+from flowdyn.methods.jumps import HALVINGS, step_may_jump
 from flowdyn.methods.rate_checks import piece_of
+from flowdyn.methods.step_probes import rate_at
 
 STEPS = 200  # of the path
 WINDOW, TURNS = 32, 6  # steps, and how many of them turn round where a flow slides
@@ -30,46 +29,71 @@ def check_sliding(flow: Any, state0: np.ndarray, span: float) -> None:
         return
     if not by_structure(step_may_jump, own, len(start)):
         return
-    found = {name: np.asarray(value) for name, value in bind(_sliding, flow)(start, span).items()}
-    least = np.minimum(np.abs(found["before"]), np.abs(found["after"]))
-    slides = (found["before"] * found["after"] < 0) & (least > SLIGHT * found["largest"])
-    if not slides.any():
+    with np.errstate(all="ignore"):  # what is not finite does not turn
+        sides = [side for side in _sides(flow, start, span) if _is_jump(side)]
+    if not sides:
         return
-    at = int(np.argmin(np.where(slides, found["time"], np.inf)))
-    piece = piece_of(own.layout(start.size), np.arange(start.size) == found["entry"][at])
-    sides = f"{found['before'][at]:.3g} and {found['after'][at]:.3g}"
+    first = min(sides, key=lambda side: side["time"])
+    piece = piece_of(own.layout(start.size), np.arange(start.size) == first["entry"])
+    between = f"{first['before']:.3g} and {first['after']:.3g}"
     raise _check.fail(
         "t",
         f"must end before the flow of {type(own).__name__} slides along a jump of its step, as of a sign or a kink",
-        _check.Words(f"{span:.3g}, and d({piece})/dt turns between {sides} from about t = {found['time'][at]:.3g} on"),
+        _check.Words(f"{span:.3g}, and d({piece})/dt turns between {between} from about t = {first['time']:.3g} on"),
         "solvers do not step along it; for signs of gradients fd.SignDescent(problem, eta).limit(0) slides exactly",
     )
 
 
-def _sliding(flow: Any, state: jax.Array, span: jax.Array) -> dict[str, jax.Array]:
-    """The entries that turn most often, since when, and their rates on either side of a place where they turn."""
+def _is_jump(side: dict[str, float]) -> bool:
+    """Whether rates on two sides of a place are opposite, and neither is slight."""
+    least = min(abs(side["before"]), abs(side["after"]))
+    return side["before"] * side["after"] < 0 and least > SLIGHT * side["largest"]
+
+
+class _Path(NamedTuple):
+    """States (STEPS + 1, S) along a path by steps of a length dt, NaN after one that is not finite, and rates there."""
+
+    dt: float
+    states: np.ndarray
+    rates: np.ndarray
+
+
+def _path(flow: Any, state: np.ndarray, span: float) -> _Path:
     dt = span / STEPS
+    states, rates = np.full((2, STEPS + 1, state.size), np.nan)
+    for k in range(STEPS + 1):
+        states[k], rates[k] = state, rate_at(flow, k * dt, state)
+        state = state + dt * rates[k]
+        if not np.isfinite(state).all():
+            break
+    return _Path(dt, states, rates)
 
-    def follow(z: jax.Array, k: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        rate = jnp.asarray(flow.drift(k * dt, z))
-        return z + dt * rate, (z, rate)
 
-    states, rates = jax.lax.scan(follow, state, jnp.arange(STEPS + 1.0))[1]
-    turns = rates[:-1] * rates[1:] < 0  # not where it is not finite
-    count = jnp.cumsum(turns, axis=0)
+def _sides(flow: Any, state: np.ndarray, span: float) -> list[dict[str, float]]:
+    """Of the entries that turn most often, since when, and their rates on either side of a place where they turn."""
+    path = _path(flow, state, span)
+    turns = path.rates[:-1] * path.rates[1:] < 0
+    count = np.cumsum(turns, axis=0)
     often = (count[WINDOW:] - count[:-WINDOW]) >= TURNS
+    most = np.argsort(-often.sum(axis=0), kind="stable")[:PLACES]
+    found = []
+    for i in most[often.any(axis=0)[most]]:  # what follows a coordinate that slides turns too, without a jump
+        is_turn = turns[:, i] & (np.arange(STEPS) > np.argmax(often[:, i]))
+        if is_turn.any():
+            found.append(_side(flow, path, int(i), int(np.argmax(is_turn))))
+    return found
 
-    def looked_into(i: jax.Array) -> dict[str, jax.Array]:
-        is_turn = turns[:, i] & (jnp.arange(STEPS) > jnp.argmax(often[:, i]))
-        k = jnp.argmax(is_turn)
-        whole = (states[k], states[k + 1], rates[k, i], rates[k + 1, i])
-        before, after = narrowed(
-            lambda z: flow.drift(k * dt, z)[i], whole, lambda before, value, after: value * before > 0
-        )
-        slides = jnp.any(often[:, i]) & is_turn[k]
-        largest = jnp.max(jnp.where(jnp.arange(STEPS + 1) <= k, jnp.abs(rates[:, i]), 0.0))
-        sides = {"before": jnp.where(slides, before, 0.0), "after": jnp.where(slides, after, 0.0)}
-        return sides | {"entry": i, "time": k * dt, "largest": largest}
 
-    most = jax.lax.top_k(jnp.sum(often, axis=0), min(PLACES, state.size))[1]
-    return jax.vmap(looked_into)(most)  # what follows a coordinate that slides turns too, without a jump
+def _side(flow: Any, path: _Path, i: int, k: int) -> dict[str, float]:
+    """Rates of an entry on the two sides of a turn between two states, by bisection."""
+    low, high = path.states[k], path.states[k + 1]
+    before, after = path.rates[k, i], path.rates[k + 1, i]
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        value = rate_at(flow, k * path.dt, middle)[i]
+        if value * before > 0:
+            low, before = middle, value
+        else:
+            high, after = middle, value
+    largest = np.abs(path.rates[: k + 1, i]).max()
+    return {"before": before, "after": after, "entry": i, "time": k * path.dt, "largest": largest}

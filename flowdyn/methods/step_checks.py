@@ -20,13 +20,13 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
 from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn.methods.ends_on_manifold import ending_of
 from flowdyn.methods.identity_on_way import forgotten
 from flowdyn.methods.power_checks import LARGER, LOST, SMALL, SMALLEST, check_roots, check_smooth, stands_still
 from flowdyn.methods.rate_checks import check_counted, check_ripples, check_schedule, piece_of
 from flowdyn.methods.step_precision import check_precision
+from flowdyn.methods.step_probes import StepProbes, rate_at
 from flowdyn.problems.base import Variable
 
 MOVES = 1e-6  # share of a step that is left at h = 0
@@ -41,7 +41,7 @@ def check_step(flow: Any, state0: np.ndarray) -> None:
     recursion, name = flow.recursion, type(flow.recursion).__name__
     variables = recursion.layout(len(state0))
     check_precision(recursion, _whole_step, len(state0))
-    found = {key: np.asarray(value) for key, value in bind(_measured, flow)(state0).items()}
+    found = _measured(flow, state0)
     rigid = (found["turn"] == 0) & (found["whole"] != 0)  # it moves, and does so wherever it is
     if flow.order and rigid.any() and _takes_signs(recursion, state0):
         raise _check.fail(
@@ -107,44 +107,41 @@ def _check_first(variables: tuple[Variable, ...], first: np.ndarray, scale: np.n
         )
 
 
-def _measured(flow: Any, state: jax.Array) -> dict[str, jax.Array]:
+def _measured(flow: Any, state: np.ndarray) -> dict[str, np.ndarray]:
     """The step near h = 0 and at h, what its derivative leaves of a direction, slopes and the right-hand side."""
-    recursion = flow.recursion
-    h = recursion.time_step
+    probes = StepProbes(flow.recursion)
+    h = probes.h
+    aside = np.cos(1.0 + np.arange(len(state)))  # a direction of no special place
 
-    def near(part: Any, z: jax.Array) -> jax.Array:
+    def near(part: float, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # the time is that after one step, so that the step number grows as h shrinks
-        return recursion.step_at(part * h, 1 / part, z)
+        after, moved = probes.along(part * h, 1 / part, state, direction)
+        return after, moved - direction
 
-    def excess(part: Any, direction: jax.Array) -> jax.Array:
-        return jax.jvp(lambda z: near(part, z), (state,), (direction,))[1] - direction
+    def cubed(first: np.ndarray, part: float) -> np.ndarray:
+        powers = [first]
+        for _ in range(2):
+            powers.append(near(part, powers[-1])[1])
+        return np.abs(powers[-1]) / np.maximum(np.abs(powers).max(), np.abs(aside).max())
 
-    aside = jnp.cos(1.0 + jnp.arange(len(state)))  # a direction of no special place
-
-    def cubed(part: jax.Array) -> jax.Array:
-        def again(v: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-            return excess(part, v), excess(part, v)
-
-        last, powers = jax.lax.scan(again, aside, None, length=3)
-        return jnp.abs(last) / jnp.maximum(jnp.max(jnp.abs(powers)), jnp.max(jnp.abs(aside)))
-
-    left = jax.vmap(cubed)(jnp.array([SMALLEST, LARGER]))
-    rate = flow.drift(h, state)
-    carried = jnp.abs(jax.vmap(lambda part: excess(part, rate))(jnp.array([SMALLEST, LARGER])))
-    at_zero, larger, small = jax.vmap(lambda part: near(part, state))(jnp.array([SMALLEST, LARGER, SMALL]))
-    return {
-        "at_zero": at_zero,
-        "first": recursion.step_at(SMALLEST * h, jnp.zeros(()), state),
-        "larger": larger,
-        "small": small,
-        "whole": recursion.step_at(h, 1.0, state) - state,
-        "turn": excess(1.0, aside),
-        "cubed": left[0],
-        "cubed_larger": left[1],
-        "carried": carried[0],
-        "carried_larger": carried[1],
-        "rate": rate,
-    }
+    rate = rate_at(flow, h, state)
+    with np.errstate(all="ignore"):  # what is not finite is refused by its name
+        (at_zero, at_smallest), (larger, at_larger), (small, _), (whole, turn) = (
+            near(part, aside) for part in (SMALLEST, LARGER, SMALL, 1.0)
+        )
+        return {
+            "at_zero": at_zero,
+            "first": probes.along(SMALLEST * h, 0.0, state, aside)[0],
+            "larger": larger,
+            "small": small,
+            "whole": whole - state,
+            "turn": turn,
+            "cubed": cubed(at_smallest, SMALLEST),
+            "cubed_larger": cubed(at_larger, LARGER),
+            "carried": np.abs(near(SMALLEST, rate)[1]),
+            "carried_larger": np.abs(near(LARGER, rate)[1]),
+            "rate": rate,
+        }
 
 
 def _check_slopes(flow: Any, state0: np.ndarray, found: dict[str, np.ndarray]) -> None:

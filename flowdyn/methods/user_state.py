@@ -10,7 +10,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree, flat_vector
-from flowdyn._tools.user_calls import callable_as, traced_call
+from flowdyn._tools.user_calls import callable_as, traced_call, traced_once
 from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.named_pieces import shown_layout
@@ -56,7 +56,7 @@ class UserState(System):
         like = self.state_like()
         value = traced_call(
             "step",
-            function,
+            traced_once(function),
             (self.seen(state), *more),
             lambda: callable_as(f"{form}, state {shown_layout(self.layout(len(state)))}"),
         )

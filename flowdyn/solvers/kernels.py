@@ -2,13 +2,9 @@
 
 import jax
 
+from flowdyn.methods.step_probes import drift as drift
 from flowdyn.methods.systems import ODESystem, SDESystem
 from flowdyn.problems.base import Vector
-
-
-def drift(system: ODESystem | SDESystem, t: jax.Array, state: jax.Array) -> Vector:
-    """Drift (S,)."""
-    return system.drift(t, state)
 
 
 def diffusion(system: SDESystem, t: jax.Array, state: jax.Array) -> Vector:

@@ -1,4 +1,4 @@
-"""The loop over the steps of one segment, in three forms that differ in when the random words are made.
+"""The loop over the steps of one segment, in four forms that differ in when the random words are made.
 
 state_{n+1} = one(n, state_n, draw_n)        n = first .. last - 1
 """
@@ -31,6 +31,8 @@ def loop_of(program: StepProgram) -> Callable:
     """How the steps of a segment are run: by themselves, or in groups whose random words are made together."""
     if program.refine > 1:
         return _step_by_step
+    if program.random_inputs.kind == "float32" and not program.random_inputs.words and program.prefetch > 1:
+        return _singles_first
     if program.random_inputs.shared > 1:
         return _in_groups
     return _prefetched if program.prefetch > 1 else _step_by_step
@@ -74,6 +76,34 @@ def _prefetched(
             low,
             high,
             lambda n, c: one(n, c, randomness.pick(program.random_inputs, (x[n - first], y[n - first]), 0)),
+            carry,
+        )
+
+    return jax.lax.fori_loop(segment.first // size, (segment.last - 1) // size + 1, group, carry)
+
+
+def _singles_first(
+    program: StepProgram, keys: jax.Array, members: jax.Array, segment: Segments, one: Callable, carry: tuple
+) -> tuple:
+    """Words of a few steps and their numbers in single precision are made first, at the full width of 32 bits."""
+    inputs = program.random_inputs
+    calls = max(program.prefetch // inputs.shared, 1)
+    size = calls * inputs.shared
+
+    def group(g: jax.Array, carry: tuple) -> tuple:
+        first = g * size
+
+        def make(j: jax.Array, words: tuple) -> tuple:
+            made = randomness.lanes_at(keys, members, g * calls + j)
+            return tuple(rows.at[j].set(row) for rows, row in zip(words, made, strict=True))
+
+        empty = jnp.zeros((calls, inputs.calls, members.shape[0]), jnp.uint32)
+        numbers = randomness.singles_of(inputs, jax.lax.fori_loop(0, calls, make, (empty, empty)))
+        none = jnp.zeros((0, members.shape[0]), jnp.uint32)
+        return jax.lax.fori_loop(
+            jnp.maximum(segment.first, first),
+            jnp.minimum(segment.last, first + size),
+            lambda n, c: one(n, c, randomness.Draw(none, numbers[n - first].astype(jnp.float64))),
             carry,
         )
 
