@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from flowdyn._tools.compiled import ByIdentity, bind
+from flowdyn._tools.compiled import ByIdentity, bind, compiles_quickly
 from flowdyn._tools.thick_restart import top_eigenvalue
 from flowdyn.problems.base import Problem, Vector
 
@@ -18,6 +18,7 @@ def _hessian(problem: Problem, w: Vector) -> jax.Array:
     return problem.hessian(w)
 
 
+@compiles_quickly
 def _hvp(problem: Problem, w: Vector, v: Vector) -> jax.Array:
     return problem.hvp(w, v)
 
