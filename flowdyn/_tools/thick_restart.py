@@ -24,35 +24,32 @@ def top_eigenvalue(
     standard normal vector of seed 0, the same for each matrix of a size.
     """
     full = min(BASIS, size)
-    V, T = np.zeros((full + 1, size)), np.zeros((full, full))
+    V, T = np.zeros((full, size)), np.zeros((full, full))
     start = np.random.default_rng(0).standard_normal(size)
     V[0] = start / np.linalg.norm(start)
-    kept = products = 0
+    last = products = 0
     while True:
-        for last in range(kept, full):
-            w = np.asarray(product(V[last]), dtype=float)
-            products += 1
-            if not np.isfinite(w).all():
-                return np.nan
-            rows = V[: last + 1]
-            first = rows @ w
-            w = w - first @ rows
-            second = rows @ w
-            w = w - second @ rows
-            T[: last + 1, last] = T[last, : last + 1] = first + second
-            beta = float(np.linalg.norm(w))
-            is_invariant = beta <= DEAD * np.abs(T).max()
-            if is_invariant or products >= most_products:
-                break
-            V[last + 1] = w / beta
+        w = np.asarray(product(V[last]), dtype=float)
+        products += 1
+        if not np.isfinite(w).all():
+            return np.nan
+        rows = V[: last + 1]
+        first = rows @ w
+        w = w - first @ rows
+        second = rows @ w
+        w = w - second @ rows
+        T[: last + 1, last] = T[last, : last + 1] = first + second
+        beta = float(np.linalg.norm(w))
+        ends = beta <= DEAD * np.abs(T).max() or last + 1 == size or products >= most_products
+        if last + 1 < full and not ends:
+            last += 1
+            V[last] = w / beta
+            continue
         theta, s = np.linalg.eigh(T[: last + 1, : last + 1])
         order = np.argsort(np.abs(theta) if of_size else theta)[::-1]
         top = order[0]
-        found = float(np.abs(theta[top]) if of_size else theta[top])
-        if is_invariant or products >= most_products or beta * np.abs(s[-1, top]) <= tol * np.abs(theta[top]):
-            return found
-        kept = min(KEPT, full - 1)
-        best = order[:kept]
-        V[:kept], V[kept] = s[:, best].T @ V[:full], V[full]
-        T[:] = 0.0
-        T[np.arange(kept), np.arange(kept)] = theta[best]
+        if ends or beta * np.abs(s[-1, top]) <= tol * np.abs(theta[top]):
+            return float(np.abs(theta[top]) if of_size else theta[top])
+        last, best = KEPT, order[:KEPT]
+        V[:KEPT], V[KEPT] = s[:, best].T @ V, w / beta
+        T[:] = np.diag(np.r_[theta[best], np.zeros(full - KEPT)])
