@@ -14,7 +14,7 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse import linalg as sparse
 
-from flowdyn._tools import compiled
+from flowdyn._tools import compiled, thick_restart
 from flowdyn.theory import moments, symmetric_maps
 
 DECOMPOSITIONS = [
@@ -23,7 +23,8 @@ DECOMPOSITIONS = [
 ]
 DECOMPOSITIONS += [(np.linalg, "matrix_power"), (np.linalg, "matrix_rank"), (np.linalg, "det"), (np, "einsum")]
 DECOMPOSITIONS += [(scipy.linalg, name) for name in ("expm", "svd", "eigh", "eigvalsh", "qr", "solve", "lstsq", "logm")]
-DECOMPOSITIONS += [(sparse, "eigsh"), (sparse, "expm_multiply"), (symmetric_maps, "squarings"), (moments, "transition")]
+DECOMPOSITIONS += [(thick_restart, "top_eigenvalue"), (sparse, "expm_multiply")]
+DECOMPOSITIONS += [(symmetric_maps, "squarings"), (moments, "transition")]
 
 
 class Ledger:

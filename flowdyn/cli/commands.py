@@ -9,6 +9,7 @@ import sys
 import warnings
 
 from flowdyn import _check
+from flowdyn.cli import garbage
 from flowdyn.cli.devices import on_device
 from flowdyn.cli.parser import build_parser
 from flowdyn.cli.printing import PROGRAM, Output, complain, in_shell_terms, spare_stdout, warning_printer
@@ -28,17 +29,24 @@ COMMANDS = {
     "completion": "shells",
 }
 COMPUTING = ("runs", "reruns", "sweeps")  # the others start without JAX
+IMPORTS = "flowdyn.running.integration"  # with all that is heavy of what those import
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    if arguments is not None:  # it is called from Python: the process is not the shell's
+        return _answer(arguments)
+    with garbage.spared():
+        return _answer(None)
+
+
+def _answer(arguments: list[str] | None) -> int:
     top = build_parser()
     options = top.parse_args(arguments)
     if options.command is None and not options.version:
         top.print_usage(sys.stderr)
         return complain(f"a command is needed; see {PROGRAM} --help", 2)
     warnings.showwarning = warning_printer(options)
-    # given arguments, it is called from Python: the process is not the shell's
     if arguments is None and not getattr(options, "no_cache", True):
         keep_programs()
     trouble = 2 if options.command == "diff" else 1  # its 1 says that files differ
@@ -71,6 +79,9 @@ def _run(options: argparse.Namespace, inline: bool) -> int:
         module = importlib.import_module(f"flowdyn.cli.{COMMANDS[options.command]}")
         if inline and COMMANDS[options.command] in COMPUTING:
             run_inline()
+            importlib.import_module(IMPORTS)
+        if inline:
+            garbage.look_again()
         with on_device(getattr(options, "device", None)):
             status = getattr(module, options.command.replace("-", "_"))(options, output)
     output.close()

@@ -1,17 +1,16 @@
 """Largest eigenvalue of the Hessian, lambda_max(grad^2 L(w)): gradient descent is stable for eta < 2 / lambda_max."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
-import scipy
 
-from flowdyn._tools.compiled import ByIdentity, bind
+from flowdyn._tools.compiled import ByIdentity, bind, compiles_quickly
+from flowdyn._tools.thick_restart import top_eigenvalue
 from flowdyn.problems.base import Problem, Vector
 
-BASIS, MOST_PRODUCTS = 20, 400  # of Lanczos: vectors, and products with the Hessian, a hard bound
+RESIDUAL = 1e-6  # over the eigenvalue, whose own error is about its square where the next one lies apart
+MOST_PRODUCTS = 220  # with the Hessian, a hard bound
 MATRIX_UP_TO = 32  # below this many parameters the whole Hessian is cheaper than Lanczos
 
 
@@ -19,6 +18,7 @@ def _hessian(problem: Problem, w: Vector) -> jax.Array:
     return problem.hessian(w)
 
 
+@compiles_quickly
 def _hvp(problem: Problem, w: Vector, v: Vector) -> jax.Array:
     return problem.hvp(w, v)
 
@@ -42,36 +42,12 @@ def _found(given: ByIdentity, raw: bytes, of_size: bool) -> float:
         matrix = np.asarray(bind(_hessian, problem)(w))
         if not np.isfinite(matrix).all():
             return 0.0
-        values = scipy.linalg.eigvalsh(matrix)
+        values = np.linalg.eigvalsh(matrix)
         return float(np.abs(values).max() if of_size else values[-1])
-    return _by_lanczos(bind(_hvp, problem), w, of_size)
-
-
-def _by_lanczos(product: Callable, w: np.ndarray, of_size: bool) -> float:
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh  # slow to import
-
-    if not np.isfinite(np.asarray(product(w, w))).all():
-        return 0.0
-    shape = (len(w), len(w))
-    best = 0.0  # of the Rayleigh quotients on the way, for a spectrum too crowded to be told apart
-
-    def times(v: np.ndarray) -> np.ndarray:
-        nonlocal best
-        moved = np.asarray(product(w, v.ravel()))
-        size = float(np.linalg.norm(v)) or 1.0
-        best = max(best, float(np.linalg.norm(moved)) / size if of_size else float(v.ravel() @ moved) / size**2)
-        return moved
-
-    operator = LinearOperator(shape, matvec=times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-    start = np.random.default_rng(0).standard_normal(len(w))
-    basis = min(BASIS, len(w) - 1)
-    options: Any = {"k": 1, "which": "LM" if of_size else "LA", "v0": start, "tol": 1e-6, "return_eigenvectors": False}
-    try:  # a Ritz value is a lower bound, so the warning it feeds is never a false alarm
-        found: Any = eigsh(operator, ncv=basis, maxiter=MOST_PRODUCTS // basis, **options)
-        return float(np.abs(found[0]) if of_size else found[0])
-    except ArpackNoConvergence as partial:
-        values = np.abs(partial.eigenvalues) if of_size else partial.eigenvalues
-        return max(best, float(values.max(initial=0.0)))
+    call = bind(_hvp, problem)
+    # a Ritz value is a lower bound, so the warning that it feeds is never a false alarm
+    found = top_eigenvalue(lambda v: call(w, v), len(w), tol=RESIDUAL, most_products=MOST_PRODUCTS, of_size=of_size)
+    return found if np.isfinite(found) else 0.0
 
 
 def threshold_doubt(problem: Problem, step: float, w0: np.ndarray, name: str, way_out: str) -> str | None:
