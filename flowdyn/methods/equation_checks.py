@@ -32,7 +32,8 @@ def check_noise(recursion: Any, state: np.ndarray) -> None:
     """Refuse noise of a user's step that does not shrink in proportion to the time step."""
     if not recursion.is_users:
         return
-    small, larger = (np.asarray(size) for size in bind(_noise_sizes, recursion)(state))
+    h = float(recursion.time_step)
+    small, larger = (np.linalg.norm(_spread(recursion, part * h, state), axis=0) for part in PARTS)
     is_seen = small > SEEN * np.finfo(float).eps * np.abs(state).max(initial=0.0)
     power = np.ones(len(state))
     power[is_seen] = np.log2(larger[is_seen] / small[is_seen]) / np.log2(PARTS[1] / PARTS[0])
@@ -64,11 +65,14 @@ def check_equation(equation: Any, state: np.ndarray) -> None:
     """Refuse coefficients that are not finite, a step that is not the identity at h = 0, an order 3 that is none."""
     own = equation.recursion
     check_precision(own, _mean_step, state.size)
-    coefficients = bind(_coefficients, equation)(state)
+    coefficients = tuple(map(np.asarray, bind(_coefficients, equation)(state)))
     if not all(np.isfinite(part).all() for part in coefficients):
         check_noise(equation.recursion, state)
     finite(coefficients)
-    moved = np.abs(np.asarray(bind(_at_zero, equation)(state)) - state)
+    drift, _, columns = coefficients
+    directions = np.concatenate([drift[None], columns])
+    at_zero, kept = _mean_along(own, 0.0, state, directions)
+    moved = np.abs(at_zero - state)
     if (moved > 1e-12 * np.abs(state).max(initial=1.0)).any():
         piece = _name(equation, state, int(moved.argmax()))
         raise _check.fail(
@@ -77,10 +81,11 @@ def check_equation(equation: Any, state: np.ndarray) -> None:
             _check.Words(f"{piece} that still changes by {moved.max():.3g} at eta = 0"),
             "let its rates tend to 1 with eta, e.g. decay = 1 - c*h",
         )
-    forgotten = np.asarray(bind(_forgotten, equation)(state))
-    if equation.recursion.is_users:
-        moves, changed = map(np.asarray, bind(_along_way, equation)(state))
-        forgotten = np.maximum(forgotten, lasting(moves, changed, state))
+    sizes = np.maximum(np.abs(directions).max(axis=1, keepdims=True), np.finfo(float).tiny)
+    with np.errstate(all="ignore"):  # of steps that are not finite nothing is said
+        forgotten = (np.abs(kept - directions) / sizes).max(axis=0)  # shares of their largest entry
+        if own.is_users:
+            forgotten = np.maximum(forgotten, lasting(*_along_way(own, state, len(directions)), state))
     if (forgotten > FORGETS).any():
         raise _check.fail(
             "step",
@@ -90,7 +95,7 @@ def check_equation(equation: Any, state: np.ndarray) -> None:
         )
     check_noise(equation.recursion, state)
     if equation.order == 3:
-        _check_third_order(equation, state)
+        _check_third_order(equation, state, columns)
 
 
 def _name(system: System, state: np.ndarray, entry: int) -> str:
@@ -98,64 +103,56 @@ def _name(system: System, state: np.ndarray, entry: int) -> str:
     return piece_of(system.layout(len(state)), np.arange(len(state)) == entry)
 
 
-def _noise_sizes(recursion: Any, state: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Size of the noise of each entry at two small time steps."""
-    sizes = [jnp.linalg.norm(recursion.fluctuations(part * recursion.time_step, state), axis=0) for part in PARTS]
-    return sizes[0], sizes[1]
+def _spread(recursion: Any, h: float, state: np.ndarray) -> np.ndarray:
+    """Columns of the fluctuation of a step of length h, as rows (m, S)."""
+    return np.asarray(bind(_fluctuations, recursion)(np.float64(h), state))
 
 
-def _check_third_order(equation: Any, state: np.ndarray) -> None:
+def _fluctuations(recursion: Any, h: jax.Array, state: jax.Array) -> jax.Array:
+    return recursion.fluctuations(h, state)
+
+
+def _mean_along(recursion: Any, h: float, state: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (S,) of a step of length h, and what its derivative makes of directions (N, S): of one program for all."""
+    mean, turned = bind(_mean_and_turned, recursion)(np.float64(h), state, directions)
+    return np.asarray(mean), np.asarray(turned)
+
+
+def _mean_and_turned(recursion: Any, h: jax.Array, state: jax.Array, directions: jax.Array) -> tuple[Vector, Vector]:
+    mean = lambda z: recursion.mean_at(h, z)  # noqa: E731
+    means, turned = jax.vmap(lambda v: jax.jvp(mean, (state,), (v,)))(directions)
+    return means[0], turned
+
+
+def _check_third_order(equation: Any, state: np.ndarray, columns: np.ndarray) -> None:
     recursion, number = equation.recursion, jax.ShapeDtypeStruct((), jnp.float64)
     parts = (lambda h: recursion.mean_at(h, state)), (lambda h: recursion.fluctuations(h, state))
     if max(degree_of(part, number) for part in parts) > 1:
         raise _check.fail("order", "must be at most 2 where a step is not affine in its length h", 3)
-    columns = np.asarray(bind(_plain_columns, equation)(state))
     third = np.abs(np.einsum("ia,ib,ic->abc", columns, columns, columns)).max()
     if not recursion.is_symmetric and third > SKEWED * (np.abs(columns) ** 3).sum():
         raise _check.fail("order", "must be at most 2 where the noise has third moments", 3)
 
 
-def _coefficients(equation: Any, state: jax.Array) -> tuple[Vector, Vector]:
-    return equation.drift(0.0, state), equation.diffusion(0.0, state)
+def _coefficients(equation: Any, state: jax.Array) -> tuple[Vector, Vector, Vector]:
+    return equation.drift(0.0, state), equation.diffusion(0.0, state), equation.columns(state)
 
 
-def _plain_columns(equation: Any, state: jax.Array) -> jax.Array:
-    return equation.columns(state)
-
-
-def _at_zero(equation: Any, state: jax.Array) -> Vector:
-    return equation.recursion.mean_at(jnp.zeros(()), state)
-
-
-def _forgotten(equation: Any, state: jax.Array) -> jax.Array:
-    """What a step of no length changes of the directions in which the state moves, as shares of their largest entry."""
-    directions = jnp.concatenate([equation.drift(0.0, state)[None], equation.columns(state)])
-    at_zero = lambda z: equation.recursion.mean_at(jnp.zeros(()), z)  # noqa: E731
-    changed = jax.vmap(lambda v: jax.jvp(at_zero, (state,), (v,))[1] - v)(directions)
-    sizes = jnp.maximum(jnp.max(jnp.abs(directions), axis=1, keepdims=True), jnp.finfo(float).tiny)
-    return jnp.max(jnp.abs(changed) / sizes, axis=0)
-
-
-def _along_way(equation: Any, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _along_way(recursion: Any, state: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The first moves of the means and of the outcomes about them, and what a step of no length changes of them.
 
     Parameters of before and of now are the same at the start, where b and G vanish: their directions say nothing.
     """
-    own = equation.recursion
-    nothing = lambda z: own.mean_at(jnp.zeros(()), z)  # noqa: E731
-
-    def at(part: jax.Array) -> tuple[jax.Array, jax.Array]:
-        h = part * own.time_step
-
-        def follow(z: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            mean = own.mean_at(h, z)
-            moves = jnp.concatenate([(mean - z)[None], own.fluctuations(h, z)])
-            return mean, (moves, jax.vmap(lambda v: jax.jvp(nothing, (z,), (v,))[1] - v)(moves))
-
-        moves, changed = jax.lax.scan(follow, state, None, length=FIRST)[1]
-        return moves.reshape(-1, state.size), changed.reshape(-1, state.size)
-
-    return jax.vmap(at)(jnp.array([1.0, SHORTER]))
+    still = np.zeros((count, state.size))  # for one shape of directions
+    moves, changed = np.empty((2, 2, FIRST, count, state.size))
+    for i, part in enumerate((1.0, SHORTER)):
+        h, z = part * float(recursion.time_step), state
+        for k in range(FIRST):
+            mean = _mean_along(recursion, h, z, still)[0]
+            moves[i, k] = np.concatenate([(mean - z)[None], _spread(recursion, h, z)])
+            changed[i, k] = _mean_along(recursion, 0.0, z, moves[i, k])[1] - moves[i, k]
+            z = mean
+    return moves.reshape(2, -1, state.size), changed.reshape(2, -1, state.size)
 
 
 def whole_state(system: System, w0: Any) -> np.ndarray:

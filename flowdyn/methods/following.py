@@ -103,7 +103,7 @@ def rate_of(step_at: StepAt, h: Any, t: Time, state: Vector) -> Vector:
     return jax.lax.cond(jnp.all(jnp.isfinite(rate)), lambda: rate, extrapolated)
 
 
-def _extrapolated(rows: jax.Array) -> Vector:
+def _extrapolated(rows: Vector) -> Vector:
     """The value at 0 of a power series whose values (n, S) at h, h/2, h/4, ... are given."""
     for level in range(1, len(rows)):
         rows = rows[1:] + (rows[1:] - rows[:-1]) / (2**level - 1)

@@ -108,7 +108,7 @@ def _first_rates(recursion: Any, state: np.ndarray) -> tuple[np.ndarray, np.ndar
     return rates(state), rates(moved), rates(moved * (1 + 2.0**-40))
 
 
-def _rates(probes: StepProbes, h: float, numbers: Sequence[float], z: np.ndarray) -> np.ndarray:
+def _rates(probes: StepProbes, h: float, numbers: Sequence[float] | np.ndarray, z: np.ndarray) -> np.ndarray:
     """Rates (N, S) of the steps of these numbers and of length h from a state (S,)."""
     with np.errstate(all="ignore"):
         return np.stack([(probes.after(h, k, z) - z) / h for k in numbers])
