@@ -9,6 +9,7 @@ import numpy as np
 
 import flowdyn as fd
 
+TABLE = fd.problems.LinearRegression([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [1.0, 2.0, 3.0])
 PROBLEM = fd.problems.Quadratic(np.diag([1.0, 2.0, 3.0]))
 
 
@@ -43,6 +44,22 @@ def test_a_cell_beside_others_takes_few_calls(tmp_path):
     sweep(32, "first")  # compiles
     few, many = calls(lambda: sweep(32, "few")), calls(lambda: sweep(64, "many"))
     assert (many - few) / 64 < 900
+
+
+def noisy(eta, seed):
+    return fd.SGD(TABLE, eta, 2), [1.0, 1.0], {"steps": 10, "saves": 3, "realizations": 2, "seed": seed}
+
+
+def test_a_random_cell_takes_no_dataset_of_its_own():
+    """4,900 calls a cell, two fifths of them for a Dataset that was taken apart at once."""
+
+    def sweep(count):
+        fd.sweep(noisy, {"eta": [0.1, 0.2], "seed": range(count)}, block=2 * count)
+
+    sweep(16)  # compiles
+    sweep(32)
+    few, many = calls(lambda: sweep(16)), calls(lambda: sweep(32))
+    assert (many - few) / 32 < 3500
 
 
 def test_methods_of_a_module_are_pytrees_still():

@@ -73,6 +73,24 @@ def status_array(statuses: Any, dims: tuple[str, ...] = ()) -> LabelledArray:
     return LabelledArray("status", dims, codes, attrs)
 
 
+class Parts(NamedTuple):
+    """What a Dataset is made of. A sweep joins those of its cells: to make a Dataset of each takes a millisecond."""
+
+    data: dict[str, xr.Variable]
+    coords: dict[str, xr.Variable]
+    attrs: dict[str, Any]
+
+    def with_coordinate(self, name: str) -> "Parts":
+        """With a variable among the coordinates, where there is one of that name."""
+        data = {other: variable for other, variable in self.data.items() if other != name}
+        moved = {name: self.data[name]} if name in self.data else {}
+        return Parts(data, self.coords | moved, self.attrs)
+
+    def dataset(self) -> xr.Dataset:
+        """All of it as one Dataset."""
+        return xr.Dataset(self.data, self.coords, self.attrs)
+
+
 def build(
     variables: Sequence[LabelledArray],
     coords: Sequence[LabelledArray],
@@ -80,9 +98,19 @@ def build(
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """Assemble a Dataset; labels (feature names) are kept where their dimension occurs."""
+    return parts(variables, coords, labels, attrs).dataset()
+
+
+def parts(
+    variables: Sequence[LabelledArray],
+    coords: Sequence[LabelledArray],
+    labels: Mapping[str, np.ndarray],
+    attrs: Mapping[str, Any],
+) -> Parts:
+    """As :func:`build`, what the Dataset is made of."""
     names = [array.name for array in (*variables, *coords)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
         raise _check.ArgumentError(
             f"parameters and observables must not have the names of other variables of this Dataset, got {twice}; "
             "rename them"
@@ -93,13 +121,14 @@ def build(
     for dim, values in labels.items():
         if dim in dims and dim not in axes:
             axes[dim] = xr.Variable((dim,), _label_values(values), {"long_name": _LONG_NAMES.get(dim, dim)})
-    return xr.Dataset(built, axes, dict(attrs))
+    return Parts(built, axes, dict(attrs))
 
 
 def _variable(array: LabelledArray) -> xr.Variable:
-    is_text = isinstance(array.values, np.ndarray) and array.values.dtype.kind in "OU"
+    is_array = isinstance(array.values, np.ndarray)
+    is_text = is_array and array.values.dtype.kind in "OU"
     units = {} if is_text or "flag_values" in array.attrs else {"units": "1"}
-    return xr.Variable(array.dims, array.values, {**units, **array.attrs})
+    return xr.Variable(array.dims, array.values, {**units, **array.attrs}, fastpath=is_array)
 
 
 def _label_values(values: np.ndarray) -> np.ndarray:

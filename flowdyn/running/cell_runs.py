@@ -11,12 +11,13 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn.methods.systems import System
 from flowdyn.results import dataset
+from flowdyn.results.dataset import Parts
 from flowdyn.running.integration import MAX_BYTES, execute, execute_together, solve
 from flowdyn.running.like_runs import prepare_like
 from flowdyn.running.options import RunOptions
 from flowdyn.running.outcome import GOOD, KEEP, Outcome
 from flowdyn.running.preparation import PreparedRun, prepare
-from flowdyn.running.run_dataset import label
+from flowdyn.running.run_dataset import labelled
 
 ASKED = tuple(field.name for field in dataclasses.fields(RunOptions))
 OPTIONS = {name for name in inspect.signature(solve).parameters if name not in ("system", "w0")}
@@ -52,9 +53,9 @@ def joint_form(run: PreparedRun) -> Hashable | None:
 
 
 class Joint(NamedTuple):
-    """Runs with the dimension `cell`; why some have no values."""
+    """Runs with the dimension `cell`, or one run; why some have no values."""
 
-    ds: xr.Dataset
+    parts: Parts
     failures: dict[int, str]  # by their place
 
 
@@ -64,7 +65,7 @@ def run_one(run: PreparedRun) -> Joint:
 
 
 def run_members(runs: Sequence[PreparedRun]) -> list[Joint]:
-    """Random runs of one :func:`joint_form`: in one program, each a Dataset of its own."""
+    """Random runs of one :func:`joint_form`: in one program, each a result of its own."""
     return [_of_one(run, outcome) for run, outcome in execute_together(runs)]
 
 
@@ -72,6 +73,6 @@ def _of_one(run: PreparedRun, outcome: Outcome) -> Joint:
     bad = [end for end in outcome.endings if end.status not in GOOD]
     if bad and run.options.on_divergence != "keep":
         codes = np.array(outcome.codes[outcome.codes > 0].max(), dtype=np.int8)
-        array = dataset.status_array(codes)
-        return Joint(xr.Dataset({"status": ((), codes, array.attrs)}), {0: "; ".join(end.text for end in bad) + KEEP})
-    return Joint(label(run, outcome), {})
+        status = xr.Variable((), codes, dataset.status_array(codes).attrs)
+        return Joint(Parts({"status": status}, {}, {}), {0: "; ".join(end.text for end in bad) + KEEP})
+    return Joint(labelled(run, outcome), {})

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from flowdyn.results import dataset
-from flowdyn.results.dataset import LabelledArray
+from flowdyn.results.dataset import LabelledArray, Parts
 from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, written
 from flowdyn.running.cell_runs import Joint
 from flowdyn.running.observer import rows_of_many
@@ -111,7 +110,7 @@ def _observed(runs: Sequence[PreparedRun], states: np.ndarray) -> dict[str, np.n
     return found
 
 
-def _labelled(runs: Sequence[PreparedRun], rows: _Rows, results: Sequence[Any], lost: set[int]) -> xr.Dataset:
+def _labelled(runs: Sequence[PreparedRun], rows: _Rows, results: Sequence[Any], lost: set[int]) -> Parts:
     first = runs[0]
     variables = first.system.layout(first.first.size)
     lead = (CELL, SAVE)
@@ -129,8 +128,8 @@ def _labelled(runs: Sequence[PreparedRun], rows: _Rows, results: Sequence[Any], 
     stats = sum_stats([result.stats for result in results if isinstance(result, Result)])
     coords += [array for array in seals if array.name == RECIPE]
     arrays += [array for array in seals if array.name != RECIPE]
-    ds = dataset.build(arrays, coords, first.system.coords, attributes(first, stats, [], choices(rows.choices)))
-    return ds.set_coords("log_t") if "log_t" in ds else ds
+    attrs = attributes(first, stats, [], choices(rows.choices))
+    return dataset.parts(arrays, coords, first.system.coords, attrs).with_coordinate("log_t")
 
 
 def _states(variables: Any, rows: _Rows, observe_only: bool) -> list[LabelledArray]:

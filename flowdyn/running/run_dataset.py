@@ -8,7 +8,7 @@ import xarray as xr
 
 from flowdyn._tools.compiled import float64_is_on
 from flowdyn.results import dataset
-from flowdyn.results.dataset import LabelledArray
+from flowdyn.results.dataset import LabelledArray, Parts
 from flowdyn.results.sealed_recipe import sealed
 from flowdyn.running.exact_law import law_beside
 from flowdyn.running.outcome import Ending, Outcome
@@ -17,6 +17,11 @@ from flowdyn.running.preparation import PreparedRun
 
 def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     """Assemble the Dataset of a run from its outcome."""
+    return labelled(run, outcome).dataset()
+
+
+def labelled(run: PreparedRun, outcome: Outcome) -> Parts:
+    """What the Dataset of a run is made of."""
     system, start, dim = run.system, run.start, run.member_dim
     variables = system.layout(run.first.size)
     lead = (dim,) if dim else ()
@@ -46,8 +51,7 @@ def label(run: PreparedRun, outcome: Outcome) -> xr.Dataset:
     coords += dataset.number_coords(system, (*arrays, *coords), {"seed": run.options.seed} if system.is_random else {})
     attrs = attributes(run, outcome.stats, outcome.endings, outcome.choice)
     attrs |= {"flowdyn_law": left_out} if left_out else {}
-    ds = dataset.build(arrays, coords, system.coords, attrs)
-    return ds.set_coords("log_t") if "log_t" in ds else ds
+    return dataset.parts(arrays, coords, system.coords, attrs).with_coordinate("log_t")
 
 
 def drop_member_axis(values: np.ndarray, dim: str) -> np.ndarray:

@@ -55,19 +55,19 @@ class Report:
     doubt: str = ""  # of one of its runs
     doubts: int = 0
     looked_at: int = 0  # runs that were asked for theirs
-    custom: str = ""  # what cannot be hashed
 
 
 def run_block(job: Job) -> Report:
     """Run a block, unless its file is there and whole."""
     cells = [ready(job.known)] if job.known is not None else []
     cells += all_made(job.make, job.points[len(cells) :])
-    name, custom = identity(cells, job)
-    path = None if job.store is None else Path(job.store) / name
-    if path is not None and (custom == "" or job.key is not None):
-        whole = whole_block(path, len(cells))
+    path = None
+    if job.store is not None:  # a name costs as much as a tenth of a short cell
+        name, custom = identity(cells, job)
+        path = Path(job.store) / name
+        whole = whole_block(path, len(cells)) if custom == "" or job.key is not None else None
         if whole is not None:
-            return _report(job, whole, path, reused=True, custom=custom)
+            return _report(job, whole, path, reused=True)
     looked_at = cells[:: -(-len(cells) // DOUBTS)]
     doubts = [doubt for cell in looked_at if isinstance(cell, PreparedRun) for doubt in cell.doubts()]
     run = run_cells(cells)
@@ -78,14 +78,14 @@ def run_block(job: Job) -> Report:
         ds.attrs[NAME] = path.stem
         with warnings.catch_warnings():
             save(ds, path, overwrite=True)
-    report = _report(job, ds, ds if path is None else path, reused=False, custom=custom)
+    report = _report(job, ds, ds if path is None else path, reused=False)
     return dataclasses.replace(report, doubt=doubts[0] if doubts else "", doubts=len(doubts), looked_at=len(looked_at))
 
 
-def _report(job: Job, ds: xr.Dataset, source: Any, reused: bool, custom: str) -> Report:
+def _report(job: Job, ds: xr.Dataset, source: Any, reused: bool) -> Report:
     reasons = ds[FAILURE].values
     failures = {job.first + int(i): str(reasons[i]) for i in np.flatnonzero(reasons != "")}
-    return Report(job.first, len(reasons), source, shapes_of(ds), failures, reused, custom=custom)
+    return Report(job.first, len(reasons), source, shapes_of(ds), failures, reused)
 
 
 def shapes_of(ds: xr.Dataset) -> dict[str, Shape]:

@@ -12,7 +12,7 @@ from flowdyn import _check
 from flowdyn.running.cell_runs import Joint, joint_form, prepare_asked, run_members, run_one
 from flowdyn.running.joint_runs import run_joint
 from flowdyn.running.preparation import PreparedRun
-from flowdyn.sweeps.joining_cells import Piece, piece_of
+from flowdyn.sweeps.joining_cells import Piece, parts_of, piece_of
 
 RETURNS = "must return (system, w0, options), as fd.rebuild does, or a Dataset"
 
@@ -80,7 +80,7 @@ def run_cells(cells: Sequence[Cell]) -> Run:
     alike: dict[Hashable, list[int]] = {}
     for i, cell in enumerate(cells):
         if isinstance(cell, xr.Dataset):
-            found.pieces.append(piece_of(cell, [i]))
+            found.pieces.append(piece_of(parts_of(cell), [i]))
         elif isinstance(cell, PreparedRun):
             form = joint_form(cell)
             alike.setdefault(("alone", i) if form is None else form, []).append(i)
@@ -93,7 +93,7 @@ def run_cells(cells: Sequence[Cell]) -> Run:
             continue
         each = [places] if len(joined) == 1 else [[place] for place in places]
         for own, joint in zip(each, joined, strict=True):
-            found.pieces.append(piece_of(joint.ds, own))
+            found.pieces.append(piece_of(joint.parts, own))
             found.failures.update({own[b]: reason for b, reason in joint.failures.items()})
     return found
 

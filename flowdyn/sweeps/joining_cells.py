@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn.results.dataset import VOLATILE, provenance
+from flowdyn.results.dataset import VOLATILE, Parts, provenance
 from flowdyn.results.sealed_recipe import INITIAL
 from flowdyn.running.joint_runs import CELL, SAVE
 
@@ -36,13 +36,27 @@ class Piece(NamedTuple):
     attrs: Mapping[str, Any]
 
 
-def piece_of(ds: xr.Dataset, places: list[int]) -> Piece:
-    """A Dataset as a piece; its times are numbered by `save`."""
-    variables = {}
-    for name, variable in ds.variables.items():
-        dims = tuple(SAVE if dim == "t" else str(dim) for dim in variable.dims)
-        variables[str(name)] = xr.Variable(dims, variable.values, variable.attrs)
-    return Piece(places, variables, frozenset(map(str, ds.coords)), ds.attrs)
+def piece_of(found: Parts, places: list[int]) -> Piece:
+    """Results as a piece; their times are numbered by `save`."""
+    variables = {name: _by_save(variable) for name, variable in (found.data | found.coords).items()}
+    return Piece(places, variables, frozenset(found.coords), found.attrs)
+
+
+def _by_save(variable: xr.Variable) -> xr.Variable:
+    if "t" not in variable.dims:
+        return variable
+    dims = tuple(SAVE if dim == "t" else str(dim) for dim in variable.dims)
+    return xr.Variable(dims, variable.values, variable.attrs, fastpath=True)
+
+
+def parts_of(ds: xr.Dataset) -> Parts:
+    """What a Dataset is made of, its values in memory."""
+    found = {
+        str(name): xr.Variable(variable.dims, variable.values, variable.attrs)
+        for name, variable in ds.variables.items()
+    }
+    data = {str(name): found[str(name)] for name in ds.data_vars}
+    return Parts(data, {str(name): found[str(name)] for name in ds.coords}, dict(ds.attrs))
 
 
 def join_cells(pieces: Sequence[Piece], failures: Mapping[int, str], points: Mapping[str, np.ndarray]) -> xr.Dataset:
