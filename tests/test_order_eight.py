@@ -126,6 +126,7 @@ def test_the_default_takes_them_at_tight_tolerances(rtol):
     run = fd.solve(fd.ODE(turning), [1.0, 0.0], t=times, solver=fd.solvers.Auto(rtol=rtol))
     assert run.attrs["flowdyn_choice"] == ("Tsit5" if rtol > 1e-12 else "DOP853")
     assert np.abs(run.w.values - truth(times)).max() < max(300 * rtol, 2e-13)
+    assert fd.solvers.Auto(rtol=rtol).order == (5 if rtol > 1e-12 else 8)
 
 
 def test_a_stiff_run_at_a_tight_tolerance_is_handed_over():

@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flowdyn import _check
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
+from flowdyn.solvers.explicit_state import TIGHT
 from flowdyn.solvers.tolerances import breakpoints, relative_tolerance
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Auto(Solver):
     the explicit steps left are weighed against Jacobians and their factors by counted operations. If they cost more,
     Rodas5P goes on in the compiled loop where states are small, LSODA where they are not. Which methods a run took,
     from when on and why stands in its recipe. Many starts are spread over the cores, each at a pace of its own; so are
-    the runs of a sweep, whose blocks hold ``gains_up_to`` = 16 of them or more.
+    the runs of a sweep, in blocks of ``gains_up_to`` = 64 or more.
     From rtol = 1e-12 down the steps are those of DOP853, of order 8: so few that their twelve evaluations pay.
     Source: Tsitouras (2011) and Hairer, Norsett and Wanner (1993), section II.5, for the steps; Hairer and Wanner
     (1996), section IV.2, for the watch; Steinebach (2023) for Rodas5P; Petzold (1983) for LSODA.
@@ -85,8 +86,6 @@ class Auto(Solver):
         rtol = max(self.rtol / 10, float(LEAST_RTOL))
         return dataclasses.replace(self, rtol=rtol, atol=None if self.atol is None else self.atol * rtol / self.rtol)
 
-    gains_up_to: ClassVar[int] = 16
-
     @property
     def support(self) -> Support:
         """Ordinary differential equations written with jax.numpy, open ends included."""
@@ -94,8 +93,8 @@ class Auto(Solver):
 
     @property
     def order(self) -> float:
-        """Order of the explicit steps, but for tight tolerances."""
-        return 5
+        """Order of the explicit steps: 8 from rtol = 1e-12 down, else 5."""
+        return 8 if self.rtol <= TIGHT else 5
 
     @classmethod
     def example(cls) -> "Auto":
@@ -103,7 +102,7 @@ class Auto(Solver):
         return cls(rtol=1e-10)
 
     def with_step(self, h: float) -> "Auto":
-        """Tolerances so loose that `max_step` alone limits the steps."""
+        """Tolerances so loose that `max_step` alone limits the steps, which are those of order 5."""
         return Auto(rtol=0.9, atol=10.0, max_step=h)
 
     def run(self, task: Task) -> Result:

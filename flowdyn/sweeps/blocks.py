@@ -7,6 +7,7 @@ name too: a file that was copied over another is not taken for it.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import warnings
@@ -152,6 +153,7 @@ def _plain(value: Any) -> Any:
     return np.asarray(value).tolist()
 
 
+@functools.cache
 def _version() -> str:
     import importlib.metadata
 
