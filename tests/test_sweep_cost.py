@@ -72,19 +72,3 @@ def test_methods_of_a_module_are_pytrees_still():
     assert method.__name__ == "loss" and method.__doc__ == fd.problems.Quadratic.loss.__doc__
     doubled = jax.tree.map(lambda leaf: 2 * leaf, method)
     assert float(doubled(jnp.array([3.0]))) == 18.0
-
-
-def test_flows_of_a_sweep_are_handed_over_many_at_a_time(monkeypatch):
-    """In blocks of 16 the cores wait for the last run of each, and for what Python does between them."""
-    handed, real = [], fd.solvers.Auto.run_many
-
-    def watched(self, tasks):
-        handed.append(len(tasks))
-        return real(self, tasks)
-
-    monkeypatch.setattr(fd.solvers.Auto, "run_many", watched)
-    quartic = fd.GradientFlow(fd.problems.CustomProblem(lambda w: jnp.sum(w**4) / 4, np.ones(1)))
-    scales = np.linspace(0.5, 2.0, 64)
-    run = fd.sweep(lambda scale: (quartic, [scale], {"t": 1.0, "saves": 2}), {"scale": scales}, progress=False)
-    assert handed == [64]
-    np.testing.assert_allclose(run.w.values[:, -1, 0], scales / np.sqrt(1 + 2 * scales**2), rtol=1e-6)
