@@ -281,7 +281,8 @@ def test_a_failed_cell_is_told_and_the_rest_goes_on():
         ({}, "`grid` must map names to their values"),
         ({"eta": []}, r"`grid\['eta'\]` must hold at least one value"),
         ({"eta": [0.1, 0.1]}, "must not repeat a value"),
-        ({"eta": ["a"]}, "must hold real numbers"),
+        ({"eta": ["a"]}, r"must hold numbers, got \['a'\]; number the choices, {'eta': range\(1\)}"),
+        ({"eta": [[1, 2], [3]]}, "must"),
         ({"eta": [True]}, "must hold numbers"),
         ({"eta": [[0.1]]}, "must be 1-dimensional"),
         ({"no name": [1.0]}, "must have names"),
@@ -361,7 +362,7 @@ def test_cells_of_another_size_are_failures_and_the_rest_is_kept(block, made, tm
     good = [i for i, d in enumerate(sizes) if d == 3]
     assert [i for i, reason in enumerate(result.failure.values) if reason == ""] == good
     assert result.failure.values[7].endswith(
-        "w of save x param 2 where most have save x param 3; sweep each size by itself"
+        "w of save x param 2 where others have save x param 3; sweep each size by itself"
     )
     # by hand: w <- (1 - 0.1) w from 1, three times the number 0.9^k
     assert np.allclose(result.w.values[good], 0.9 ** np.arange(3)[None, :, None], rtol=1e-13)

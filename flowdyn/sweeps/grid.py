@@ -116,6 +116,9 @@ def _columns(shown: str, names: tuple[str, ...], values: Any) -> dict[str, np.nd
 
 def _column(name: str, values: Any) -> np.ndarray:
     """Whole numbers stay whole: a seed or a batch size is no float."""
+    if isinstance(values, list | tuple | np.ndarray) and any(isinstance(value, str) for value in values):
+        way_out = f"number the choices, {{{name!r}: range({len(values)})}}, and let `make` look them up"
+        raise _check.fail(f"grid[{name!r}]", "must hold numbers", values, way_out)
     array = _check.real_array(f"grid[{name!r}]", values, ndim=1)
     if not array.size:
         raise _check.fail(f"grid[{name!r}]", "must hold at least one value", values)

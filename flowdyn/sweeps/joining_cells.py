@@ -117,7 +117,7 @@ def odd_ones(found: Sequence[Sizes], cells: Sequence[int]) -> dict[int, str]:
         if clash is None:
             known |= found[i]
         else:
-            odd[i] = str(different(f"{clash} of {_said(found[i][clash])} where most have {_said(known[clash])}"))
+            odd[i] = str(different(f"{clash} of {_said(found[i][clash])} where others have {_said(known[clash])}"))
     return odd
 
 
