@@ -58,6 +58,10 @@ def short(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+# said of a run that diverged
+KEEP = "; `on_divergence='keep'` keeps the part before it"
+
+
 def fail(name: str, rule: str, value: Any, way_out: str = "") -> ArgumentError:
     """Build the error "`name` rule, got value; way out" for the caller to raise."""
     return ArgumentError(f"`{name}` {rule}, got {short(value)}" + (f"; {way_out}" if way_out else ""))
@@ -128,8 +132,10 @@ def integer(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int
     try:
         number = operator.index(value)
     except TypeError:
-        raise fail(name, "must be a whole number", value, "give an int, e.g. 100") from None
-    if isinstance(value, bool) or number < minimum:
+        raise fail(name, "must be a whole number", value, f"give an int, e.g. {max(minimum, 1)}") from None
+    if isinstance(value, bool):
+        raise fail(name, "must be a whole number", value, f"give an int, e.g. {max(minimum, 1)}")
+    if number < minimum:
         raise fail(name, f"must be at least {minimum}", value)
     if number > maximum:  # numbers of steps are counted in int64
         raise fail(name, "must be at most 2**62" if maximum == 2**62 else f"must be at most {maximum:,}", value)

@@ -98,7 +98,9 @@ def test_nothing_is_cited_in_another_form():
     for path, text in CODE.items():
         rest = SECTIONS.sub("", LISTED.sub("", EQUATIONS.sub("", text)))
         unseen += [
-            f"{path.name}: {line.strip()}" for line in rest.splitlines() if re.search(r"(?<![\d.-])9\.[1-9]", line)
+            f"{path.name}: {line.strip()}"
+            for line in rest.splitlines()
+            if re.search(r"(?<![\d.-])9\.[1-9](?!\d{3})", line)
         ]
     assert unseen == []
 

@@ -25,3 +25,12 @@ def test_a_bouncing_state_keeps_its_height():
     s = (t + quarter) % (4 * quarter)
     truth = np.where(s < 2 * quarter, 1 - (s - quarter) ** 2 / 2, (s - 3 * quarter) ** 2 / 2 - 1)
     np.testing.assert_allclose(run.w.values[:, 0], truth, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("rtol", [1e-8, 1e-12])
+@pytest.mark.parametrize("jumps", [(), (1.0,)])
+def test_a_state_that_touches_zero_at_a_jump_is_led_on(rtol, jumps):
+    """y' = -1 before t = 1 and +1 after it, y(0) = 1: y = |t - 1|, which is no dip that comes back by itself."""
+    system = fd.ODE(lambda t, y: jnp.where(t < 1, -1.0, 1.0) + 0 * y)
+    run = fd.solve(system, [1.0], t=[1.0, 1.5, 2.0], solver=fd.solvers.Auto(rtol=rtol, breakpoints=jumps))
+    np.testing.assert_allclose(run.w.values[:, 0], [0.0, 0.5, 1.0], rtol=0, atol=1e-10)

@@ -299,3 +299,18 @@ def test_rounding_that_adds_up_is_no_order(drift):
     with pytest.warns(fd.FlowdynWarning, match="not resolved: only 0 of 6"):
         ladder = fd.eta_limit(method, [1.0, 0.8], t=1.0)
     assert 0 < ladder.sup_error.max() < 1e-12 and np.isnan(ladder.order)
+
+
+def test_a_step_of_order_four_is_measured_where_order_one_is_expected():
+    """The classical Runge-Kutta step of w' = -w^3: errors of h^4, the finest of which nearly drown in rounding."""
+
+    def step(w, h):
+        k1 = -(w**3)
+        k2 = -((w + h / 2 * k1) ** 3)
+        k3 = -((w + h / 2 * k2) ** 3)
+        k4 = -((w + h * k3) ** 3)
+        return w + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+    with pytest.warns(fd.FlowdynWarning, match=r"not as expected: measured (3\.9|4\.0)., expected 1"):
+        ladder = fd.eta_limit(fd.Recursion(step, 0.05, jnp.zeros(2)), [1.2, 0.4], t=1.0)
+    assert abs(float(ladder.order) - 4) < 0.05

@@ -65,6 +65,11 @@ CASES = {
         lambda: fd.problems.CustomProblem(lambda w: w**2, 1.0, data=W),
         r"`loss` must be a function loss\(w, data\), got <Signature \(w\)>",
     ),
+    "labels of one's own": (
+        lambda: fd.problems.LinearRegression(X, Y, labels=["a"]),
+        "`labels` must be what a problem's own `labels` are, .* leave it out: names come with the data",
+    ),
+    "labels of a matrix": (lambda: fd.problems.Quadratic(1.0, labels=5), "`labels` must be what a problem's own"),
     "X beyond squares": (lambda: fd.problems.LinearRegression(X * 1e200, Y), r"`X` must be at most 1e\+75 in size"),
     "a list for an array": (
         lambda: fd.problems.CustomProblem(lambda w: jnp.sum(w**2), [1.0]),

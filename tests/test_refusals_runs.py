@@ -94,6 +94,11 @@ CASES = {
         r"`w0` must have shape \(2,\), the parameters w\[2\], got shape \(3,\)",
     ),
     "w0 NaN": (lambda: solve(w0=[1.0, np.nan]), r"`w0` must be finite, got nan at w0\[1\]"),
+    "w0 behind the end": (
+        lambda: fd.solve(flow(), solve().isel(t=-1).map(lambda v: v * np.nan if v.dtype.kind == "f" else v), 2.0),
+        "`w0` must be finite, got nan; rows behind the end of a run hold none",
+    ),
+    "progress of nothing": (lambda: solve(progress=lambda: 1), "`progress` must be a function of the fraction done"),
     "w0 beyond": (lambda: solve(w0=[1.0, -1e200]), r"`w0` must be at most 1e\+100 in size, .* got 1e\+200"),
     "w0 names": (lambda: fd.solve(flow(), {"v": W}, 1.0), r"`w0` must have exactly the keys \['w'\]"),
     "w0 all times": (lambda: fd.solve(flow(), solve(), 2.0), r"`w0` must be a Dataset at one time.*isel\(t=-1\)"),

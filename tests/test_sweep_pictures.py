@@ -84,3 +84,16 @@ def test_axes_of_a_map_go_up_whatever_order_was_asked_for():
     found = axis.collections[0].get_array().reshape(3, 2)
     exact = 0.5 * (np.array([[1.0, 2.0]]) * (1 - np.array([[0.1], [0.3], [0.5]])) ** 2) ** 2
     np.testing.assert_allclose(found, exact, rtol=1e-14)
+
+
+def test_seeds_are_no_side_of_a_map_where_there_are_others():
+    problem = fd.problems.LinearRegression(np.eye(2), np.ones(2))
+
+    def make(eta, seed, batch_size):
+        return fd.SGD(problem, eta, batch_size=batch_size), np.zeros(2), {"steps": 3, "seed": seed}
+
+    result = fd.sweep(make, {"eta": [0.1, 0.2], "seed": [0, 1], "batch_size": [1, 2]})
+    axis = fd.plot(result).axes[0]
+    assert {axis.get_xlabel(), axis.get_ylabel()} == {"eta", "batch_size"} and "seed = 0" in axis.get_title()
+    with pytest.raises(fd.ArgumentError, match=r"assign_coords\(t=result.t.isel\(seed=0\)\)"):
+        fd.plot(result.mean("seed"))

@@ -30,7 +30,7 @@ def meter(progress: bool | Report | None, label: str, *, lines: bool = False) ->
         yield lambda fraction: None
         return
     if callable(progress):
-        yield progress
+        yield _check.function("progress", progress, "of the fraction done", 1)
         return
     if progress is not True:
         raise _check.fail("progress", "must be None, True, False or a function of the fraction done", progress)

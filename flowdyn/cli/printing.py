@@ -124,5 +124,8 @@ def in_shell_terms(message: str, options: argparse.Namespace) -> str:
             f"`--{flag}`" if value in (None, "True") or value.startswith("{") else f"`--{flag} {value.strip(chr(39))}`"
         )
 
+    if "on_divergence" not in own:
+        message = message.replace(_check.KEEP, "")
+    message = message.replace("call sweep(make, grid, store) again", "run `flowdyn sweep` with this --store again")
     of_grids = re.sub(r"`grid\['([a-z_]+)'\]`", lambda found: f"`--{found[1].replace('_', '-')}s`", message)
     return re.sub(r"`([a-z_]+)(?:=([^`]+))?`", said, of_grids)

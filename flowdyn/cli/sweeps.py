@@ -72,6 +72,9 @@ def sweep(options: argparse.Namespace, output: Output) -> int:
     if t is None and options.steps is None:
         problem, w0 = _problem(options)
         t = default_time(problem, w0)
+        if (longest := max(options.etas or [options.eta or 0.0])) > t:
+            rule = f"must be given where a step is longer than its default, 20 / lambda_max at the start, {t:.3g}"
+            raise _check.fail("--t", rule, longest)
     make = MethodOnTable(options, t)
     first = {name: values[0] for name, values in grid.items()}
     for name, values in grid.items():  # what is wrong for certain is told before anything runs

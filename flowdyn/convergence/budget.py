@@ -8,7 +8,6 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.running.integration import solve
-from flowdyn.running.outcome import KEEP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,4 +47,4 @@ class Budget:
         try:
             return solve(system, w0, t, max_steps=self.max_steps, max_seconds=self.seconds_left(), **options)
         except _check.RunError as error:  # no caller of a ladder can keep a part of one run
-            raise type(error)(str(error).removesuffix(KEEP)) from None
+            raise type(error)(str(error).removesuffix(_check.KEEP)) from None

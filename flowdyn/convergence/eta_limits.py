@@ -149,7 +149,8 @@ def eta_limit(
     asked = {"t": float(t), "saves": _check.integer("saves", saves, minimum=2), "observable": observable}
     if kind == "sup":
         ladder = dataclasses.replace(ladder, asked=asked | {"solver": solver})
-        given = {"realizations": realizations, "observable": observable, "relative_error": relative_error}
+        relative = "relative_error" if resolution is None else "resolution"
+        given = {"realizations": realizations, "observable": observable, relative: relative_error}
         for name, value in given.items():
             if value is not None:
                 raise _check.fail(name, "is for random methods", value, "leave it out: this method is deterministic")

@@ -13,8 +13,9 @@ import numpy as np
 
 from flowdyn.convergence.order_evidence import SIZES, best_amplitudes, corrections
 
-LATER = (0.5, 1.0, 2.0)  # by how much the order of the next term may be above
+LATER = (0.5, 1.0, 2.0)  # by how much the order of the next term may be above, beside that which was measured
 HIDDEN = 0.1  # of the finest error, above which a term of the expected order is not small
+KNOWN = 0.02  # noise of an error that is known well enough to tell what share a term may have of it
 NEAR = 0.05  # distance of an interval from the expected order that is that of a missed interval, no other order
 
 
@@ -26,7 +27,7 @@ class Doubt(NamedTuple):
 
 
 class HiddenTerm(NamedTuple):
-    """Share that a term of lower order has of the finest error, its 95 % margin, and the order it hides behind."""
+    """Share that a term of lower order has of the finest known error, its 95 % margin, the order it hides behind."""
 
     share: float
     margin: float
@@ -41,13 +42,13 @@ def doubt_of(
     low, order, high = interval
     measured = f"not as expected: measured {order:.2f}, expected {expected:g}"
     if low > expected + NEAR:
-        hidden = hidden_term(expected, h, errors, spread)
+        hidden = hidden_term((expected, order), h, errors, spread)
         most = hidden.share + hidden.margin
         if hidden.share > hidden.margin or most > HIDDEN:
             later = f"order {expected:.1f} with a large correction, or {hidden.behind:.1f}"
             return Doubt(f"not resolved: {later}; use {smaller}", False)
-        seen = f"a term of order {expected:g} is at most {100 * most:.1g} % of the finest error"
-        way_out = f"use {smaller}, or another observable, start or time"
+        seen = f"a term of order {expected:g} is at most {100 * most:.1g} % of the finest error known well"
+        way_out = f"if no step of a higher order by design, use {smaller}, or another observable, start or time"
         return Doubt(f"{measured}: {seen}, so its constant vanishes or nearly cancels here; {way_out}", True)
     if high < expected - NEAR:
         cause = "the step or its loss may be less smooth than theory asks, or the finest rungs are not fine enough"
@@ -55,13 +56,20 @@ def doubt_of(
     return None
 
 
-def hidden_term(p: float, h: np.ndarray, errors: np.ndarray, spread: np.ndarray) -> HiddenTerm:
-    """Fit A x^p beside the later term, and the size of its corrections, that explain the errors best."""
-    finest, size = int(np.argmin(h)), float(np.abs(errors).max())
+def hidden_term(orders: tuple[float, float], h: np.ndarray, errors: np.ndarray, spread: np.ndarray) -> HiddenTerm:
+    """Fit A x^p beside the later term, and the size of its corrections, that explain the errors best.
+
+    `orders` are p, which is expected, and the order that was measured.
+    """
+    p, measured = orders
+    size = float(np.abs(errors).max())
     x, e = h / h.max(), errors / size
+    # the noise of a rung that nearly drowns in it might be a term of any order
+    is_known = spread <= KNOWN * np.abs(errors)
+    finest = int(np.argmin(np.where(is_known, h, np.inf))) if is_known.any() else int(np.argmin(h))
     s = np.hypot(spread / size, 1e-12 * np.abs(e)) + 1e-15
     best, found = -np.inf, HiddenTerm(1.0, np.inf, p + 1)
-    for later in LATER:
+    for later in sorted({*LATER, max(round(2 * (measured - p)) / 2, LATER[0])}):
         for tau, rho, weight in SIZES:
             u, K = corrections(np.array([p + later]), x, rho)
             try:

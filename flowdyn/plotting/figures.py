@@ -10,7 +10,7 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn._tools.calls import told
 from flowdyn.plotting.axes import show_literally
-from flowdyn.plotting.cells import MEMBERS, over_time
+from flowdyn.plotting.cells import MEMBERS, SAVE, over_time
 from flowdyn.plotting.ensembles import Density, ensemble_panels, panels_of_kind
 from flowdyn.plotting.ladders import ladder_panels, random_ladder_panels
 from flowdyn.plotting.maps import has_map, map_panels, phase_panels
@@ -84,8 +84,14 @@ def plot(
     if ax is not None and not hasattr(ax, "set_xlabel"):
         raise _check.fail("ax", "must be a matplotlib Axes", ax, "e.g. plt.subplots()[1]")
     if made not in ("weak ladder", "dimension ladder") and "t" not in result.dims:
-        sizes = dict(result.sizes)
-        raise _check.fail("ds", "must have the dimension t to be drawn over time", sizes, "keep all its times")
+        sizes, way_out = dict(result.sizes), "keep all its times"
+        if SAVE in result.dims:  # those of a sweep hang on its cells, and go where one takes a mean over these
+            way_out = (
+                "give back the times of one cell: mean.assign_coords(t=result.t.isel(seed=0)), for a mean over seed"
+            )
+        raise _check.fail("ds", "must have the dimension t to be drawn over time", sizes, way_out)
+    if result.sizes.get("t") == 0:
+        raise _check.fail("ds", "must have a time to be drawn", dict(result.sizes), "select at least one")
     if density is not None:
         _check.function("density", density, "of an array, p(x)", 1)
         if kind not in (None, "histogram"):

@@ -79,7 +79,8 @@ def has_map(ds: xr.Dataset) -> bool:
 
 
 def _sides(ds: xr.Dataset) -> list[str]:
-    return [dim for dim in cell_dims(ds) if ds.sizes[dim] > 1]
+    """Dimensions of the runs, seeds last: nothing is to be read off their order."""
+    return sorted((dim for dim in cell_dims(ds) if ds.sizes[dim] > 1), key=lambda dim: dim == "seed")
 
 
 def map_panels(ds: xr.Dataset) -> list[Callable]:

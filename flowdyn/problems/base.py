@@ -62,6 +62,12 @@ class Problem(Module):
         *("predict", "residuals", "jacobian", "tangent_kernel"),
     )
 
+    def __check_init__(self) -> None:
+        labels = vars(self).get("labels")
+        if labels is not None and not isinstance(labels, Labels):
+            way_out = "leave it out: names come with the data, as a DataFrame or a DataArray has them"
+            raise _check.fail("labels", "must be what a problem's own `labels` are", labels, way_out)
+
     @abc.abstractmethod
     def loss(self, w: Vector) -> jax.Array:
         """Loss L(w), a scalar, for flat w of shape (P,)."""

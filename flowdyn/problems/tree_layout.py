@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flowdyn import _check
 from flowdyn._tools.leaves import cast_tree
 from flowdyn.problems.base import Variable, Vector
 from flowdyn.problems.named_pieces import is_dataset, ravel_dataset, ravel_variables
@@ -46,6 +47,8 @@ def unravel_tree(like: Any, flat: Vector) -> Any:
 def tree_of_dataset(like: Any, ds: Mapping) -> Any:
     """Pytree like `like` with the numbers that a Dataset at one time holds under the names of its pieces."""
     tree = cast_tree("like", like)
+    if not jax.tree.leaves(numbers_of(tree)):
+        raise _check.fail("like", "must be a problem or a pytree like the parameters", like, "e.g. the network")
     return unravel_tree(tree, ravel_dataset("ds", ds, tree_variables(tree), {}))
 
 

@@ -15,7 +15,7 @@ from flowdyn.results.dataset import Parts
 from flowdyn.running.integration import MAX_BYTES, execute, execute_together, solve
 from flowdyn.running.like_runs import prepare_like
 from flowdyn.running.options import RunOptions
-from flowdyn.running.outcome import GOOD, KEEP, Outcome
+from flowdyn.running.outcome import GOOD, Outcome
 from flowdyn.running.preparation import PreparedRun, prepare
 from flowdyn.running.run_dataset import labelled
 
@@ -74,5 +74,5 @@ def _of_one(run: PreparedRun, outcome: Outcome) -> Joint:
     if bad and run.options.on_divergence != "keep":
         codes = np.array(outcome.codes[outcome.codes > 0].max(), dtype=np.int8)
         status = xr.Variable((), codes, dataset.status_array(codes).attrs)
-        return Joint(Parts({"status": status}, {}, {}), {0: "; ".join(end.text for end in bad) + KEEP})
+        return Joint(Parts({"status": status}, {}, {}), {0: "; ".join(end.text for end in bad) + _check.KEEP})
     return Joint(labelled(run, outcome), {})

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flowdyn import _check
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray, Parts
 from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, written
@@ -19,7 +20,6 @@ from flowdyn.running.cell_runs import Joint
 from flowdyn.running.observer import rows_of_many
 from flowdyn.running.outcome import (
     GOOD,
-    KEEP,
     Ending,
     choices,
     ending,
@@ -41,7 +41,7 @@ def run_joint(runs: Sequence[PreparedRun]) -> Joint:
     failures = {b: str(result) for b, result in enumerate(results) if not isinstance(result, Result)}
     for b, result in enumerate(results):
         if b not in failures and STATUSES[rows.codes[b]] not in GOOD and runs[b].options.on_divergence != "keep":
-            failures[b] = rows.ending(b, runs[b], result).text + KEEP  # type: ignore[arg-type]
+            failures[b] = rows.ending(b, runs[b], result).text + _check.KEEP  # type: ignore[arg-type]
     for b in failures:
         for values in (rows.states, *rows.values.values()):
             values[b] = np.nan

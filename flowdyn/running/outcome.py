@@ -20,7 +20,6 @@ GOOD: tuple[Status, ...] = ("reached_end", "stopped")
 SPENT: tuple[Status, ...] = ("max_steps", "max_seconds")
 LOST: tuple[Status, ...] = ("diverged", "nonfinite")
 HANDED_OVER = re.compile(r"from t = (\S+) on")
-KEEP = "; `on_divergence='keep'` keeps the part before it"
 
 
 class Ending(NamedTuple):
@@ -112,7 +111,7 @@ class Outcome:
         if bad and on_divergence != "keep":
             kind = _check.BudgetError if all(end.status in SPENT for end in bad) else _check.RunError
             kind = _check.DivergenceError if all(end.status in LOST for end in bad) else kind
-            raise kind("; ".join(end.text for end in bad) + KEEP)
+            raise kind("; ".join(end.text for end in bad) + _check.KEEP)
 
 
 def mark_outside_domain(

@@ -109,6 +109,9 @@ def prepare(system: System, w0: Any, options: RunOptions, solver: Solver | None,
     system = fitted(system, w0)
     start = start_from(system, w0)
     members = _members(system, options.realizations, start)
+    if not np.isfinite(start.states).all():
+        way_out = "rows behind the end of a run hold none: take its last good one, e.g. run.dropna('t').isel(t=-1)"
+        raise _check.fail("w0", "must be finite", np.nan, way_out)
     if np.abs(start.states).max(initial=0.0) > HUGE:
         largest = float(np.abs(start.states).max())
         raise _check.fail("w0", f"must be at most {HUGE:g} in size, beyond which a run counts as diverged", largest)

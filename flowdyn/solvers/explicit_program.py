@@ -63,7 +63,10 @@ def _begun(system: ODESystem, program: Explicit, numbers: Numbers, carry: Carry)
         k = jnp.asarray(system.drift(carry.t, carry.y))
         scale = _atol(carry, program, numbers) + numbers.rtol * jnp.abs(carry.y)
         size, speed = _sizes(scale, carry.y, k)
-        return k, jnp.where((size < 1e-5) | (speed < 1e-5) | jnp.isinf(speed), 1e-6, 0.01 * size / speed)
+        h = jnp.where((size < 1e-5) | (speed < 1e-5) | jnp.isinf(speed), 1e-6, 0.01 * size / speed)
+        return k, jnp.maximum(
+            h, 16 * np.finfo(float).eps * jnp.abs(carry.t)
+        )  # of a state near 0 it may be no step at t
 
     k, h = jax.lax.cond(carry.fresh, found, lambda: (carry.k, carry.h))
     return carry._replace(k=k, h=h, fresh=jnp.zeros((), bool))

@@ -34,7 +34,7 @@ class ExplicitRun:
         self.end = np.inf if task.t is None else float(task.t[-1])
         self.relative = np.zeros(task.state0.shape, bool)
         self.scale, self.asleep = self._first_scales()
-        self.reruns = 0
+        self.reruns, self.heeds_back = 0, True  # whether what comes back has the run made again
         self.result: Result | None = None
         self.start()
 
@@ -84,8 +84,8 @@ class ExplicitRun:
         look = task.t0 + 2 * self.looked_at if self.may_rest else np.inf
         longest = np.inf if options.max_step is None else float(options.max_step)
         return Numbers(
-            times, following, bound, covered, look, task.max_steps or MOST_STEPS, self.patience, self.reruns < RERUNS,
-            self.most_refused, most_tries,
+            times, following, bound, covered, look, task.max_steps or MOST_STEPS, self.patience,
+            self.heeds_back and self.reruns < RERUNS, self.most_refused, most_tries,
             float(options.rtol), float(options.atol or 0.0), longest,
             np.zeros(0) if task.stop is None else task.stop.thresholds,
         )  # fmt: skip
@@ -121,6 +121,17 @@ class ExplicitRun:
         self.reruns += 1
         self.start()
 
+    def _frees(self, y: np.ndarray) -> bool:
+        """Whether what holds a run up is an error that is to be relative where a coordinate is as good as 0.
+
+        One that only touches 0, where its derivative jumps, has been driven away from there and was no dip.
+        """
+        held = self.relative & (np.abs(y) < self.options.rtol * np.asarray(self.carry.path.scale))
+        self.relative = self.relative & ~held
+        if held.any():
+            self.heeds_back, self.reruns = False, self.reruns + 1
+        return bool(held.any())
+
     def _woke(self, t: float, y: np.ndarray, asleep: np.ndarray) -> bool:
         """Whether what has left zero asks for a finer scale: then the run is made again."""
         woken = self.asleep & ~asleep
@@ -134,6 +145,9 @@ class ExplicitRun:
 
     def _settle(self, why: Why, t: float, y: np.ndarray) -> None:
         task = self.task
+        if why & Why.STUCK and self._frees(y):
+            self.start()
+            return
         if (
             why & Why.STUCK and self.program.method is Method.RODAS5P
         ):  # where a derivative jumps it may have no step, and LSODA one
