@@ -158,7 +158,7 @@ BAD = {
     "method of another problem": (["solve", "--method", "HomogenizedSGD", "--eta", "0.1"], 2, "use it from Python"),
     "an argument missing": (["solve", "--method", "SAM", "--eta", "0.1"], 2, "`--set rho=...` must be given for SAM"),
     "an argument wrong": (["solve", "--method", "SAM", "--eta", "0.1", "--set", "rho=-1"], 2, "`--set rho` must"),
-    "no argument of it": (["solve", "--set", "rho=1"], 2, "`--set` must be one of []"),
+    "no argument of it": (["solve", "--set", "rho=1"], 2, "`--set` is not an option of GradientFlow"),
     "numbers in brackets": (
         ["solve", "--method", "Adam", "--eta", "0.1", "--set", "rates=(1,2)"],
         2,
@@ -506,3 +506,27 @@ def test_a_command_that_was_meant_is_named(capsys):
     with pytest.raises(SystemExit) as end:
         main(["solv"])
     assert end.value.code == 2 and "; did you mean 'solve'?; see flowdyn --help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eta-limit", "--eta", "0.1"], "unrecognized arguments: --eta; did you mean --etas?; see flowdyn eta-limit"),
+        (["solve", "--seeds=0,1", "--t", "1"], "did you mean --seed?; see flowdyn solve --help"),
+        (["--verson"], "did you mean --version?; see flowdyn --help"),
+        (["solve", "--xyzw=red"], "unrecognized arguments: --xyzw=red; see flowdyn solve --help"),
+    ],
+)
+def test_an_unknown_option_is_told_with_the_one_that_was_meant(capsys, arguments, message):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and message in said and len(said.splitlines()) == 1
+
+
+def test_what_a_method_does_not_take_is_told(capsys):
+    assert main(["solve", "--set", "foo=3", "--t", "1"]) == 2
+    assert "`--set` is not an option of GradientFlow, which takes no other arguments" in capsys.readouterr().err
+    few = ["solve", "--method", "SGD", "--eta", "0.01", "--batch-size", "1000", "--sampling", "without", "--t", "1"]
+    assert main(few) == 2
+    assert "got 1000; use `--sampling with`" in capsys.readouterr().err

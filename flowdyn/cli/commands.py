@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _answer(arguments: list[str] | None) -> int:
     top = build_parser()
-    options = top.parse_args(arguments)
+    options = top.understood(arguments)
     if options.command is None and not options.version:
         top.print_usage(sys.stderr)
         return complain(f"a command is needed; see {PROGRAM} --help", 2)

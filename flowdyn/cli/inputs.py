@@ -122,6 +122,8 @@ def _set_arguments(texts: list[str] | None, names: list[str], method: str) -> di
         name, sign, value = text.partition("=")
         if not sign:
             raise _check.fail("--set", "must be NAME=VALUE", text, f"names of {method} are {names}")
+        if not names:
+            raise _check.fail("--set", f"is not an option of {method}, which takes no other arguments", text)
         found[_check.choice("--set", name.strip(), names, f"it is not an argument of {method}")] = _value(value.strip())
     return found
 

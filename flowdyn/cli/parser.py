@@ -31,7 +31,7 @@ def _listed(text: str, kind: Callable[[str], Number], what: str) -> list[Number]
     return numbers
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> OneLineParser:
     """Build the argument parser with a subparser for each command."""
     top = OneLineParser(
         PROGRAM, description="Training dynamics and their limits as the step size goes to zero.", allow_abbrev=False
@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     shell.add_argument("shell", choices=SHELLS, help='e.g. in ~/.bashrc: eval "$(flowdyn completion bash)"')
     for command in commands.choices.values():
         command.allow_abbrev = False
+    top.commands = commands.choices
     return top
 
 

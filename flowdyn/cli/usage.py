@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import re
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from flowdyn.cli.printing import PROGRAM
@@ -10,6 +11,18 @@ from flowdyn.cli.printing import PROGRAM
 
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all others of flowdyn."""
+
+    commands: Mapping[str, "OneLineParser"] = {}
+
+    def understood(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        """The options given; one that is unknown is told with the one of its command that was meant."""
+        options, unknown = self.parse_known_args(arguments)
+        if unknown:
+            own = self.commands.get(options.command or "", self)
+            flags = sorted(set(re.findall(r"--[a-z][a-z-]*", own.format_usage())))
+            near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, 1)
+            own.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {near[0]}?" if near else ""))
+        return options
 
     def error(self, message: str) -> NoReturn:
         """Leave with exit status 2 and one line, which names the choice that was meant."""

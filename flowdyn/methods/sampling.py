@@ -26,7 +26,7 @@ def check_batch(batch_size: int, n: int | None, sampling: Sampling) -> tuple[int
     if n is None and sampling != "with":
         raise _check.fail("sampling", 'must be "with" for Gaussian gradient noise and fresh samples', sampling)
     if n is not None and sampling != "with" and size > n:
-        raise _check.fail("batch_size", f"must be at most n = {n} without replacement", size, 'use sampling="with"')
+        raise _check.fail("batch_size", f"must be at most n = {n} without replacement", size, "use `sampling='with'`")
     return size, sampling
 
 

@@ -73,6 +73,8 @@ def report(
     >>> "a quadratic" in path.read_text(encoding="utf-8")
     True
     """
+    if not isinstance(title, str):
+        raise _check.fail("title", "must be text", title)
     target = writable(path, ".html", overwrite)
     sections = [section for name, result in _named(results) for section in _sections(name, result, target.parent)]
     return write_page(sections, target, title=title, overwrite=overwrite)

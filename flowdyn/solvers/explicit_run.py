@@ -12,13 +12,13 @@ import numpy as np
 from flowdyn.solvers import stopping
 from flowdyn.solvers.base import Result, Status, Task
 from flowdyn.solvers.crawling import LONGER, REFUSED, coarsened
-from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Method, Numbers, Why, program_for
+from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Method, Numbers, Why, program_for, upcoming
 from flowdyn.solvers.handover import COMPILED, Decision, decide, go_on
 from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.saved_rows import SavedRows
 from flowdyn.solvers.stopping import AT_REST, FOREVER, behind, bounds, first_crossing
 from flowdyn.solvers.tolerances import RERUNS, Path
-from flowdyn.solvers.trial_steps import inside
+from flowdyn.solvers.trial_steps import states_inside
 from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
 MOST_STEPS = 1_000_000
@@ -75,11 +75,8 @@ class ExplicitRun:
         """What the next call is given."""
         task, options, rows = self.task, self.options, self.program.rows
         # floats of Python throughout: JAX would compile one program more for those of numpy
-        bound, times, following = float(self.bounds[0]), np.full(rows, np.inf), np.inf
-        if task.t is not None:
-            ahead = task.t[self.saves.count :]
-            times[: len(ahead[:rows])] = ahead[:rows]
-            following = float(ahead[rows]) if rows < len(ahead) else np.inf
+        bound = float(self.bounds[0])
+        times, following = upcoming(None if task.t is None else task.t[self.saves.count :], rows)
         covered = behind(bound) if len(self.bounds) > 1 else bound
         look = task.t0 + 2 * self.looked_at if self.may_rest else np.inf
         longest = np.inf if options.max_step is None else float(options.max_step)
@@ -127,10 +124,9 @@ class ExplicitRun:
         One that only touches 0, where its derivative jumps, has been driven away from there and was no dip.
         """
         held = self.relative & (np.abs(y) < self.options.rtol * np.asarray(self.carry.path.scale))
-        self.relative = self.relative & ~held
-        if held.any():
-            self.heeds_back, self.reruns = False, self.reruns + 1
-        return bool(held.any())
+        if frees := bool(held.any()):
+            self.relative, self.heeds_back, self.reruns = self.relative & ~held, False, self.reruns + 1
+        return frees
 
     def _woke(self, t: float, y: np.ndarray, asleep: np.ndarray) -> bool:
         """Whether what has left zero asks for a finer scale: then the run is made again."""
@@ -148,9 +144,8 @@ class ExplicitRun:
         if why & Why.STUCK and self._frees(y):
             self.start()
             return
-        if (
-            why & Why.STUCK and self.program.method is Method.RODAS5P
-        ):  # where a derivative jumps it may have no step, and LSODA one
+        # where a derivative jumps Rodas5P may have no step, and LSODA one
+        if why & Why.STUCK and self.program.method is Method.RODAS5P:
             self.choice = f"{self.choice}; from t = {t:.17g} on LSODA: steps of {COMPILED} vanished"
             self._go_on_by("LSODA")
             return
@@ -225,12 +220,7 @@ class ExplicitRun:
         """Whether a stop rule holds in the last step; then the run is over."""
         stop, dense = self.task.stop, np.asarray(self.carry.dense)
         assert stop is not None
-        low, h, y, stages = float(dense[0, 0]), float(dense[1, 0]), dense[2], dense[3:]
-
-        def states(t: Any) -> np.ndarray:
-            """Columns (S, T) at times, or one (S,)."""
-            return (y + h * (np.stack(inside((t - low) / h, self.program.method), axis=-1) @ stages)).T
-
+        low, states = states_inside(dense, self.program.method)
         root = first_crossing(stop.rules, states, low, float(self.carry.t))
         if root is None:
             return False

@@ -103,6 +103,15 @@ class Numbers(NamedTuple):
     limits: Any  # of stop rules
 
 
+def upcoming(ahead: np.ndarray | None, rows: int) -> tuple[np.ndarray, float]:
+    """The next save times (rows,), inf where there are fewer, and the one after them."""
+    times, following = np.full(rows, np.inf), np.inf
+    if ahead is not None:
+        times[: len(ahead[:rows])] = ahead[:rows]
+        following = float(ahead[rows]) if rows < len(ahead) else np.inf
+    return times, following
+
+
 class Carry(NamedTuple):
     """A run on its way."""
 

@@ -48,6 +48,12 @@ def inside(share: Any, method: Method) -> list:
     return [share * (a + share * (b + share * (c + share * d))) for a, b, c, d in powers.tolist()]
 
 
+def states_inside(dense: np.ndarray, method: Method) -> tuple[float, Callable]:
+    """When the last step began, and its states at times (T,), as columns (S, T), or at one, (S,)."""
+    low, h, y, stages = float(dense[0, 0]), float(dense[1, 0]), dense[2], dense[3:]
+    return low, lambda t: (y + h * (np.stack(inside((t - low) / h, method), axis=-1) @ stages)).T
+
+
 def explicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) -> Trial:
     """A step of Tsitouras' pair."""
     stages, points = [carry.k], [carry.y]
