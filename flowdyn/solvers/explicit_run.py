@@ -57,8 +57,7 @@ class ExplicitRun:
         self.choice = str(self.program.method)
         self.bounds = bounds(self.options.breakpoints, task.t0, self.end)
         self.saves = SavedRows(task)
-        self.patience, self.most_refused, self.looked_at = PATIENCE, REFUSED, 0.0
-        self.first_step = np.nan
+        self.patience, self.most_refused, self.looked_at, self.first_step = PATIENCE, REFUSED, 0.0, np.nan
         self.carry = self._carry(task.t0, task.state0, Path.at(task.state0, self.scale, self.asleep))
         if task.stop is not None and task.stop.holds(task.state0):
             self.finish("stopped", task.t0, task.state0)
@@ -245,5 +244,5 @@ class ExplicitRun:
 
     def stats(self) -> dict[str, int]:
         """Counts of what the steps took."""
-        steps = {"n_steps": int(self.carry.accepted), "n_rejected": int(self.carry.rejected)}
-        return steps | ({"reruns": self.reruns} if self.reruns else {})
+        again = {"reruns": self.reruns} if self.reruns else {}
+        return {"n_steps": int(self.carry.accepted), "n_rejected": int(self.carry.rejected)} | again
