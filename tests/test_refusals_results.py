@@ -29,7 +29,11 @@ def path(**options):
 CASES = {
     "plot": (lambda: fd.plot(3), "`ds` must be a run or ladder or .* made by flowdyn, got a int"),
     "plot a path": (lambda: fd.plot("none/run.nc"), "`path` must be an existing file, got 'none/run.nc'", fd.FileError),
-    "plot of no time": (lambda: fd.plot(run().isel(t=slice(0, 0))), "`ds` must have a time to be drawn"),
+    "plot of no time": (lambda: fd.plot(run().isel(t=slice(0, 0))), "`ds` must have an entry along t to be drawn"),
+    "plot of no member": (
+        lambda: fd.plot(run(realizations=3).isel(realization=[])),
+        "`ds` must have an entry along realization to be drawn",
+    ),
     "unravel a number": (
         lambda: run().isel(t=-1).flowdyn.unravel(5),
         "`like` must be a problem or a pytree like the parameters, got 5",

@@ -90,8 +90,8 @@ def plot(
                 "give back the times of one cell: mean.assign_coords(t=result.t.isel(seed=0)), for a mean over seed"
             )
         raise _check.fail("ds", "must have the dimension t to be drawn over time", sizes, way_out)
-    if result.sizes.get("t") == 0:
-        raise _check.fail("ds", "must have a time to be drawn", dict(result.sizes), "select at least one")
+    if empty := [str(dim) for dim, size in result.sizes.items() if size == 0]:
+        raise _check.fail("ds", f"must have an entry along {empty[0]} to be drawn", dict(result.sizes), "select some")
     if density is not None:
         _check.function("density", density, "of an array, p(x)", 1)
         if kind not in (None, "histogram"):
