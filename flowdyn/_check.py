@@ -129,11 +129,12 @@ def real(name: str, value: Any, *, positive: bool = False, nonnegative: bool = F
 
 def integer(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int:
     """Return `value` as an int from `minimum` to `maximum`; 3.0 and True are refused."""
+    number: int | None
     try:
         number = operator.index(value)
     except TypeError:
-        raise fail(name, "must be a whole number", value, f"give an int, e.g. {max(minimum, 1)}") from None
-    if isinstance(value, bool):
+        number = None
+    if number is None or isinstance(value, bool):
         raise fail(name, "must be a whole number", value, f"give an int, e.g. {max(minimum, 1)}")
     if number < minimum:
         raise fail(name, f"must be at least {minimum}", value)

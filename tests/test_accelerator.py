@@ -52,15 +52,20 @@ def cells():
     return fd.sweep(make, {"eta": [1e-3, 1e-2], "seed": [0, 1, 2]}, progress=False)
 
 
-@pytest.mark.parametrize("job", [starts, stopped_starts, minibatches, paths, cells])
-def test_all_at_once_is_the_same_to_rounding(job, accelerator):
+FLOWS = 1e-8  # of steps whose sizes follow errors; the others differ by rounding alone
+
+
+@pytest.mark.parametrize(
+    ("job", "rtol"), [(starts, FLOWS), (stopped_starts, FLOWS), (minibatches, 1e-12), (paths, 1e-12), (cells, 1e-12)]
+)
+def test_all_at_once_is_the_same_to_rounding(job, rtol, accelerator):
     before = job()
     accelerator()
     assert threads.cores() == 1
     after = job()
     for name, values in before.data_vars.items():
         if values.dtype.kind == "f" and not name.startswith("wall"):
-            np.testing.assert_allclose(after[name].values, values.values, rtol=1e-8, atol=1e-10, err_msg=name)
+            np.testing.assert_allclose(after[name].values, values.values, rtol=rtol, atol=1e-2 * rtol, err_msg=name)
     assert (after.status.values == before.status.values).all()
 
 

@@ -89,3 +89,11 @@ def test_a_list_without_values_is_told_by_its_option(table, capsys, option, text
 def test_refusals_name_the_options(table, capsys, arguments, message):
     assert main(["sweep", table, "--target", "y", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_shell_advises_only_what_it_has(table, capsys):
+    assert main(["sweep", table, "--target", "y", "--etas", "1000", "--steps", "400", "--store", "lost"]) == 1
+    said = capsys.readouterr().err
+    assert "diverged" in said and "on_divergence" not in said
+    assert main(["info", "lost"]) == 1
+    assert "run `flowdyn sweep` with this --store again to finish it" in capsys.readouterr().err

@@ -532,3 +532,14 @@ def test_what_is_read_only_is_told_before_anything_is_computed():
         assert sorted(folder.iterdir()) == before and len(made) == count
         folder.chmod(0o755)
         Path(name).chmod(0o755)
+
+
+def test_a_later_start_beyond_all_bounds_is_told_too():
+    problem = fd.problems.Quadratic(1.0)
+
+    def make(size):
+        return fd.GradientDescent(problem, 0.1), np.array([size]), {"steps": 3}
+
+    with pytest.warns(fd.FlowdynWarning, match="`w0` must be at most 1e"):
+        result = fd.sweep(make, {"size": [1.0, 2.0, 1e200]})
+    assert (result.failure.values == "").tolist() == [True, True, False]

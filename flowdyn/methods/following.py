@@ -97,7 +97,7 @@ def rate_of(step_at: StepAt, h: Any, t: Time, state: Vector) -> Vector:
     steps = h * 0.5 ** jnp.arange(EXTRAPOLATED)
     if moves:
         return extrapolated()
-    if length_of(lambda step: at(step), _NUMBER) > LONG:
+    if length_of(at, _NUMBER) > LONG:
         return _rate_in_turn(derivative, steps, state)
     rate = derivative(jnp.zeros_like(h))
     return jax.lax.cond(jnp.all(jnp.isfinite(rate)), lambda: rate, extrapolated)

@@ -112,15 +112,24 @@ def _turns(flow: Any, state: np.ndarray, span: float) -> tuple[list[dict[str, fl
 
 def _either_side(probes: StepProbes, h: float, k: int, i: int, states: np.ndarray) -> tuple:
     """Two states about a place where an entry of the rate of step k turns round, and the entry there, by bisection."""
+
+    def rate(z: np.ndarray) -> float:
+        return (probes.after(h, k, z)[i] - z[i]) / h
+
     low, high = states[k], states[k + 1]
-    before, after = (high[i] - low[i]) / h, 0.0
-    for n in range(HALVINGS):
-        middle = 0.5 * (low + high) if n else high  # its rate at the number k of both
-        rate = (probes.after(h, k, middle)[i] - middle[i]) / h
-        if rate * before > 0:
-            low, before = middle, rate
+    return bisected(rate, (low, high, (high[i] - low[i]) / h, rate(high)))  # the number k for both: that is no jump
+
+
+def bisected(rate: Callable, ends: tuple) -> tuple:
+    """Two states about a place where a rate turns round, and its values there, from two states with theirs."""
+    low, high, before, after = ends
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        value = rate(middle)
+        if value * before > 0:
+            low, before = middle, value
         else:
-            high, after = middle, rate
+            high, after = middle, value
     return low, high, before, after
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn._tools.compiled import by_structure
-from flowdyn.methods.jumps import HALVINGS, step_may_jump
+from flowdyn.methods.jumps import bisected, step_may_jump
 from flowdyn.methods.rate_checks import piece_of
 from flowdyn.methods.step_probes import rate_at
 
@@ -86,14 +86,7 @@ def _sides(flow: Any, state: np.ndarray, span: float) -> list[dict[str, float]]:
 
 def _side(flow: Any, path: _Path, i: int, k: int) -> dict[str, float]:
     """Rates of an entry on the two sides of a turn between two states, by bisection."""
-    low, high = path.states[k], path.states[k + 1]
-    before, after = path.rates[k, i], path.rates[k + 1, i]
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        value = rate_at(flow, k * path.dt, middle)[i]
-        if value * before > 0:
-            low, before = middle, value
-        else:
-            high, after = middle, value
+    ends = path.states[k], path.states[k + 1], path.rates[k, i], path.rates[k + 1, i]
+    *_, before, after = bisected(lambda z: rate_at(flow, k * path.dt, z)[i], ends)
     largest = np.abs(path.rates[: k + 1, i]).max()
     return {"before": before, "after": after, "entry": i, "time": k * path.dt, "largest": largest}

@@ -3,8 +3,9 @@
 How a start is read back from a Dataset stands here too: the state in a slice, and the start that a run was made from.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,15 +17,25 @@ from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import same_labels
 from flowdyn.results.recipes import read_json
 from flowdyn.results.sealed_recipe import INITIAL, RECIPE
+from flowdyn.solvers.base import HUGE
 
 
-class Start(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Start:
     """State (S,) or states (B, S), with the time and step number there."""
 
     states: np.ndarray
     t0: float = 0.0
     k0: int = 0
     is_restart: bool = False
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.states).all():
+            way_out = "rows behind the end of a run hold none: take its last good one, e.g. run.dropna('t').isel(t=-1)"
+            raise _check.fail("w0", "must be finite", np.nan, way_out)
+        largest = float(np.abs(self.states).max(initial=0.0))
+        if largest > HUGE:
+            raise _check.fail("w0", f"must be at most {HUGE:g} in size, beyond which a run counts as diverged", largest)
 
 
 def start_from(system: System, w0: Any) -> Start:

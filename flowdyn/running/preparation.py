@@ -17,7 +17,7 @@ from flowdyn.running.initial_state import Start, fitted, start_from
 from flowdyn.running.observer import Observer
 from flowdyn.running.options import RunOptions
 from flowdyn.running.save_times import SaveTimes, resolve_save_times
-from flowdyn.solvers.base import HUGE, Demand, Solver, Stop, Task
+from flowdyn.solvers.base import Demand, Solver, Stop, Task
 from flowdyn.solvers.selection import pick_solver
 
 
@@ -109,12 +109,6 @@ def prepare(system: System, w0: Any, options: RunOptions, solver: Solver | None,
     system = fitted(system, w0)
     start = start_from(system, w0)
     members = _members(system, options.realizations, start)
-    if not np.isfinite(start.states).all():
-        way_out = "rows behind the end of a run hold none: take its last good one, e.g. run.dropna('t').isel(t=-1)"
-        raise _check.fail("w0", "must be finite", np.nan, way_out)
-    if np.abs(start.states).max(initial=0.0) > HUGE:
-        largest = float(np.abs(start.states).max())
-        raise _check.fail("w0", f"must be at most {HUGE:g} in size, beyond which a run counts as diverged", largest)
     many = start.states.ndim == 2
     first = start.states[0] if many else start.states
     system.check_start(first)

@@ -64,9 +64,8 @@ def _begun(system: ODESystem, program: Explicit, numbers: Numbers, carry: Carry)
         scale = _atol(carry, program, numbers) + numbers.rtol * jnp.abs(carry.y)
         size, speed = _sizes(scale, carry.y, k)
         h = jnp.where((size < 1e-5) | (speed < 1e-5) | jnp.isinf(speed), 1e-6, 0.01 * size / speed)
-        return k, jnp.maximum(
-            h, 16 * np.finfo(float).eps * jnp.abs(carry.t)
-        )  # of a state near 0 it may be no step at t
+        # of a state near 0 it may be below the spacing of times
+        return k, jnp.maximum(h, 16 * np.finfo(float).eps * jnp.abs(carry.t))
 
     k, h = jax.lax.cond(carry.fresh, found, lambda: (carry.k, carry.h))
     return carry._replace(k=k, h=h, fresh=jnp.zeros((), bool))
