@@ -33,3 +33,14 @@ def test_an_old_file_runs_again_to_the_same_bits(name):
             assert np.allclose(was, now, rtol=1e-9, atol=1e-12, equal_nan=True), variable
     for dim in old.indexes:
         assert np.array_equal(old[dim].values, new[dim].values)
+
+
+def test_an_old_store_opens_with_its_times_over_the_whole_grid():
+    """Closed forms: t = eta k and w_k = (1 - eta)^k scale at k = 0, 2, 4."""
+    old, k = fd.load(FOLDER / "store"), np.array([0, 2, 4])
+    assert old.t.dims == ("eta", "scale", "save") and np.array_equal(old.k, k)
+    for eta in make.GRID["eta"]:
+        for scale in make.GRID["scale"]:
+            cell = old.sel(eta=eta, scale=scale)
+            assert np.array_equal(cell.t, eta * k) and np.allclose(cell.w[:, 0], scale * (1 - eta) ** k, rtol=1e-14)
+            assert float(fd.rebuild(cell)[0].eta.eta) == eta

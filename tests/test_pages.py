@@ -164,6 +164,18 @@ def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):
     assert "A grid of" not in one.words and "sweep of 6 runs" not in one.words and f"loss {high:.4g}" in one.words
 
 
+def test_a_mean_over_seeds_has_its_picture(tmp_path):
+    p = fd.problems.LinearRegression(np.eye(2), np.ones(2))
+
+    def make(eta, seed):
+        return fd.SGD(p, eta, batch_size=1), np.zeros(2), {"steps": 4, "saves": 3, "seed": seed}
+
+    mean = fd.sweep(make, {"eta": [0.1, 0.2], "seed": [0, 1, 2]}).mean("seed")
+    page = read(fd.report({"mean over seeds": mean}, tmp_path / "mean.html"))
+    (image,) = page.all("img")
+    assert "loss L(w) (0.1, 0.2) against training time t" in image.get("alt")
+
+
 def formulas(page):
     """What stands in each formula of a page, without spaces."""
     return [

@@ -53,7 +53,7 @@ def test_scales_of_the_start_and_a_cell_that_fails(table, capsys):
     said = capsys.readouterr()
     assert "warning: 2 of 4 cells failed; the first, alpha=0.1, eta=10" in said.err
     with fd.load("n.nc") as result:
-        assert np.allclose(result.w_plus.isel(eta=0, save=0), np.array([0.1, 0.01])[:, None])
+        assert np.allclose(result.w_plus.isel(eta=0, t=0), np.array([0.1, 0.01])[:, None])
         assert [bool(text) for text in result.failure.values[:, 1]] == [True, True]
 
 

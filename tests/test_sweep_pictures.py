@@ -95,5 +95,19 @@ def test_seeds_are_no_side_of_a_map_where_there_are_others():
     result = fd.sweep(make, {"eta": [0.1, 0.2], "seed": [0, 1], "batch_size": [1, 2]})
     axis = fd.plot(result).axes[0]
     assert {axis.get_xlabel(), axis.get_ylabel()} == {"eta", "batch_size"} and "seed = 0" in axis.get_title()
-    with pytest.raises(fd.ArgumentError, match=r"assign_coords\(t=result.t.isel\(seed=0\)\)"):
-        fd.plot(result.mean("seed"))
+    with pytest.raises(fd.ArgumentError, match=r"a mean over runs of different times has none: take it over seeds"):
+        fd.plot(result.mean("eta"))
+
+
+def test_a_mean_over_seeds_is_drawn_against_its_times():
+    """w_k = (1 - eta)^k w_0: the mean of w^2 / 2 over starts 1 and 3 is 2.5 (1 - eta)^(2k), at t = eta k."""
+
+    def make(eta, start):
+        return fd.GradientDescent(QUADRATIC, eta), [start], {"steps": 4, "solver": STEPS}
+
+    etas = [0.1, 0.5]
+    loss, *_ = fd.plot(fd.sweep(make, {"eta": etas, "start": [1.0, 3.0]}).mean("start")).axes
+    drawn = lines(loss)
+    assert len(drawn) == 2 and loss.get_xlabel() == "training time t"
+    for eta, (t, value) in zip(etas, drawn, strict=True):
+        assert np.allclose(t, eta * np.arange(5)) and np.allclose(value, 2.5 * (1 - eta) ** (2 * np.arange(5)))

@@ -85,10 +85,8 @@ def plot(
         raise _check.fail("ax", "must be a matplotlib Axes", ax, "e.g. plt.subplots()[1]")
     if made not in ("weak ladder", "dimension ladder") and "t" not in result.dims:
         sizes, way_out = dict(result.sizes), "keep all its times"
-        if SAVE in result.dims:  # those of a sweep hang on its cells, and go where one takes a mean over these
-            way_out = (
-                "give back the times of one cell: mean.assign_coords(t=result.t.isel(seed=0)), for a mean over seed"
-            )
+        if SAVE in result.dims:  # those of a sweep go where a mean is taken along what they vary with
+            way_out = "a mean over runs of different times has none: take it over seeds, say, not over step sizes"
         raise _check.fail("ds", "must have the dimension t to be drawn over time", sizes, way_out)
     if empty := [str(dim) for dim, size in result.sizes.items() if size == 0]:
         raise _check.fail("ds", f"must have an entry along {empty[0]} to be drawn", dict(result.sizes), "select some")

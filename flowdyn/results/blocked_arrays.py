@@ -70,24 +70,41 @@ class Blocks:
         return out
 
 
-class BlockedArray(BackendArray):
-    """One variable over the grid."""
+class Rows(NamedTuple):
+    """What a coordinate keeps of the grid: the dimensions along which it varies, and a cell for each place there."""
 
-    def __init__(self, blocks: Blocks, name: str, own: tuple[int, ...], dtype: np.dtype, fill: Any) -> None:
-        self.shape, self.dtype = (*blocks.shape, *own), dtype
-        self._blocks, self._name, self._own, self._fill = blocks, name, own, fill
+    dims: tuple[str, ...]
+    cells: np.ndarray  # over `dims`; its row is that of all cells at the place
+
+
+class BlockedArray(BackendArray):
+    """One variable over the grid, or over the given cells of it."""
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        name: str,
+        own: tuple[int, ...],
+        dtype: np.dtype,
+        fill: Any,
+        cells: np.ndarray | None = None,
+    ) -> None:
+        self._lead = blocks.shape if cells is None else cells.shape
+        self.shape, self.dtype = (*self._lead, *own), dtype
+        self._blocks, self._name, self._own, self._fill, self._cells = blocks, name, own, fill, cells
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        grid = self._blocks.shape
-        axes = [np.arange(size)[k] for size, k in zip(grid, key, strict=False)]
-        wanted = np.ravel_multi_index(np.ix_(*map(np.atleast_1d, axes)), grid)
-        rows = self._blocks.rows(self._name, wanted.ravel(), self._own, self.dtype, self._fill)
+        lead = self._lead
+        axes = [np.arange(size)[k] for size, k in zip(lead, key, strict=False)]
+        places = np.ix_(*map(np.atleast_1d, axes))
+        wanted = np.ravel_multi_index(places, lead) if self._cells is None else self._cells[places]
+        rows = self._blocks.rows(self._name, np.ravel(wanted), self._own, self.dtype, self._fill)
         shape = tuple(axis.size for axis in axes if axis.ndim)
         full = rows.reshape((*shape, *self._own))
-        for axis, k in reversed(list(enumerate(key[len(grid) :], start=len(shape)))):
+        for axis, k in reversed(list(enumerate(key[len(lead) :], start=len(shape)))):
             full = full[(*([slice(None)] * axis), k)]
         return full
 
@@ -120,10 +137,19 @@ def merged_shapes(found: Sequence[Mapping[str, Shape]]) -> dict[str, Shape]:
 
 
 def on_grid(
-    blocks: Blocks, shapes: Mapping[str, Shape], grid: Mapping[str, Mapping[str, np.ndarray]], template: xr.Dataset
+    blocks: Blocks,
+    shapes: Mapping[str, Shape],
+    grid: Mapping[str, Mapping[str, np.ndarray]],
+    template: xr.Dataset,
+    rows: Mapping[str, Rows],
 ) -> xr.Dataset:
-    """The Dataset over a grid (dimension -> name -> values), lazily; what all cells share is the template's."""
-    rows = {"save": "t"} if "t" in shapes and shapes["t"].shared else {}
+    """The Dataset over a grid (dimension -> name -> values), lazily; what all cells share is the template's.
+
+    Coordinates in `rows` stand over their dimensions of the grid alone; where t has none it is a dimension, as in a
+    run.
+    """
+    is_common = "t" in shapes and (not rows["t"].dims if "t" in rows else shapes["t"].shared)
+    renamed = {"save": "t"} if is_common else {}
     data: dict[str, xr.Variable] = {}
     coords: dict[str, xr.Variable] = {}
     for dim, columns in grid.items():
@@ -133,13 +159,14 @@ def on_grid(
         if name in coords:
             continue
         attrs = template.variables[name].attrs if name in template.variables else {}
-        dims = tuple(rows.get(dim, dim) for dim in shape.dims)
+        dims = tuple(renamed.get(dim, dim) for dim in shape.dims)
         if shape.shared and shape.is_coord:
             variable = xr.Variable(dims, template.variables[name].values, attrs)
         else:
             dtype = np.dtype(object) if shape.dtype == "text" else np.dtype(shape.dtype)
             fill = "" if shape.dtype == "text" else np.nan if dtype.kind == "f" else -1
-            array = BlockedArray(blocks, name, shape.sizes, dtype, fill)
-            variable = xr.Variable((*grid, *dims), indexing.LazilyIndexedArray(array), attrs)
+            lead, cells = rows.get(name, (tuple(grid), None))
+            array = BlockedArray(blocks, name, shape.sizes, dtype, fill, cells)
+            variable = xr.Variable((*lead, *dims), indexing.LazilyIndexedArray(array), attrs)
         (coords if shape.is_coord else data)[name] = variable
     return xr.Dataset(data, coords, dict(template.attrs))

@@ -140,6 +140,10 @@ def restart(
         if v.name in ds:
             dims = [dim for dim in v.dims if dim in ds[v.name].dims]
             found[v.name] = piece = np.asarray(ds[v.name].transpose(..., *dims).values)
+            over = [str(dim) for dim in ds[v.name].dims if dim not in (*dims, "realization")]
+            if over and piece.ndim - ("realization" in ds[v.name].dims) > len(v.shape):
+                one = ", ".join(f"{dim}=0" for dim in over)
+                raise _check.fail("w0", "must hold one run", dict(ds[v.name].sizes), f"select one, e.g. ds.isel({one})")
             if piece.shape[piece.ndim - len(v.shape) :] != v.shape:
                 found_shape = _check.Words(f"shape {ds[v.name].shape}")
                 raise _check.fail("w0", f"must hold {v.name!r} of shape {v.shape}", found_shape)

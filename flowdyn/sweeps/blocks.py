@@ -26,6 +26,7 @@ from flowdyn.results.sweep_files import NAME, stray
 from flowdyn.running.joint_runs import CELL
 from flowdyn.running.preparation import PreparedRun
 from flowdyn.sweeps.cells import Cell, Failure, all_made, ready, run_cells
+from flowdyn.sweeps.common_times import marks_of
 from flowdyn.sweeps.joining_cells import FAILURE, digest_of, join_cells
 
 DOUBTS = 256  # runs of a block that are asked for theirs: each takes a tenth of a millisecond
@@ -56,6 +57,7 @@ class Report:
     doubt: str = ""  # of one of its runs
     doubts: int = 0
     looked_at: int = 0  # runs that were asked for theirs
+    marks: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # of the times of its cells
 
 
 def run_block(job: Job) -> Report:
@@ -86,7 +88,7 @@ def run_block(job: Job) -> Report:
 def _report(job: Job, ds: xr.Dataset, source: Any, reused: bool) -> Report:
     reasons = ds[FAILURE].values
     failures = {job.first + int(i): str(reasons[i]) for i in np.flatnonzero(reasons != "")}
-    return Report(job.first, len(reasons), source, shapes_of(ds), failures, reused)
+    return Report(job.first, len(reasons), source, shapes_of(ds), failures, reused, marks=marks_of(ds))
 
 
 def shapes_of(ds: xr.Dataset) -> dict[str, Shape]:

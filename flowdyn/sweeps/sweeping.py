@@ -23,6 +23,7 @@ from flowdyn.results.blocked_arrays import Block, merged_shapes
 from flowdyn.results.storage import load, save
 from flowdyn.results.sweep_files import INDEX, assembled, index_of
 from flowdyn.sweeps.blocks import Report
+from flowdyn.sweeps.common_times import rows_of
 from flowdyn.sweeps.executors import check_sendable, known_workers, reports
 from flowdyn.sweeps.grid import Grid, grid_of
 from flowdyn.sweeps.joining_cells import join_cells, odd_ones, sizes_of, taken
@@ -79,9 +80,10 @@ def sweep(
     Returns
     -------
     xarray.Dataset
-        Everything that a cell's Dataset has, over the grid. Cells of other times have the dimension ``save``, with
-        ``t`` over the grid. A cell without a run, or of other variables or sizes than most, is NaN, and says why in
-        ``failure``.
+        Everything that a cell's Dataset has, over the grid. Where all cells have the same times ``t`` is a dimension,
+        as in a run; else the dimension is ``save``, and ``t`` stands over it and over those dimensions of the grid
+        along which times differ, so that a mean over seeds keeps it. A cell without a run, or of other variables or
+        sizes than most, is NaN, and says why in ``failure``.
 
     Raises
     ------
@@ -179,7 +181,8 @@ def _fitting(done: list[Report]) -> list[Report]:
     for i, report in enumerate(done):
         if i in odd:
             all_of_it = dict.fromkeys(range(report.first, report.first + report.count), odd[i])
-            report = dataclasses.replace(report, source=None, shapes={}, failures=all_of_it | report.failures)
+            all_of_it |= report.failures
+            report = dataclasses.replace(report, source=None, shapes={}, marks={}, failures=all_of_it)
         fitting.append(report)
     return fitting
 
@@ -213,10 +216,13 @@ def _result(done: list[Report], grid: Grid, folder: Path | None) -> xr.Dataset:
     clash = sorted(set(grid.dims) & {dim for shape in shapes.values() for dim in shape.dims})
     if clash:
         raise taken(clash[0])
+    failed = np.array([cell for report in done for cell in report.failures], dtype=np.int64)
+    named = [name for name, shape in shapes.items() if shape.is_coord]
+    rows = rows_of({report.first: report.marks for report in done}, named, failed, grid)
     if folder is None:
-        return assembled(values, blocks, shapes, load).load()
-    save(index_of(values, blocks, shapes), folder / INDEX, overwrite=True)
-    return assembled(values, blocks, shapes, load)
+        return assembled(values, blocks, shapes, rows, load).load()
+    save(index_of(values, blocks, shapes, rows), folder / INDEX, overwrite=True)
+    return assembled(values, blocks, shapes, rows, load)
 
 
 def _source(report: Report, grid: Grid, folder: Path | None) -> Any:

@@ -1,8 +1,9 @@
 """Write the files of an older flowdyn that `test_old_files.py` loads, rebuilds and runs again.
 
 Run once with the version whose files are to be kept (``python tests/old_files/make.py``); the files of 0.1.0 before the
-layout of folders, as of commit 5773f2f, are those beside this script. `processor` stands in each file: the last bits of
-a run are the processor's too.
+layout of folders, as of commit 5773f2f, are those beside this script, and the folder `store` is of commit 10e7b8c,
+whose sweeps had their times over the whole grid. `processor` stands in each file: the last bits of a run are the
+processor's too.
 """
 
 import platform
@@ -59,9 +60,16 @@ def custom():
     return fd.solve(fd.HeavyBall(p, 0.01, friction=1.0), p.init(), t=20.0, saves=5, observe={"size": size}, stop=stop)
 
 
+def descent(eta, scale):
+    """A cell of the store: w_k = (1 - eta)^k scale."""
+    return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [scale], {"steps": 4, "saves": 3}
+
+
+GRID = {"eta": [0.1, 0.5], "scale": [1.0, 3.0]}
 MADE = {"flow": flow, "ensemble": ensemble, "custom": custom}
 
 if __name__ == "__main__":
     for name, make in MADE.items():
         path = fd.save(make().assign_attrs(processor=processor()), FOLDER / f"{name}.nc", overwrite=True)
         assert path.stat().st_size < 100_000, path
+    fd.sweep(descent, GRID, FOLDER / "store", block=3)
