@@ -145,3 +145,15 @@ def test_full_disk_leaves_no_handle_and_no_file(tmp_path):
     command = [sys.executable, "-c", FULL, str(tmp_path / "f.nc")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("empty", ["eta", "seed"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_selection_of_no_cells_is_told_as_that(tmp_path, empty, stored):
+    def make(eta, seed):
+        return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [1.0], {"steps": 2}
+
+    result = fd.sweep(make, {"eta": [0.1, 0.2], "seed": [0, 1]}, tmp_path / "store" if stored else None)
+    with pytest.raises(fd.ArgumentError, match=f"^`ds` must have an entry along '{empty}' to be saved, got .*; select"):
+        fd.save(result.isel({empty: []}), tmp_path / "none.nc")
+    assert not (tmp_path / "none.nc").exists()

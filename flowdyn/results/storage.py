@@ -45,7 +45,7 @@ def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) ->
     ------
     ArgumentError
         If `ds` is no Dataset or DataTree, or holds what would not come back as it is (a stacked index, dates, numbers
-        encoded by attributes), or the path does not end in .nc.
+        encoded by attributes, a selection of no cells), or the path does not end in .nc.
     FileError
         If the file exists, the folder does not, the disk is full, or what was read back differs.
 
