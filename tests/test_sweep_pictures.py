@@ -111,3 +111,16 @@ def test_a_mean_over_seeds_is_drawn_against_its_times():
     assert len(drawn) == 2 and loss.get_xlabel() == "training time t"
     for eta, (t, value) in zip(etas, drawn, strict=True):
         assert np.allclose(t, eta * np.arange(5)) and np.allclose(value, 2.5 * (1 - eta) ** (2 * np.arange(5)))
+
+
+def test_ticks_of_one_axis_are_written_alike():
+    def make(rate, start):
+        return fd.GradientDescent(QUADRATIC, rate), [start], {"steps": 2, "solver": STEPS}
+
+    axis = fd.plot(fd.sweep(make, {"rate": [1e-5, 1e-4, 0.125], "start": [0.0, 1.0]})).axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["1e-05", "1e-04", "1.25e-01"]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["0", "1"]
+    axis = fd.plot(fd.sweep(make, {"rate": [0.1, 0.2], "start": [0.0, 1e-5, 3.0]})).axes[0]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["0", "1e-05", "3e+00"]
+    lines = fd.plot(fd.sweep(lambda rate: make(rate, 1.0), {"rate": [1e-5, 1e-4]})).axes[0]
+    assert [text.get_text() for text in lines.get_legend().get_texts()] == ["1e-05", "1e-04"]

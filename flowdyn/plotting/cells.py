@@ -4,6 +4,7 @@ The dimensions of `status` are those of the runs: what a variable has beside the
 """
 
 import json
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -121,7 +122,7 @@ def labels(ds: xr.Dataset) -> tuple[list[str], str]:
 def _along(ds: xr.Dataset, dim: str) -> tuple[list[str], str]:
     """Labels along one dimension: its coordinate, or numbers of the systems that differ along it, or places."""
     if dim in ds.coords:
-        return [shown(value) for value in ds[dim].values], dim
+        return all_shown(ds[dim].values), dim
     numbers = [
         str(name)
         for name, coord in ds.coords.items()
@@ -129,10 +130,22 @@ def _along(ds: xr.Dataset, dim: str) -> tuple[list[str], str]:
     ][:NUMBERS]
     if not numbers:
         return [str(i) for i in range(ds.sizes[dim])], dim
-    columns = [[shown(value) for value in ds[name].values] for name in numbers]
+    columns = [all_shown(ds[name].values) for name in numbers]
     return [", ".join(row) for row in zip(*columns, strict=True)], ", ".join(numbers)
 
 
 def shown(value: object) -> str:
     """A coordinate in a few letters."""
     return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def all_shown(values: Iterable[object]) -> list[str]:
+    """Values of one axis in a few letters: all with a power of ten where some need one, but for 0."""
+    found = [(value, shown(value)) for value in values]
+    numbers = [value for value, _ in found if isinstance(value, float | np.floating)]
+    if len(numbers) < len(found) or not any("e" in text for _, text in found):
+        return [text for _, text in found]
+    return [
+        np.format_float_scientific(value, 2, trim="-", exp_digits=2) if value and np.isfinite(value) else shown(value)
+        for value in numbers
+    ]

@@ -11,7 +11,7 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.plotting.axes import BLUE, GREEN, GREY, ORANGE, RED, curve, legend, log_axis, ramp, rung_ticks, time_axis
-from flowdyn.plotting.cells import clock
+from flowdyn.plotting.cells import all_shown, clock
 
 
 def ladder_panels(ds: xr.Dataset) -> list[Callable]:
@@ -49,7 +49,7 @@ def _error_against_eta(ds: xr.Dataset, axis: Any) -> None:
     floor = ds.solver_error.values + ds.rounding_error.values
     if (floor > 0).any() and floor.max() > error[error > 0].min(initial=np.inf) * 1e-3:
         axis.loglog(step, floor, ":", color=GREY, linewidth=1.2, label="solver error and rounding")
-    rung_ticks(axis, step, [f"{x:.3g}" for x in step])
+    rung_ticks(axis, step, all_shown(step))
     log_axis(axis)
     axis.set_xlabel(name)
     axis.set_ylabel(r"$\sup_t\ \|w_\eta(t) - w(t)\|$")
@@ -65,11 +65,11 @@ def _step(ds: xr.Dataset) -> tuple[np.ndarray, str]:
 
 def _error_over_time(ds: xr.Dataset, axis: Any) -> None:
     colours = ramp(ds.sizes["eta"])
-    t = ds.t.values
+    t, names = ds.t.values, all_shown(ds.eta.values)
     for colour, index in zip(colours, np.argsort(-ds.eta.values), strict=True):
         error = ds.error.isel(eta=index).values
         shown = error > 0  # at t = 0 the error is exactly 0
-        curve(axis, t[shown], error[shown], color=colour, linewidth=1.4, label=f"{ds.eta.values[index]:.3g}")
+        curve(axis, t[shown], error[shown], color=colour, linewidth=1.4, label=names[index])
     log_axis(axis)
     time_axis(axis, t, clock(ds))
     axis.set_ylabel(r"$\|w_\eta(t) - w(t)\|$")
@@ -124,16 +124,16 @@ def _step_axis(ds: xr.Dataset) -> tuple[list[str], str, str]:
     """Ticks and label of what a ladder goes over, and the name of its gap."""
     if "d" in ds.dims:
         return [f"1/{d}" for d in ds.d.values], "1/d, d the dimension", r"$|E\,g(w_d) - E\,g(X_d)|$"
-    ticks, same = [f"{x:.3g}" for x in ds.h.values], np.allclose(ds.h.values, ds.eta.values)
+    ticks, same = all_shown(ds.h.values), np.allclose(ds.h.values, ds.eta.values)
     label = r"step size $\eta$" if same else "time step h of the clock"
     return ticks, label, r"$|E\,g(w_\eta) - E\,g(X)|$"
 
 
 def _rms_over_time(ds: xr.Dataset, axis: Any) -> None:
-    colours = ramp(ds.sizes["eta"])
+    colours, names = ramp(ds.sizes["eta"]), all_shown(ds.eta.values)
     for colour, i in zip(colours, np.argsort(-ds.eta.values), strict=True):
         rms = ds.rms_error.values[i]
-        curve(axis, ds.t.values[rms > 0], rms[rms > 0], color=colour, linewidth=1.4, label=f"{ds.eta.values[i]:.3g}")
+        curve(axis, ds.t.values[rms > 0], rms[rms > 0], color=colour, linewidth=1.4, label=names[i])
     log_axis(axis)
     time_axis(axis, ds.t.values, clock(ds))
     axis.set_ylabel("root-mean-square distance")
