@@ -32,8 +32,8 @@ def solve(system=None, w0=(1.0, 1.0), t=1.0, **options):
 CASES = {
     "t unsorted": (lambda: solve(t=[0.0, 2.0, 1.0]), "`t` must be strictly increasing, got 2.0 before 1.0"),
     "t twice": (lambda: solve(t=[0.0, 1.0, 1.0]), "`t` must be strictly increasing, got 1.0 before 1.0"),
-    "t negative": (lambda: solve(t=-1.0), "`t` must be after 0, .*got -1.0"),
-    "t NaN": (lambda: solve(t=np.nan), "`t` must be after 0, .*got nan"),
+    "t negative": (lambda: solve(t=-1.0), "`t` must not be before 0, .*got -1.0"),
+    "t NaN": (lambda: solve(t=np.nan), "`t` must not be before 0, .*got nan"),
     "t inf": (lambda: solve(t=np.inf), "`t` must be finite unless `stop` is given"),
     "t text": (lambda: solve(t="long"), "`t` must be an end time or an array"),
     "t off the clock": (

@@ -273,3 +273,53 @@ def test_open_end_out_of_budget_ends_at_the_state_it_reached(method, budget):
     )
     assert int(run.status) in (4, 5)
     assert np.allclose(run.x, np.sin(run.t), atol=1e-4)
+
+
+ENDS = {
+    "flow": (lambda: fd.GradientFlow(fd.problems.Quadratic(1.0)), {}),
+    "steps": (lambda: fd.GradientDescent(fd.problems.Quadratic(1.0), 0.1), {}),
+    "ODE": (lambda: fd.ODE(lambda t, x: -x), {}),
+    "LSODA": (lambda: fd.ODE(lambda t, x: -x), {"solver": fd.solvers.Scipy("LSODA")}),
+    "Diffrax": (lambda: fd.ODE(lambda t, x: -x), {"solver": fd.solvers.Diffrax()}),
+    "law": (lambda: fd.OrnsteinUhlenbeck(1.0, 1.0), {"realizations": 3}),
+    "SGD": (lambda: fd.SGD(fd.problems.Quadratic(1.0, noise=1.0), 0.1), {"realizations": 3}),
+    **{
+        type(solver).__name__ + ("" if solver.dt else " adaptive"): (
+            lambda: fd.SDE(lambda t, x: -x, lambda t, x: 0.1 * x, noise="diagonal"),
+            {"solver": solver, "realizations": 3},
+        )
+        for solver in (
+            fd.solvers.EulerMaruyama(dt=0.1),
+            fd.solvers.EulerMaruyama(),
+            fd.solvers.Milstein(dt=0.1),
+            fd.solvers.DiffraxSDE(dt=0.1),
+            fd.solvers.DiffraxSDE(),
+            fd.solvers.Sdeint(dt=0.1),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_run_to_its_start_has_that_one_save(name):
+    """As ``solve_ivp`` runs over (0, 0): an end is asked for by a loop over ends, and means what ``t=[0.0]`` does."""
+    make, options = ENDS[name]
+    for t in (0.0, [0.0]):
+        run = fd.solve(make(), [2.0], t=t, **options)
+        assert run.t.values.tolist() == [0.0] and (run.w.values == 2.0).all() and not run.status.values.any()
+    first = fd.solve(make(), [2.0], t=0.5, saves=2, **options)
+    if "realizations" not in options:
+        last = first.isel(t=-1)
+        again = fd.solve(make(), last, t=0.5, **options)
+        assert again.t.values.tolist() == [0.5] and np.array_equal(again.w[0], last.w)
+    with pytest.raises(fd.ArgumentError, match=r"`t` must not be before 0, where the run starts, got -0\.5"):
+        fd.solve(make(), [2.0], t=-0.5, **options)
+
+
+def test_no_step_is_the_start():
+    run = fd.solve(fd.GradientDescent(fd.problems.Quadratic(1.0), 0.1), [2.0], steps=0)
+    assert run.k.values.tolist() == [0] and run.t.values.tolist() == [0.0] and run.w.values.tolist() == [[2.0]]
+    system, w0, options = fd.rebuild(run)
+    assert options["steps"] == 0 and fd.solve(system, w0, **options).w.equals(run.w)
+    with pytest.raises(fd.ArgumentError, match="`steps` must be at least 0, got -1"):
+        fd.solve(system, w0, steps=-1)

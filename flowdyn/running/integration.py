@@ -56,7 +56,7 @@ def solve(
     t : float or array_like of float, shape (T,)
         End time, or increasing save times, on the system's clock (eta * k for gradient descent), dimensionless. For a
         recursion an end is rounded down to a step, and save times must lie on the clock to 1e-9 relative. ``inf`` needs
-        `stop`.
+        `stop`. Where the end is the start, that is the one save.
     steps : int, optional
         Number of steps of a recursion, in place of `t`.
     saves : int

@@ -62,7 +62,7 @@ class SaveTimes:
 def resolve_save_times(system: System, options: RunOptions, t0: float, k0: int) -> SaveTimes:
     """Resolve the options `t`, `steps` and `saves` of a run that starts at time t0, step k0."""
     t, steps, saves = options.t, options.steps, options.saves
-    count = saves if steps is None else min(saves, _check.integer("steps", steps, minimum=1) + 1)
+    count = saves if steps is None else min(saves, _check.integer("steps", steps, minimum=0) + 1)
     if count > MAX_SAVES:
         raise _check.fail("saves", f"must be at most {MAX_SAVES:,}", saves, "a picture or a fit needs far fewer")
     if (t is None) == (steps is None):
@@ -81,7 +81,9 @@ def resolve_save_times(system: System, options: RunOptions, t0: float, k0: int) 
     if np.isinf(end):
         return SaveTimes(None, None, saves, None)
     if not isinstance(system, RecursionSystem):
-        return SaveTimes(np.linspace(t0, end, saves), None, saves, None)
+        return SaveTimes(np.linspace(t0, end, saves if end > t0 else 1), None, saves, None)
+    if end == t0:
+        return _spread_over_steps(system, k0, saves, k0)
     last = system.increments.steps_until(end, 10**12)
     if last <= k0:
         first = float(system.clock(k0 + 1))
@@ -95,8 +97,8 @@ def _end(t: Any, t0: float, has_stop: bool) -> float:
         end = float(t)
     except (TypeError, ValueError, OverflowError):
         raise _check.fail("t", "must be an end time or an array of times", t, "e.g. t=10.0") from None
-    if np.isnan(end) or end <= t0:
-        raise _check.fail("t", f"must be after {t0:g}, where the run starts", t)
+    if np.isnan(end) or end < t0:
+        raise _check.fail("t", f"must not be before {t0:g}, where the run starts", t)
     if np.isinf(end) and not has_stop:
         raise _check.fail("t", "must be finite unless `stop` is given", t, 'e.g. stop={"grad_norm": ("<", 1e-8)}')
     return end

@@ -149,6 +149,10 @@ class DiffraxSDE(Solver):
         """Blocks of members, each one vmapped program."""
         assert isinstance(task.system, SDESystem) and task.t is not None
         ts = task.t[task.t > task.t0]
+        if not len(ts):  # the start is the one save
+            starts = np.tile(task.state0, (task.members, 1)) if task.states0 is None else task.states0
+            yield self._block(task, 0, np.empty((len(starts), 0, starts.shape[1])), np.zeros(len(starts), bool), starts)
+            return
         steps = self._steps(task.t0, ts)
         span = np.diff(steps if self.dt is not None else ts, prepend=task.t0 if self.dt is None else steps[0] - 1)
         tol = float(span[span > 0].min()) * (0.5 if self.dt is not None else 2.0**-14)
