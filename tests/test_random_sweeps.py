@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import flowdyn as fd
-from flowdyn.solvers import ensembles, ensembles_together
+from flowdyn.solvers import ensembles, ensembles_together, exact
 from flowdyn.sweeps import cells
+from flowdyn.theory.moments import transition
 
 rng = np.random.default_rng(0)
 TABLE = fd.problems.LinearRegression(rng.standard_normal((8, 3)) / 3, rng.standard_normal(8))
@@ -180,3 +181,19 @@ def test_a_cell_whose_path_does_not_fit_is_one_failure():
         result = fd.sweep(make, {"eta": [0.04, 0.05, 0.1], "seed": [3]}, progress=False)
     assert "`brownian_dt` must divide eta" in str(result.failure.values[1, 0])
     assert np.isfinite(result.w.values[[0, 2]]).all()
+
+
+def test_the_law_of_each_move_is_found_once(monkeypatch):
+    """Saves at equal distances from the start on have two moves: none, and one from save to save."""
+    found = []
+    monkeypatch.setattr(exact, "transition", lambda *law: found.append(law[-1]) or transition(*law))
+
+    def make(rate, seed):
+        system = fd.OrnsteinUhlenbeck(rate, 1.0)
+        return system, [1.0], {"t": 1.0, "saves": 5, "seed": seed, "realizations": 3}
+
+    result = fd.sweep(make, {"rate": [1.0, 2.0], "seed": [0, 1, 2]})
+    assert sorted(found) == [0.0] * 6 + [0.25] * 6
+    for rate in (1.0, 2.0):
+        system, w0, options = make(rate, 2)
+        assert np.array_equal(result.w.sel(rate=rate, seed=2), fd.solve(system, w0, **options).w)

@@ -29,6 +29,15 @@ def _sample(system: SDESystem, when: Any, move: tuple, state: jax.Array, epoch_s
     return matvec(phi, state) + shift + matvec(factor, draw.numbers)
 
 
+def _without_moves(task: Task) -> MemberRun:
+    """A step from save to save, but for its law: nearly all of what a short run costs before it starts."""
+    assert task.t is not None
+    span = np.diff(task.t, prepend=task.t0)
+    first = task.k0 + np.arange(len(span))
+    segments = Segments(first, first + 1, task.t - span, span)
+    return MemberRun(task, StepProgram(_sample, RandomInputs(numbers=task.state0.size)), segments)
+
+
 @dataclasses.dataclass(frozen=True)
 class Exact(Solver):
     r"""Evaluate the exact solution, or sample the exact law, at any time; a run costs the same however long it is.
@@ -80,20 +89,18 @@ class Exact(Solver):
 
     def member_run(self, task: Task) -> MemberRun:
         """From save to save: X(t + tau) ~ N(Phi X(t) + shift, Q)."""
-        system = task.system
-        assert isinstance(system, SDESystem) and task.t is not None
-        law = system.linear_law()
+        assert isinstance(task.system, SDESystem)
+        law = task.system.linear_law()
         assert law is not None
-        span = np.diff(task.t, prepend=task.t0)
+        run = _without_moves(task)
+        span = run.segments.h
         unit = max(float(span.max()), 1e-300)
         keys, inverse = np.unique(np.round(span / unit, 13), return_inverse=True)
         moves = [transition(law.A, law.D, law.force, float(key) * unit) for key in keys]
         extra = tuple(
             np.stack(part)[inverse] for part in zip(*((phi, shift, root(Q)) for phi, shift, Q in moves), strict=True)
         )
-        first = task.k0 + np.arange(len(span))
-        segments = Segments(first, first + 1, task.t - span, span, extra)
-        return MemberRun(task, StepProgram(_sample, RandomInputs(numbers=task.state0.size)), segments)
+        return run._replace(segments=run.segments._replace(extra=extra))
 
     def noise_steps(self, task: Task) -> np.ndarray | None:
         """One draw a save, counted on from the step number of the start."""
@@ -102,7 +109,7 @@ class Exact(Solver):
     def fuses(self, task: Task) -> bool:
         """Each is a formula, whose cost is nothing beside a file's; a stop rule is looked for run by run."""
         if isinstance(task.system, SDESystem):
-            return is_cheap(self.member_run(task))
+            return is_cheap(_without_moves(task))
         return task.stop is None
 
     def run(self, task: Task) -> Result:
