@@ -88,18 +88,19 @@ def test_a_failed_cell_has_no_times_and_those_of_others_are_told(tmp_path, block
 
 
 def test_what_failed_cells_leave_open_is_not_guessed():
-    """One cell is left of each step size and of each seed: times may vary along either."""
+    """One step size is left of each seed: times may vary along either; that they do not along scale is seen."""
 
-    def make(eta, seed):
+    def make(eta, seed, scale):
         if (eta == 0.1) != (seed == 0):
             raise KeyError("no data")
-        return descent(eta, seed, 1.0)
+        return descent(eta, seed, scale)
 
-    with pytest.warns(fd.FlowdynWarning, match="2 of 4 cells failed"):
-        result = fd.sweep(make, {"eta": [0.1, 0.5], "seed": [0, 1]})
+    with pytest.warns(fd.FlowdynWarning, match="4 of 8 cells failed"):
+        result = fd.sweep(make, {"eta": [0.1, 0.5], "seed": [0, 1], "scale": [1.0, 3.0]})
     assert result.t.dims == ("eta", "seed", "save") and np.isnan(result.t.sel(eta=0.1, seed=1)).all()
-    with pytest.warns(fd.FlowdynWarning, match="3 of 4 cells failed"):
-        result = fd.sweep(lambda eta, seed: make(eta, seed if eta == 0.1 else 0), {"eta": [0.1, 0.5], "seed": [0, 1]})
+    assert np.array_equal(result.t.sel(eta=0.5, seed=1), 0.5 * K)
+    with pytest.warns(fd.FlowdynWarning, match="2 of 4 cells failed"):  # one step size is left of all
+        result = fd.sweep(lambda eta, scale: make(eta, 0, scale), {"eta": [0.1, 0.5], "scale": [1.0, 3.0]})
     assert result.t.dims == ("t",) and np.array_equal(result.t, 0.1 * K)
 
 
