@@ -8,12 +8,14 @@ returns depends on how many calls it took. Source: Hairer and Wanner (1996), sec
 watch, as in their DOPRI5, whose norm has no weights.
 """
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flowdyn._tools.one_kernel import in_one_kernel
 from flowdyn._tools.quick_compilation import compiles_quickly
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import HUGE
@@ -195,7 +197,10 @@ def _save(
 @compiles_quickly
 def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers) -> tuple:
     """Go on with a run; (carry, number of saves, saves (rows, S), their times)."""
+    return in_one_kernel(functools.partial(_steps, system, program), carry, numbers)
 
+
+def _steps(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers) -> tuple:
     def attempt(loop: tuple) -> tuple:
         tries, carry, record = loop
         h = jnp.minimum(carry.h, numbers.max_step)
