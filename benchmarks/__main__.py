@@ -18,6 +18,7 @@ NAMES = (
     "fast_forward",
     "ou_ensemble",
     "dual_flow",
+    "steppers",
     "stiff",
     "kernels",
     "large",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from flowdyn._tools.compiled import split
+from flowdyn._tools.inline_calls import with_inline_calls
 from flowdyn.solvers.base import Result, Task
 
 if TYPE_CHECKING:
@@ -66,6 +67,6 @@ def go_on(run: "ExplicitRun", method: str) -> tuple[Result | None, np.ndarray | 
     from flowdyn.solvers.continuing import ComesBackError, Continuation
 
     try:
-        return Continuation(run, method).result_of_both(), None
+        return with_inline_calls(Continuation(run, method).result_of_both), None
     except ComesBackError as found:
         return None, found.back

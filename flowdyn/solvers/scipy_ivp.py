@@ -7,6 +7,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from flowdyn import _check
+from flowdyn._tools.inline_calls import with_inline_calls
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
 from flowdyn.solvers.stepping import IMPLICIT, Drive
@@ -121,8 +122,11 @@ class Scipy(Solver):
 
     def run(self, task: Task) -> Result:
         """Step to the end, a stop, a bad state or the end of the budget."""
-        # BLAS threads make the small linear algebra of implicit steppers 7 to 25 times slower
-        with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
-            return Drive(
-                Options(self.method, self.rtol, self.atol, self.max_step, tuple(self.breakpoints)), task
-            ).result()
+        options = Options(self.method, self.rtol, self.atol, self.max_step, tuple(self.breakpoints))
+
+        def result() -> Result:
+            # BLAS threads make the small linear algebra of implicit steppers 7 to 25 times slower
+            with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
+                return Drive(options, task).result()
+
+        return with_inline_calls(result)

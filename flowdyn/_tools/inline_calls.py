@@ -1,0 +1,54 @@
+"""Many short calls of compiled programs, one after the other:  each runs in the thread that makes it.
+
+JAX's CPU client hands a call to a thread of its own, which has gone to sleep by the time that the next one comes: 70 to
+100 microseconds to wake it, ten times the work of a small right-hand side. `jax_cpu_enable_async_dispatch` turns that
+off for the whole process, and before JAX has run anything: not a library's to decide. But a call that is made inside a
+callback from a compiled program runs where it is made, for it must not wait for a thread that may never be free. So a
+loop over such calls is run as the callback of an empty program, in the thread that asks for it.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import io_callback
+
+from flowdyn._tools.threads import is_accelerated
+
+T = TypeVar("T")
+_numbers = itertools.count(1)
+_asked: dict[int, Callable[[], Any]] = {}
+_given: dict[int, tuple[Any, BaseException | None]] = {}
+
+
+def with_inline_calls(function: Callable[[], T]) -> T:
+    """``function()``, in which compiled programs of the processor run without a change of threads."""
+    if is_accelerated():
+        return function()
+    number = next(_numbers)
+    _asked[number] = function
+    try:
+        jax.block_until_ready(_program()(np.int32(number)))
+        result, error = _given.pop(number)
+    finally:
+        _asked.pop(number, None)
+    if error is not None:
+        raise error
+    return result
+
+
+def _run(number: Any) -> np.ndarray:
+    number = int(number)
+    try:
+        _given[number] = _asked.pop(number)(), None
+    except BaseException as error:  # the program around it has no words for it; raised again where it was asked for
+        _given[number] = None, error
+    return np.asarray(True)
+
+
+@functools.cache
+def _program() -> Callable:
+    return jax.jit(lambda number: io_callback(_run, jax.ShapeDtypeStruct((), bool), number))
