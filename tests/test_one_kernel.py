@@ -24,7 +24,8 @@ def compiled(function, *args):
         with as_one_kernel():
             return in_one_kernel(function, *args)
 
-    return jax.jit(run, compiler_options=quick_compilation.ONE_KERNEL).lower(*args).compile()
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}  # the others concern the time of compilation
+    return jax.jit(run, compiler_options=options).lower(*args).compile()
 
 
 def small_matrices(x):
@@ -63,6 +64,8 @@ LEFT = {
     "call of Python": lambda x: jax.pure_callback(np.sin, jax.ShapeDtypeStruct((40,), float), x),
     "long": lambda x: sum((x * i for i in range(one_kernel.LONG)), x),
     "many functions": lambda x: sum((jnp.sin(x * i) for i in range(one_kernel.MANY)), x),
+    "large arguments": lambda x: x * jnp.asarray(np.arange(float(one_kernel.LARGE_MATRIX)))[jnp.argmax(x)],
+    "complex numbers": lambda x: jnp.abs(jnp.exp(1j * x)),
     "large integers": lambda x: x * (jnp.asarray(np.array([2**62 + 1])) % 2),
 }
 
@@ -73,6 +76,26 @@ def test_what_is_not_plain_or_small_is_left_as_it_is(case):
         compiled(LEFT[case], X)
     # nobody has asked then
     np.testing.assert_array_equal(in_one_kernel(LEFT[case], jnp.asarray(X)), LEFT[case](jnp.asarray(X)))
+
+
+def test_a_function_that_is_left_is_traced_once():
+    traced = []
+
+    def sorted_decay(t, y):
+        traced.append(t)
+        return -jnp.sort(y)
+
+    def decay(t, y):
+        traced.append(t)
+        return -y
+
+    counts = []
+    for function in (decay, sorted_decay):
+        traced.clear()
+        run = fd.solve(fd.ODE(function), [1.0, 1.0], t=1.0, saves=2)
+        assert run.w.values[-1] == pytest.approx(np.exp([-1, -1]), rel=1e-7)
+        counts.append(len(traced))
+    assert counts[0] == counts[1]
 
 
 def test_what_xla_cannot_compile_at_once_is_compiled_as_before(monkeypatch, capfd):

@@ -13,6 +13,7 @@ All numbers go in as one vector: XLA aborts the process where an argument of suc
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -29,7 +30,7 @@ from flowdyn._tools.threads import is_accelerated
 TAGS = {"xla_cpu_small_call": "true", "inlineable": "false"}
 WITHIN = {"xla_cpu_small_call": "false", "inlineable": "true"}  # calls of its own are nothing special
 LARGE = 1 << 14  # numbers of a result, from which an operation has threads of its own
-LARGE_MATRIX = 1 << 18  # numbers of a matrix beside a vector, likewise
+LARGE_MATRIX = 1 << 18  # numbers of a matrix beside a vector, likewise, and of all that goes in
 LARGE_PRODUCT = 1 << 13  # multiplications of a product of two matrices, from which a library is faster
 LONG, MANY = 800, 40  # operations of a program, and functions like exp, from which all at once take LLVM too long
 
@@ -43,12 +44,11 @@ MOVES = "broadcast_in_dim copy dynamic_update_slice expand_dims reshape squeeze 
 SCATTERS = "scatter scatter-add scatter-mul scatter-min scatter-max scatter_add scatter_mul"
 PLAIN = """
     abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp
-    complex concatenate conj convert_element_type cos cosh cummax cummin cumprod cumsum cumlogsumexp digamma div
-    dynamic_slice eq eq_to erf erf_inv erfc exp exp2 expm1 floor gather ge gt imag integer_pow iota is_finite le le_to
-    lgamma log log1p logistic lt lt_to max min mul ne neg nextafter not or pad population_count pow random_bits
-    random_fold_in random_seed random_split random_unwrap random_wrap real reduce reduce_and reduce_max reduce_min
-    reduce_or reduce_precision reduce_prod reduce_sum reduce_xor rem rev round rsqrt select_n shift_left
-    shift_right_arithmetic shift_right_logical sign sin sinh slice split sqrt square sub tan tanh threefry2x32 xor
+    concatenate convert_element_type cos cosh cummax cummin cumprod cumsum cumlogsumexp digamma div dynamic_slice eq
+    eq_to erf erf_inv erfc exp exp2 expm1 floor gather ge gt integer_pow iota is_finite le le_to lgamma log log1p
+    logistic lt lt_to max min mul ne neg nextafter not or pad population_count pow reduce reduce_and reduce_max
+    reduce_min reduce_or reduce_precision reduce_prod reduce_sum reduce_xor rem rev round rsqrt select_n shift_left
+    shift_right_arithmetic shift_right_logical sign sin sinh slice split sqrt square sub tan tanh xor
     """
 FUNCTIONS = """
     acos acosh asin asinh atan atan2 atanh cbrt cos cosh cumlogsumexp digamma erf erf_inv erfc exp exp2 expm1 lgamma log
@@ -58,10 +58,15 @@ KINDS = {name: kind for kind in (CONTROL, MOVES, SCATTERS, PLAIN) for name in ki
 
 
 class NotPlainError(Exception):
-    """Raised while a program is traced that is not to be one kernel: it is traced again as it is."""
+    """Raised while a program is traced that is not to be one kernel, with what has been traced."""
+
+    def __init__(self, closed: ClosedJaxpr, returned: Any):
+        super().__init__("is not plain")
+        self.closed, self.returned = closed, returned
 
 
 _asked: ContextVar[bool] = ContextVar("asked", default=False)
+_traced: ContextVar[NotPlainError | None] = ContextVar("traced", default=None)
 
 
 @contextlib.contextmanager
@@ -74,46 +79,61 @@ def as_one_kernel() -> Iterator[None]:
         _asked.reset(token)
 
 
+@contextlib.contextmanager
+def already_traced(found: NotPlainError) -> Iterator[None]:
+    """Let what asked for it be what has been traced: a user's function is not traced twice."""
+    token = _traced.set(found)
+    try:
+        yield
+    finally:
+        _traced.reset(token)
+
+
 def in_one_kernel(function: Callable, *args: Any) -> Any:
     """``function(*args)``, as one kernel where it may be."""
+    leaves, given = jax.tree.flatten(args)
+    moving = [isinstance(leaf, jax.Array) for leaf in leaves]
+    arrays = [leaf for leaf, moves in zip(leaves, moving, strict=True) if moves]
+    if (found := _traced.get()) is not None:
+        return jax.tree.unflatten(found.returned, jaxpr_as_fun(found.closed)(*arrays))
     if not _asked.get() or is_accelerated() or jnp.result_type(float) != np.float64:  # all numbers go in as doubles
         return function(*args)
-    leaves, given = jax.tree.flatten(args)
     returned = None
 
-    def flat(*leaves: Any) -> list:
+    def flat(*arrays: Any) -> list:
         nonlocal returned
-        out, returned = jax.tree.flatten(function(*jax.tree.unflatten(given, leaves)))
+        source = iter(arrays)
+        whole = [next(source) if moves else leaf for leaf, moves in zip(leaves, moving, strict=True)]
+        out, returned = jax.tree.flatten(function(*jax.tree.unflatten(given, whole)))
         return out
 
-    closed = jax.make_jaxpr(flat)(*leaves)
-    if not (_is_plain(closed.jaxpr) and _is_exact(closed.consts, EXACT) and _is_exact(leaves, EXACT | COUNTERS)):
-        raise NotPlainError
-    known = len(closed.consts)
-    arrays = [jnp.asarray(array) for array in (*closed.consts, *leaves)]
-
-    def whole(packed: jax.Array) -> list:
-        inside = _unpacked(packed, arrays)
-        with set_xla_metadata(**WITHIN):
-            return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, inside[:known]))(*inside[known:])
-
-    packed = jnp.concatenate([array.astype(float).ravel() for array in arrays])
+    closed = jax.make_jaxpr(flat)(*arrays)
+    if not (_is_plain(closed.jaxpr) and _is_small(closed.consts, EXACT) and _is_small(arrays, EXACT | COUNTERS)):
+        raise NotPlainError(closed, returned)
     with set_xla_metadata(**TAGS):
-        out = jax.jit(whole)(packed)
+        out = jax.jit(functools.partial(_unpacked_call, closed, arrays))(_packed([*closed.consts, *arrays]))
     assert returned is not None
     return jax.tree.unflatten(returned, out)
 
 
-def _unpacked(packed: jax.Array, arrays: list[jax.Array]) -> list[jax.Array]:
-    ends = np.cumsum([array.size for array in arrays])
-    return [
-        packed[end - array.size : end].reshape(array.shape).astype(array.dtype)
-        for array, end in zip(arrays, ends, strict=True)
-    ]
+def _packed(arrays: list) -> jax.Array:
+    return jnp.concatenate([jnp.asarray(array).astype(float).ravel() for array in arrays])
 
 
-def _is_exact(arrays: Any, names: set) -> bool:
-    return all(jnp.asarray(array).dtype.name in names for array in arrays)
+def _unpacked_call(closed: ClosedJaxpr, arrays: list, packed: jax.Array) -> list:
+    inside, start = [], 0
+    for array in [*closed.consts, *arrays]:
+        inside.append(packed[start : start + array.size].reshape(array.shape).astype(array.dtype))
+        start += array.size
+    known = len(closed.consts)
+    with set_xla_metadata(**WITHIN):
+        return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, inside[:known]))(*inside[known:])
+
+
+def _is_small(arrays: list, names: set) -> bool:
+    """Whether they are few numbers, all of which are doubles too."""
+    exact = all(jnp.asarray(array).dtype.name in names for array in arrays)
+    return exact and sum(array.size for array in arrays) < LARGE_MATRIX
 
 
 def _is_plain(jaxpr: Jaxpr) -> bool:
@@ -128,7 +148,10 @@ def _is_plain_operation(eqn: Any) -> bool:
     kind = KINDS.get(eqn.primitive.name)
     if kind is SCATTERS:  # to one place: several at once are a loop of their own
         return math.prod(eqn.invars[1].aval.shape[:-1]) == 1
-    return kind in (CONTROL, MOVES) or (kind is PLAIN and all(var.aval.size < LARGE for var in eqn.outvars))
+    results = [var.aval for var in eqn.outvars]
+    if any(jnp.issubdtype(result.dtype, jnp.complexfloating) for result in results):  # slow to compile
+        return False
+    return kind in (CONTROL, MOVES) or (kind is PLAIN and all(result.size < LARGE for result in results))
 
 
 def _is_small_product(eqn: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from flowdyn._tools.one_kernel import NotPlainError, as_one_kernel
+from flowdyn._tools.one_kernel import NotPlainError, already_traced, as_one_kernel
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}  # of large loops of small steps: half the time of compilation
 ONE_KERNEL = {**QUICK, "xla_cpu_experimental_ynn_fusion_type": ""}  # no calls of a library for sums and products
@@ -46,8 +46,12 @@ class _Quickly:
         if one.takes(args):
             try:
                 return one(args)
-            except (NotPlainError, jax.errors.JaxRuntimeError):
+            except jax.errors.JaxRuntimeError:
                 one.refused.add(_shapes(args))
+            except NotPlainError as found:
+                one.refused.add(_shapes(args))
+                with already_traced(found):
+                    return quick(args)
         return quick(args)
 
 

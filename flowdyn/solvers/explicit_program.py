@@ -197,10 +197,10 @@ def _save(
 @compiles_quickly
 def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers) -> tuple:
     """Go on with a run; (carry, number of saves, saves (rows, S), their times)."""
-    return in_one_kernel(functools.partial(_steps, system, program), carry, numbers)
+    return in_one_kernel(functools.partial(_steps, program), system, carry, numbers)
 
 
-def _steps(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers) -> tuple:
+def _steps(program: Explicit, system: ODESystem, carry: Carry, numbers: Numbers) -> tuple:
     def attempt(loop: tuple) -> tuple:
         tries, carry, record = loop
         h = jnp.minimum(carry.h, numbers.max_step)
