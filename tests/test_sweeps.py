@@ -213,10 +213,12 @@ def test_a_closed_form_that_holds_from_some_starts_is_taken_for_those():
     assert solvers == ["Auto", "Exact", "Auto"]
 
 
-def test_dear_flows_are_cut_into_small_blocks():
-    """Two workers share 64 of them, and an interruption loses few."""
+def test_dear_flows_are_cut_into_small_blocks_in_a_store(tmp_path):
+    """An interruption loses few; without a store it loses all, and the cores are kept busy by many."""
     grid = grid_of({"alpha": np.linspace(0.1, 0.9, 64)})
-    assert plan_of(flow, grid, None, None, None, 1 << 25, 1).block == 16
+    assert plan_of(flow, grid, tmp_path, None, None, 1 << 25, 1).block == 16
+    assert plan_of(flow, grid, None, None, None, 1 << 25, 1).block == 64
+    assert plan_of(flow, grid, None, None, None, 1 << 25, 2).block == 16  # two a worker
     assert plan_of(lambda alpha: descent(0.01, alpha), grid, None, None, None, 1 << 25, 1).block == 64
 
 

@@ -22,6 +22,7 @@ from flowdyn.sweeps.grid import Grid
 
 MOST_FILES = 1000  # blocks of Datasets, where there are more cells
 PARTS, FEW = 16, 8  # blocks that a sweep of one program is cut into at least; cells of a block that is none
+TOGETHER = 256  # cells of a block at least, where nothing is kept of a sweep that is interrupted
 EACH = 2  # blocks of a worker at least, so that none is left with the long one
 
 
@@ -59,7 +60,7 @@ def plan_of(
         kept = folder / f"plan-{_plan_name(grid, name)}.json"
     known = None if kept is None or block is not None else _kept_plan(kept)
     share = grid.count if workers == 1 else max(-(-grid.count // (EACH * workers)), 1)
-    size = block or known or min(_cells(cell, grid.count, block_bytes), share)
+    size = block or known or min(_cells(cell, grid.count, block_bytes, folder is not None), share)
     if kept is not None:
         with replacing(kept) as temporary:
             temporary.write_text(json.dumps({"block": size}))
@@ -81,7 +82,7 @@ def _first(make: Callable, point: dict[str, Any]) -> tuple[Any, Cell]:
     return value, cell
 
 
-def _cells(cell: Cell, count: int, block_bytes: int) -> int:
+def _cells(cell: Cell, count: int, block_bytes: int, is_kept: bool) -> int:
     """Cells of a block, from the first one."""
     if isinstance(cell, xr.Dataset):
         return -(-count // MOST_FILES)
@@ -89,7 +90,8 @@ def _cells(cell: Cell, count: int, block_bytes: int) -> int:
         return max(1, min(FEW, count // 64))
     if joint_form(cell) is None or not cell.fuses:
         return max(1, min(FEW, count // 64))
-    return max(1, min(block_bytes // _bytes(cell), max(cell.solver.gains_up_to, -(-count // PARTS))))
+    least = cell.solver.gains_up_to if is_kept else max(cell.solver.gains_up_to, TOGETHER)
+    return max(1, min(block_bytes // _bytes(cell), max(least, -(-count // PARTS))))
 
 
 def _bytes(run: PreparedRun) -> int:
