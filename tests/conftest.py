@@ -3,6 +3,7 @@
 import gc
 import importlib.metadata
 import os
+import sys
 import warnings
 
 import matplotlib as mpl
@@ -40,6 +41,14 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    """What a test draws is gone after it; pyplot is not loaded for that."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import unicodedata
 import warnings
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 
 import flowdyn as fd
@@ -25,7 +24,6 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(fd.__path__, "flowdyn.") 
 def test_docstring_examples(name):
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert result.failed == 0
-    plt.close("all")
 
 
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -35,7 +33,6 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def test_readme_code_runs(number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(BLOCKS[number], "README.md", "exec"), {})
-    plt.close("all")
 
 
 def test_readme_shell_lines_run_in_their_order(tmp_path, monkeypatch, capsys):
@@ -78,7 +75,6 @@ BLOCKS_OF_PAGES = blocks_of_pages()
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if list(BLOCKS_OF_PAGES.blocks(text))])
 def test_a_page_runs_and_prints_what_it_says(page, tmp_path):
     BLOCKS_OF_PAGES.run(PAGES[page], page, tmp_path)
-    plt.close("all")
 
 
 def test_few_blocks_of_pages_do_not_run():

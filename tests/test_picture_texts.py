@@ -18,13 +18,6 @@ from flowdyn.pages.pictures import picture
 ROUNDING = 1.0  # pixels that a bounding box is rounded by
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    """No figure outlives its test."""
-    yield
-    plt.close("all")
-
-
 def ticks(axes):
     """Labels that are printed, of one side after the other."""
     for axis in (axes.xaxis, axes.yaxis):

@@ -34,13 +34,6 @@ def overprinted(figure):
     return found
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    """No figure outlives its test."""
-    yield
-    plt.close("all")
-
-
 def test_runs_and_ladders(wide):
     p = fd.problems.LinearRegression(*wide)
     run = fd.solve(fd.GradientFlow(p), p.init(), t=np.inf, stop={"loss": ("<", 1e-20)})

@@ -1,6 +1,5 @@
 """Pictures of sweeps whose cells have times of their own: each line over its own times, up to its own end."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -9,12 +8,6 @@ import flowdyn as fd
 QUADRATIC = fd.problems.Quadratic(1.0)
 STEPS = fd.solvers.Iteration()
 STOP = {"loss": ("<", 1e-3)}
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def descent(eta):

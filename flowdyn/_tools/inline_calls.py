@@ -26,7 +26,7 @@ _given: dict[int, tuple[Any, BaseException | None]] = {}
 
 def with_inline_calls(function: Callable[[], T]) -> T:
     """``function()``, in which compiled programs of the processor run without a change of threads."""
-    if is_accelerated():
+    if is_accelerated() or not jax.config.read("jax_cpu_enable_async_dispatch"):
         return function()
     number = next(_numbers)
     _asked[number] = function
