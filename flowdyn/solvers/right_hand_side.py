@@ -44,10 +44,11 @@ class RightHandSide:
         self.stepping = False  # what others ask for, a first value or a dense output, must be finished
 
     def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
-        """Value (S,), a copy: a function may reuse what it returned."""
+        """Value (S,); a copy of what a function of numpy returned, which may use that again."""
         try:
+            value = self.compiled(self.when(t), y)
             # `np.array` of an array of JAX takes three times as long
-            value = np.asarray(self.compiled(self.when(t), y)).astype(float)
+            value = np.asarray(value, dtype=float) if self.traceable else np.array(value, dtype=float)
         except Exception as error:
             raise RaisedError(error, t) from error
         finite = np.isfinite(value).all()
