@@ -13,6 +13,11 @@ VALLEY = fd.problems.SquaredRegression([[1.0, 2.0]], [1.5])  # interpolated by (
 NET = fd.problems.DiagonalNetwork([[2.0]], [1.0])
 
 
+def steps_of_two():
+    """A sweep whose first cell has fewer rows."""
+    return fd.sweep(lambda eta: (descent(eta), W, {"t": 1.0}), {"eta": [0.5, 0.1]}, progress=False)
+
+
 def quadratic():
     return fd.problems.Quadratic(np.eye(2))
 
@@ -96,6 +101,10 @@ CASES = {
     "w0 NaN": (lambda: solve(w0=[1.0, np.nan]), r"`w0` must be finite, got nan at w0\[1\]"),
     "w0 behind the end": (
         lambda: fd.solve(flow(), solve().isel(t=-1).map(lambda v: v * np.nan if v.dtype.kind == "f" else v), 2.0),
+        "`w0` must be finite, got nan; rows behind the end of a run hold none",
+    ),
+    "w0 behind the end of a cell": (
+        lambda: fd.solve(descent(), steps_of_two().isel(eta=0, save=-1), steps=9),
         "`w0` must be finite, got nan; rows behind the end of a run hold none",
     ),
     "progress of nothing": (lambda: solve(progress=lambda: 1), "`progress` must be a function of the fraction done"),

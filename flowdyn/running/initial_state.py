@@ -19,6 +19,8 @@ from flowdyn.results.recipes import read_json
 from flowdyn.results.sealed_recipe import INITIAL, RECIPE
 from flowdyn.solvers.base import HUGE
 
+BEHIND = "rows behind the end of a run hold none: take its last good one, e.g. run.dropna('t').isel(t=-1)"
+
 
 @dataclasses.dataclass(frozen=True)
 class Start:
@@ -31,8 +33,7 @@ class Start:
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.states).all():
-            way_out = "rows behind the end of a run hold none: take its last good one, e.g. run.dropna('t').isel(t=-1)"
-            raise _check.fail("w0", "must be finite", np.nan, way_out)
+            raise _check.fail("w0", "must be finite", np.nan, BEHIND)
         largest = float(np.abs(self.states).max(initial=0.0))
         if largest > HUGE:
             raise _check.fail("w0", f"must be at most {HUGE:g} in size, beyond which a run counts as diverged", largest)
@@ -153,6 +154,8 @@ def restart(
         elif i < needed:
             raise _check.fail("w0", f"must hold the variable {v.name!r}", sorted(map(str, ds.data_vars)))
     t = float(ds.t) if "t" in ds.coords else None
+    if t is not None and np.isnan(t):
+        raise _check.fail("w0", "must be finite", t, BEHIND)
     return found, t, int(ds.k) if "k" in ds.coords else None
 
 
