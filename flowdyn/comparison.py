@@ -12,6 +12,7 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn._tools.calls import told
 from flowdyn.problems.inputs import same_labels
+from flowdyn.results.schema import SAVE, over_time
 from flowdyn.results.sealed_recipe import recipe_of
 
 __all__ = ["error", "midpoints", "strong_error", "sup_error", "weak_error"]
@@ -31,12 +32,13 @@ def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        ``error`` of float over t, and over eta, start and realization where the runs have them.
+        ``error`` of float over t, and over eta, start, realization and the grid of a sweep where the runs have them.
 
     Raises
     ------
     ArgumentError
-        If the runs have different parameters or times (subtracting them would drop times without a word).
+        If the runs have different parameters or times (subtracting them would drop times without a word), or are
+        cells of a sweep whose times differ.
 
     Notes
     -----
@@ -50,21 +52,21 @@ def error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     >>> fd.comparison.error(a, b).values.round(6).tolist()  # exp(-t)
     [1.0, 0.606531, 0.367879]
     """
-    _is_result("a", a)
-    _is_result("b", b)
+    a, b = _over_time("a", a), _over_time("b", b)
     names = a.attrs.get("flowdyn_parameters", "").split()
     if not names or names != b.attrs.get("flowdyn_parameters", "").split():
         raise _check.fail("b", f"must have the parameters {names} of `a`", b.attrs.get("flowdyn_parameters"))
     missing = [name for name in names if name not in a or name not in b]
     if missing:
         raise _check.fail("a", "and `b` must hold their parameters at all times", missing, "solve without observe_only")
+    lead = {dim for ds in (a, b) for name in ("loss", "status", "recipe") if name in ds for dim in ds[name].dims}
     try:
         a, b = xr.align(
             a[names].drop_vars("k", errors="ignore"), b[names].drop_vars("k", errors="ignore"), join="exact"
         )
     except ValueError:
         raise _apart(a, b) from None
-    keep = {"t", "eta", "start", "realization"}
+    keep = {"t", "eta", "start", "realization"} | lead
     squares = [((a[n] - b[n]) ** 2).sum([d for d in a[n].dims if d not in keep], skipna=False) for n in names]
     total = sum(squares[1:], squares[0]) ** 0.5
     return total.rename("error").assign_attrs(long_name="Euclidean distance of the parameters", units="1")
@@ -105,7 +107,7 @@ def midpoints(run: xr.Dataset, window: int | None = None) -> xr.Dataset:
     >>> fd.comparison.midpoints(fd.solve(gd, [1.0], steps=4)).w.values.ravel().tolist()
     [0.0, 0.0, 0.0]
     """
-    _is_result("run", run)
+    run = _over_time("run", run)
     names = run.attrs.get("flowdyn_parameters", "").split()
     steps = run.get("k")
     if steps is None or steps.ndim != 1 or len(steps) < 3 or (steps.diff("t") != 1).any():
@@ -146,9 +148,15 @@ def _apart(a: Any, b: Any) -> _check.ArgumentError:
     )
 
 
-def _is_result(name: str, ds: Any) -> None:
+def _over_time(name: str, ds: Any) -> xr.Dataset:
+    """A result over t; of a cell of a sweep whose rows are numbered, those that it has."""
     if not isinstance(ds, xr.Dataset):
         raise _check.fail(name, "must be an xarray Dataset made by solve", type(ds).__name__)
+    run = over_time(ds)
+    if SAVE in run.dims:
+        found = dict(ds.t.sizes) if "t" in ds.coords else _check.Words("none")
+        raise _check.fail(name, "must hold runs of the same times", found, "select one, e.g. ds.isel(eta=0)")
+    return run
 
 
 @told
@@ -230,8 +238,7 @@ def strong_error(a: xr.Dataset, b: xr.Dataset) -> xr.DataArray:
     >>> bool(fd.comparison.strong_error(fine, coarse).max() < 0.02)
     True
     """
-    _is_result("a", a)
-    _is_result("b", b)
+    a, b = _over_time("a", a), _over_time("b", b)
     records = [recipe_of(ds).get("noise") for ds in (a, b)]
     if records[0] is None or records[0] != records[1]:
         raise _check.ArgumentError(
@@ -289,8 +296,8 @@ def weak_error(a: xr.Dataset, b: xr.Dataset, g: str | Callable) -> xr.Dataset:
     >>> bool((abs(gap.error) < 6 * gap.standard_error + 0.05).all())
     True
     """
-    for argument, ds in (("a", a), ("b", b)):
-        _is_result(argument, ds)
+    a, b = _over_time("a", a), _over_time("b", b)
+    for ds in (a, b):
         if isinstance(g, str) and g not in ds:
             raise _check.fail(
                 "g", "must name a variable of both runs", g, f"they have {sorted(map(str, ds.data_vars))}"

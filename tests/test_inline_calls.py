@@ -85,3 +85,49 @@ def test_a_user_function_of_numpy_that_fails_is_told_as_before():
     with pytest.raises(RuntimeError, match="no further") as raised:
         fd.solve(fd.ODE(fails), [1.0], t=1.0, solver=fd.solvers.Scipy())
     assert any("raised by the right-hand side at t =" in note for note in raised.value.__notes__)
+
+
+def test_interruptions_of_short_runs_are_interruptions():
+    """Wherever they come: one between the callback and the function is no error of JAX."""
+    script = """
+        import os, signal, threading, time
+        import numpy as np, jax.numpy as jnp, flowdyn as fd
+        from flowdyn._tools import inline_calls
+        decay, solver = fd.ODE(lambda t, y: -y), fd.solvers.Scipy("RK45")
+        run = lambda: fd.solve(decay, [1.0], t=1.0, saves=2, solver=solver, progress=False)
+        run()
+        rng, wrong, came = np.random.default_rng(0), [], 0
+        for wait in rng.uniform(0, 4e-3, 150):
+            try:
+                threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT)).start()
+                for _ in range(20):
+                    run()
+                time.sleep(1)
+            except KeyboardInterrupt:
+                came += 1
+            except Exception as error:
+                wrong.append(repr(error)[:200])
+        assert came > 100 and not wrong, (came, wrong[:3])  # some are lost in a callback of JAX to the collector
+        assert not inline_calls._given and not inline_calls._asked
+        print("fine")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert found.stdout == "fine\n", found.stderr[-2000:]
+
+
+def test_guards_of_transfers_and_many_devices():
+    script = """
+        import os
+        os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+        import numpy as np, jax, flowdyn as fd
+        run = lambda: fd.solve(fd.ODE(lambda t, y: -np.asarray(y)), [1.0], t=1.0, solver=fd.solvers.Scipy("RK45"))
+        with jax.set_mesh(jax.make_mesh((2,), ("x",))):
+            assert abs(float(run().w[-1, 0]) - np.exp(-1)) < 1e-6
+        print("fine")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert found.stdout == "fine\n", found.stderr[-2000:]
+    with jax.transfer_guard("disallow"):
+        assert with_inline_calls(lambda: 3) == 3

@@ -88,7 +88,7 @@ def test_seeds_are_no_side_of_a_map_where_there_are_others():
     result = fd.sweep(make, {"eta": [0.1, 0.2], "seed": [0, 1], "batch_size": [1, 2]})
     axis = fd.plot(result).axes[0]
     assert {axis.get_xlabel(), axis.get_ylabel()} == {"eta", "batch_size"} and "seed = 0" in axis.get_title()
-    with pytest.raises(fd.ArgumentError, match=r"a mean over runs of different times has none: take it over seeds"):
+    with pytest.raises(fd.ArgumentError, match=r"a mean over runs of different times has none: take it over those that share"):
         fd.plot(result.mean("eta"))
 
 

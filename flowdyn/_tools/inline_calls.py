@@ -26,15 +26,21 @@ _given: dict[int, tuple[Any, BaseException | None]] = {}
 
 def with_inline_calls(function: Callable[[], T]) -> T:
     """``function()``, in which compiled programs of the processor run without a change of threads."""
-    if is_accelerated() or not jax.config.read("jax_cpu_enable_async_dispatch"):
+    many = len(jax.local_devices()) > 1  # a callback has no place on a mesh of them
+    if is_accelerated() or many or not jax.config.read("jax_cpu_enable_async_dispatch"):
         return function()
     number = next(_numbers)
     _asked[number] = function
     try:
-        jax.block_until_ready(_program()(np.int32(number)))
-        result, error = _given.pop(number)
+        jax.block_until_ready(_program()(jax.device_put(np.int32(number))))  # guards of transfers let this one pass
+        result, error = _given[number]
+    except jax.errors.JaxRuntimeError as failed:
+        if "KeyboardInterrupt" in str(failed):  # it came between the callback and the function
+            raise KeyboardInterrupt from None
+        raise
     finally:
         _asked.pop(number, None)
+        _given.pop(number, None)
     if error is not None:
         raise error
     return result

@@ -15,6 +15,7 @@ from flowdyn.pages.formulas import needs
 from flowdyn.pages.pictures import picture
 from flowdyn.pages.sections import Section, anchors, plain
 from flowdyn.plotting.figures import plot
+from flowdyn.results.schema import refuse_empty
 from flowdyn.results.storage import load
 
 Result = xr.Dataset | xr.DataTree | str | os.PathLike[str]
@@ -141,6 +142,7 @@ def _of_loaded(name: str, result: xr.Dataset | xr.DataTree, file: str = "") -> I
     if not isinstance(result, xr.Dataset) or "flowdyn_kind" not in result.attrs:
         found = _check.Words(f"a {type(result).__name__} that flowdyn did not make")
         raise _check.fail("results", "must be made by flowdyn", found, "e.g. fd.solve(...), or fd.load(path)")
+    refuse_empty("results", result, "shown")
     yield section_of(result, name, _pictures(result), file)
 
 

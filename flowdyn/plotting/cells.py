@@ -10,8 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from flowdyn.results import schema
+from flowdyn.results.schema import SAVE
+
 MEMBERS = "realization"
-SAVE, OWN_TIMES = "save", "t_of_run"
+OWN_TIMES = "t_of_run"
 NUMBERS = 2  # coordinates that a label names where the dimension has no values of its own
 
 
@@ -31,7 +34,7 @@ def over_time(ds: xr.Dataset) -> xr.Dataset:
     if SAVE not in ds.dims or "t" not in ds.variables or "t" in ds.dims:
         return ds
     if ds["t"].dims == (SAVE,):  # one run was selected
-        return ds.isel({SAVE: np.isfinite(ds["t"].values)}).swap_dims({SAVE: "t"})
+        return schema.over_time(ds)
     return ds.rename_vars({"t": OWN_TIMES}).rename_dims({SAVE: "t"})
 
 

@@ -10,12 +10,13 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn._tools.calls import told
 from flowdyn.plotting.axes import show_literally
-from flowdyn.plotting.cells import MEMBERS, SAVE, over_time
+from flowdyn.plotting.cells import MEMBERS, over_time
 from flowdyn.plotting.ensembles import Density, ensemble_panels, panels_of_kind
 from flowdyn.plotting.ladders import ladder_panels, random_ladder_panels
 from flowdyn.plotting.maps import has_map, map_panels, phase_panels
 from flowdyn.plotting.runs import run_panels
 from flowdyn.results.dataset import check_kind
+from flowdyn.results.schema import SAVE, refuse_empty
 from flowdyn.results.storage import load
 
 if TYPE_CHECKING:
@@ -86,10 +87,9 @@ def plot(
     if made not in ("weak ladder", "dimension ladder") and "t" not in result.dims:
         sizes, way_out = dict(result.sizes), "keep all its times"
         if SAVE in result.dims:  # those of a sweep go where a mean is taken along what they vary with
-            way_out = "a mean over runs of different times has none: take it over seeds, say, not over step sizes"
+            way_out = "a mean over runs of different times has none: take it over those that share theirs"
         raise _check.fail("ds", "must have the dimension t to be drawn over time", sizes, way_out)
-    if empty := [str(dim) for dim, size in result.sizes.items() if size == 0]:
-        raise _check.fail("ds", f"must have an entry along {empty[0]} to be drawn", dict(result.sizes), "select some")
+    refuse_empty("ds", result, "drawn")
     if density is not None:
         _check.function("density", density, "of an array, p(x)", 1)
         if kind not in (None, "histogram"):

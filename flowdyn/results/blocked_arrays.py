@@ -14,6 +14,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from flowdyn._tools.hdf5_lock import LOCK
+from flowdyn.results.schema import SAVE
 
 KEPT_BYTES = 256 << 20  # of blocks that have been read, for the variables that are read next
 
@@ -149,7 +150,7 @@ def on_grid(
     run.
     """
     is_common = "t" in shapes and (not rows["t"].dims if "t" in rows else shapes["t"].shared)
-    renamed = {"save": "t"} if is_common else {}
+    renamed = {SAVE: "t"} if is_common else {}
     data: dict[str, xr.Variable] = {}
     coords: dict[str, xr.Variable] = {}
     for dim, columns in grid.items():

@@ -11,6 +11,7 @@ from flowdyn import _check
 SCHEMA = "flowdyn/1"
 CODES = ("_FillValue", "missing_value", "scale_factor", "add_offset")  # by these attributes a file holds other numbers
 NAME = re.compile(r"(?:\w|[^\x00-\x7f])(?:[^/\x00-\x1f\x7f]*[^/\x00-\x20\x7f])?")  # what NetCDF takes for one
+SAVE = "save"  # numbers the rows of runs that do not share their times
 LABEL = "_label"  # text along a dimension stands in the file under the dimension's name with this
 
 
@@ -30,6 +31,19 @@ def check_attributes(attrs: Mapping[Any, Any], path: Any) -> None:
             raise _check.FileError(
                 f"cannot load {path}: attribute {name} must be text or a number, got {_check.short(value)}"
             )
+
+
+def refuse_empty(name: str, ds: Any, purpose: str) -> None:
+    """Refuse what holds no entry along a dimension."""
+    if empty := [str(dim) for dim, size in ds.sizes.items() if size == 0]:
+        raise _check.fail(name, f"must have an entry along {empty[0]} to be {purpose}", dict(ds.sizes), "select some")
+
+
+def over_time(ds: Any) -> Any:
+    """A run selected from a sweep whose rows are numbered by `save`: over t, the rows that it has."""
+    if SAVE not in ds.dims or "t" not in ds.coords or ds["t"].dims != (SAVE,):
+        return ds
+    return ds.isel({SAVE: np.isfinite(ds["t"].values)}).swap_dims({SAVE: "t"})
 
 
 def check_holdable(ds: Any) -> None:

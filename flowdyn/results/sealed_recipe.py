@@ -93,7 +93,9 @@ def recipe_of(ds: Any) -> dict[str, Any]:
         noise = ds.attrs.get("flowdyn_noise")
         more = {key: ds.attrs[key] for key in ("t_initial", "k_initial", "target") if key in ds.attrs}
         return old | more | ({"noise": read_json(noise, "attribute flowdyn_noise")} if noise else {})
-    recipe = read_json(_the_one(ds, RECIPE), "its recipe")
+    text = _the_one(ds, RECIPE)
+    refuse_failed("ds", ds, text)
+    recipe = read_json(text, "its recipe")
     names = recipe.get("arrays") if isinstance(recipe, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise _check.FileError("its recipe must name its arrays; the file is damaged")
@@ -129,6 +131,13 @@ def _fits_times(ds: Any, own: list[int]) -> bool:
     values = np.asarray(ds[SEAL_OF_TIMES].transpose("start", ..., missing_dims="ignore").values, dtype=float)
     rows = values.reshape(len(own), -1) if len(own) > 1 else values.reshape(1, -1)
     return bool((np.isnan(rows) | (rows == np.array(own, dtype=float)[:, None])).all())
+
+
+def refuse_failed(name: str, ds: Any, text: Any) -> None:
+    """Refuse a cell of a sweep that has no run, and so no recipe, with what it says of itself."""
+    if text == "":
+        reason = str(np.ravel(ds["failure"].values)[0]) if "failure" in ds.variables else "no reason is left"
+        raise _check.fail(name, "must hold a run", _check.Words(f"a cell that failed: {reason}"))
 
 
 def _the_one(ds: Any, name: str, along: str = "") -> Any:

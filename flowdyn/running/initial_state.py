@@ -16,7 +16,7 @@ from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import same_labels
 from flowdyn.results.recipes import read_json
-from flowdyn.results.sealed_recipe import INITIAL, RECIPE
+from flowdyn.results.sealed_recipe import INITIAL, RECIPE, refuse_failed
 from flowdyn.solvers.base import HUGE
 
 BEHIND = "rows behind the end of a run hold none: take its last good one, e.g. run.dropna('t').isel(t=-1)"
@@ -54,7 +54,9 @@ def fitted(system: System, w0: Any) -> System:
     if not isinstance(w0, xr.Dataset):
         return system.started_from(w0)
     names = str(w0.attrs.get("flowdyn_parameters", "")).split()
-    recipe = read_json(str(w0[RECIPE].values.flat[0]), "its recipe") if RECIPE in w0.variables else {}
+    text = str(w0[RECIPE].values.flat[0]) if RECIPE in w0.variables and w0[RECIPE].size else None
+    refuse_failed("w0", w0, text)
+    recipe = read_json(text, "its recipe") if text is not None else {}
     own = recipe.get("system") if isinstance(recipe, dict) else None
     if not (isinstance(own, dict) and "dict" in (own.get("args", {}).get("names") or {})):
         return system

@@ -15,6 +15,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.results import dataset
 from flowdyn.results.dataset import LabelledArray, Parts
+from flowdyn.results.schema import SAVE
 from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES, written
 from flowdyn.running.cell_runs import Joint
 from flowdyn.running.observer import rows_of_many
@@ -31,7 +32,7 @@ from flowdyn.running.preparation import PreparedRun
 from flowdyn.running.run_dataset import attributes, recipe_of_run
 from flowdyn.solvers.base import STATUSES, Result
 
-CELL, SAVE = "cell", "save"
+CELL = "cell"
 
 
 def run_joint(runs: Sequence[PreparedRun]) -> Joint:

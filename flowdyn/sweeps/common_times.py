@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from flowdyn.results.blocked_arrays import Rows
-from flowdyn.running.joint_runs import CELL, SAVE
+from flowdyn.results.schema import SAVE
+from flowdyn.running.joint_runs import CELL
 from flowdyn.sweeps.grid import Grid
 
 NONE = 0

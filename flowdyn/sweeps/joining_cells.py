@@ -14,8 +14,9 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.results.dataset import VOLATILE, Parts, provenance
+from flowdyn.results.schema import SAVE
 from flowdyn.results.sealed_recipe import INITIAL
-from flowdyn.running.joint_runs import CELL, SAVE
+from flowdyn.running.joint_runs import CELL
 
 FAILURE = "failure"
 OF_ONE = (
