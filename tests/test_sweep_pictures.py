@@ -88,7 +88,9 @@ def test_seeds_are_no_side_of_a_map_where_there_are_others():
     result = fd.sweep(make, {"eta": [0.1, 0.2], "seed": [0, 1], "batch_size": [1, 2]})
     axis = fd.plot(result).axes[0]
     assert {axis.get_xlabel(), axis.get_ylabel()} == {"eta", "batch_size"} and "seed = 0" in axis.get_title()
-    with pytest.raises(fd.ArgumentError, match=r"a mean over runs of different times has none: take it over those that share"):
+    with pytest.raises(
+        fd.ArgumentError, match=r"a mean over runs of different times has none: take it over those that share"
+    ):
         fd.plot(result.mean("eta"))
 
 
@@ -117,3 +119,17 @@ def test_ticks_of_one_axis_are_written_alike():
     assert [text.get_text() for text in axis.get_xticklabels()] == ["0", "1e-05", "3e+00"]
     lines = fd.plot(fd.sweep(lambda rate: make(rate, 1.0), {"rate": [1e-5, 1e-4]})).axes[0]
     assert [text.get_text() for text in lines.get_legend().get_texts()] == ["1e-05", "1e-04"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "labels"),
+    [
+        ([0.1, 0.1000001, 0.1000002], ["0.1", "0.1000001", "0.1000002"]),
+        ([1e-5, 1.00001e-5], ["1e-05", "1.00001e-05"]),
+        ([0.125, 1 / 3], ["0.125", "0.333"]),
+    ],
+)
+def test_close_values_have_labels_of_their_own(rates, labels):
+    result = fd.sweep(lambda rate: descent(rate), {"rate": rates}, progress=False)
+    legend = fd.plot(result).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == labels

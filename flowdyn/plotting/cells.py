@@ -137,18 +137,23 @@ def _along(ds: xr.Dataset, dim: str) -> tuple[list[str], str]:
     return [", ".join(row) for row in zip(*columns, strict=True)], ", ".join(numbers)
 
 
-def shown(value: object) -> str:
+def shown(value: object, digits: int = 3) -> str:
     """A coordinate in a few letters."""
-    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def all_shown(values: Iterable[object]) -> list[str]:
-    """Values of one axis in a few letters: all with a power of ten where some need one, but for 0."""
-    found = [(value, shown(value)) for value in values]
-    numbers = [value for value, _ in found if isinstance(value, float | np.floating)]
-    if len(numbers) < len(found) or not any("e" in text for _, text in found):
-        return [text for _, text in found]
+    """Values of one axis in a few letters: all with a power of ten where some need one, but for 0.
+
+    With three digits, or as many as it takes to tell them apart.
+    """
+    found = list(values)
+    digits = next((n for n in range(3, 17) if len({shown(value, n) for value in found}) == len(set(found))), 17)
+    texts = [shown(value, digits) for value in found]
+    numbers = [value for value in found if isinstance(value, float | np.floating)]
+    if len(numbers) < len(found) or not any("e" in text for text in texts):
+        return texts
     return [
-        np.format_float_scientific(value, 2, trim="-", exp_digits=2) if value and np.isfinite(value) else shown(value)
-        for value in numbers
+        np.format_float_scientific(value, digits - 1, trim="-", exp_digits=2) if value and np.isfinite(value) else text
+        for value, text in zip(numbers, texts, strict=True)
     ]
