@@ -260,7 +260,9 @@ def test_stiff_starts_are_the_same_alone_and_together():
 
 
 def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
-    monkeypatch.setattr(quick_compilation, "QUICK", {"xla_no_such_option": True})
+    for name in ("QUICK", "ONE_KERNEL"):
+        monkeypatch.setattr(quick_compilation, name, {"xla_no_such_option": True})
+    monkeypatch.setattr(quick_compilation, "_unknown", unknown := set())
     compiled._program.cache_clear()
     traced = []
     system = fd.ODE(lambda t, y: [traced.append(t), -y][1])
@@ -269,4 +271,5 @@ def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
     before = len(traced)
     fd.solve(system, [2.0], t=1.0)
     assert len(traced) == before  # refused once, not at every call
+    assert unknown == {"xla_no_such_option"}
     compiled._program.cache_clear()

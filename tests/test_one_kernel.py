@@ -135,9 +135,9 @@ def test_the_default_solver_is_one_kernel():
     programs = []
     ways = quick_compilation._Way.__call__
 
-    def watched(self, args):
+    def watched(self, *args):
         programs.append(self.options)
-        return ways(self, args)
+        return ways(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quick_compilation._Way, "__call__", watched)

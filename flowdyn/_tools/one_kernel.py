@@ -50,10 +50,11 @@ PLAIN = """
     reduce_min reduce_or reduce_precision reduce_prod reduce_sum reduce_xor rem rev round rsqrt select_n shift_left
     shift_right_arithmetic shift_right_logical sign sin sinh slice split sqrt square sub tan tanh xor
     """
-FUNCTIONS = """
+NAMES = """
     acos acosh asin asinh atan atan2 atanh cbrt cos cosh cumlogsumexp digamma erf erf_inv erfc exp exp2 expm1 lgamma log
     log1p logistic pow sin sinh tan tanh
     """
+FUNCTIONS = set(NAMES.split())
 KINDS = {name: kind for kind in (CONTROL, MOVES, SCATTERS, PLAIN) for name in kind.split()}
 
 
@@ -67,6 +68,11 @@ class NotPlainError(Exception):
 
 _asked: ContextVar[bool] = ContextVar("asked", default=False)
 _traced: ContextVar[NotPlainError | None] = ContextVar("traced", default=None)
+
+
+def has_kernels() -> bool:
+    """Whether programs run on the processor, and in doubles: all numbers go in as these."""
+    return not is_accelerated() and jnp.result_type(float) == np.float64
 
 
 @contextlib.contextmanager
@@ -96,7 +102,7 @@ def in_one_kernel(function: Callable, *args: Any) -> Any:
     arrays = [leaf for leaf, moves in zip(leaves, moving, strict=True) if moves]
     if (found := _traced.get()) is not None:
         return jax.tree.unflatten(found.returned, jaxpr_as_fun(found.closed)(*arrays))
-    if not _asked.get() or is_accelerated() or jnp.result_type(float) != np.float64:  # all numbers go in as doubles
+    if not _asked.get():
         return function(*args)
     returned = None
 
@@ -138,7 +144,7 @@ def _is_small(arrays: list, names: set) -> bool:
 
 def _is_plain(jaxpr: Jaxpr) -> bool:
     operations = list(_operations(jaxpr))
-    functions = sum(eqn.primitive.name in FUNCTIONS.split() for eqn in operations)
+    functions = sum(eqn.primitive.name in FUNCTIONS for eqn in operations)
     return len(operations) < LONG and functions < MANY and all(map(_is_plain_operation, operations))
 
 

@@ -31,10 +31,9 @@ def over_time(ds: xr.Dataset) -> xr.Dataset:
 
     Then their times stand in the variable ``t_of_run``, with NaN behind the end of a run.
     """
+    ds = schema.over_time(ds)  # where one run was selected
     if SAVE not in ds.dims or "t" not in ds.variables or "t" in ds.dims:
         return ds
-    if ds["t"].dims == (SAVE,):  # one run was selected
-        return schema.over_time(ds)
     return ds.rename_vars({"t": OWN_TIMES}).rename_dims({SAVE: "t"})
 
 

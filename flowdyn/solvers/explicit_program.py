@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn._tools.one_kernel import in_one_kernel
-from flowdyn._tools.quick_compilation import compiles_quickly
+from flowdyn._tools.quick_compilation import compiles_as_a_whole
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import HUGE
 from flowdyn.solvers.crawling import TAKEN, counted
@@ -194,7 +194,7 @@ def _save(
     return (last, rows, times), numbers.next_save > due
 
 
-@compiles_quickly
+@compiles_as_a_whole
 def advance(system: ODESystem, program: Explicit, carry: Carry, numbers: Numbers) -> tuple:
     """Go on with a run; (carry, number of saves, saves (rows, S), their times)."""
     return in_one_kernel(functools.partial(_steps, program), system, carry, numbers)
