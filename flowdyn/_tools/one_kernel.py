@@ -3,7 +3,7 @@
 XLA sends every operation of a loop off by itself, some 50 ns each, and wakes idle cores for those that do not depend on
 each other; a step of an explicit method has a hundred of them and a few microseconds of arithmetic. What XLA does for
 loops below a kilobyte, to compile them as a whole, a tag on a call does for larger ones: half the time of a step at 400
-unknowns, on one core, and less time of compilation.
+unknowns, on one core. Compilation takes as much of a processor as before, but one core of it.
 
 Only plain arithmetic can be compiled so (`PLAIN`): sorts, factorizations, Fourier transforms and calls back to Python
 are functions of libraries. Nor is it worth it where operations are large: then they have libraries and threads of their
