@@ -12,7 +12,9 @@ import jax
 from flowdyn._tools.one_kernel import NotPlainError, already_traced, as_one_kernel, has_kernels
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}  # of large loops of small steps: half the time of compilation
-ONE_KERNEL = {**QUICK, "xla_cpu_experimental_ynn_fusion_type": ""}  # no calls of a library for sums and products
+# No calls of a library for sums and products; LLVM's third level takes a third longer than its second for one large
+# function, and steps are none the faster.
+ONE_KERNEL = {**QUICK, "xla_cpu_experimental_ynn_fusion_type": "", "xla_backend_optimization_level": 2}
 UNKNOWN = "No such compile option"  # said by an XLA that has it no longer
 _quick: set[Callable] = set()
 _whole: set[Callable] = set()

@@ -125,10 +125,10 @@ def parts(
 
 
 def _variable(array: LabelledArray) -> xr.Variable:
-    is_array = isinstance(array.values, np.ndarray)
-    is_text = is_array and array.values.dtype.kind in "OU"
-    units = {} if is_text or "flag_values" in array.attrs else {"units": "1"}
-    return xr.Variable(array.dims, array.values, {**units, **array.attrs}, fastpath=is_array)
+    values = np.asarray(array.values)
+    units = {} if values.dtype.kind in "OU" or "flag_values" in array.attrs else {"units": "1"}
+    # looked at by xarray, a first number would import dask where there is one: half a second
+    return xr.Variable(array.dims, values, {**units, **array.attrs}, fastpath=True)
 
 
 def _label_values(values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 The states inside of a step follow from its stages:
 
     (t, y, f(t, y), h)  ->  y+, f(t + h, y+), the error, the stages
+
+A right-hand side is traced once for all stages (`jax.jit`), which may be a large part of a first run.
 """
 
 from collections.abc import Callable
@@ -56,10 +58,10 @@ def states_inside(dense: np.ndarray, method: Method) -> tuple[float, Callable]:
 
 def explicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) -> Trial:
     """A step of Tsitouras' pair."""
-    stages, points = [carry.k], [carry.y]
+    stages, points, drift = [carry.k], [carry.y], jax.jit(system.drift)
     for c, row in zip(tsitouras.C[1:], tsitouras.A[1:], strict=True):
         points.append(carry.y + h * weighted(row, stages))
-        stages.append(system.drift(t_new if c == 1 else carry.t + c * h, points[-1]))
+        stages.append(drift(t_new if c == 1 else carry.t + c * h, points[-1]))
     error = h * weighted(tsitouras.ERROR, stages)
     shift, moved = stages[6] - stages[5], points[-1] - points[-2]
     return Trial(points[-1], stages[6], (error,), lambda _: stages, shift, moved, jnp.zeros(carry.y.shape, bool))
@@ -107,16 +109,16 @@ def explicit_high(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Arra
 
 def implicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) -> Trial:
     """A step of Rodas5P."""
-    t, y = carry.t, carry.y
-    jacobian = jax.jacfwd(lambda s: system.drift(t, s))(y)
-    by_time = jax.jvp(lambda time: system.drift(time, y), (t,), (jnp.ones_like(t),))[1]
+    t, y, drift = carry.t, carry.y, jax.jit(system.drift)
+    jacobian = jax.jacfwd(lambda s: drift(t, s))(y)
+    by_time = jax.jvp(lambda time: drift(time, y), (t,), (jnp.ones_like(t),))[1]
     share = jnp.where(h > 0, h, 1.0)  # a first call has no step yet
     solve = solution(jnp.eye(y.size) / (share * rodas.GAMMA) - jacobian)
 
     def solved(i: int, point: jax.Array, us: list) -> jax.Array:
         """The unknown of a stage."""
         c = rodas.TIMES[i]
-        k = carry.k if i == 0 else system.drift(t_new if c == 1 else t + c * h, point)
+        k = carry.k if i == 0 else drift(t_new if c == 1 else t + c * h, point)
         known = k + h * rodas.SLOPES[i] * by_time if rodas.SLOPES[i] else k
         return solve(known + weighted(rodas.C[i], us) / share if us else known)
 
@@ -129,11 +131,11 @@ def implicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) ->
     still = jnp.zeros_like(y)
     # what is stiff damps the error at the end of a step, not inside of it
     middle = y + share * weighted(inside(0.5, Method.RODAS5P), stages)
-    residual = system.drift(t + 0.5 * h, middle) - weighted(rodas.HALFWAY, stages)
+    residual = drift(t + 0.5 * h, middle) - weighted(rodas.HALFWAY, stages)
     between = solve(residual)
     error = jnp.where(jnp.abs(us[7]) >= jnp.abs(between), us[7], between)
     return Trial(
-        y_new, system.drift(t_new, y_new), (error,), lambda _: stages, still, still, _grown(carry, jacobian, h)
+        y_new, drift(t_new, y_new), (error,), lambda _: stages, still, still, _grown(carry, jacobian, h)
     )
 
 
