@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
 from flowdyn.methods.systems import ODESystem, OnProblem
-from flowdyn.problems.base import Time, Variable, Vector
+from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.problems.diagonal_network import DiagonalNetwork
 from flowdyn.problems.squared_regression import SquaredRegression
 
@@ -124,3 +124,14 @@ class DualFlow(OnProblem, ODESystem):
         variables = self.problem.variables
         parts = jnp.split(w, len(variables))
         return self.problem.observables(w) | {v.name: part for v, part in zip(variables, parts, strict=True)}
+
+
+def dual_of(problem: Problem, w0: np.ndarray) -> DualFlow | None:
+    """The dual form of a problem's flow from w0, where it has one and at least twice as many features as samples.
+
+    With more samples than features residuals need not vanish, and nu grows on where the weights have come to rest.
+    """
+    if type(problem) is not DiagonalNetwork and type(problem) is not SquaredRegression:  # others may have another loss
+        return None
+    n, d = problem.X.shape
+    return DualFlow(problem, w0) if n <= d / 2 else None

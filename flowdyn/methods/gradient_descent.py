@@ -18,6 +18,7 @@ from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.base import DiscreteSystem, Edge
 from flowdyn.methods.curvature import largest_curvature, threshold_doubt
+from flowdyn.methods.diagonal import dual_of
 from flowdyn.methods.following import MAX_ORDER, log_series
 from flowdyn.methods.spectral import Way, descent_shares, flow_shares, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, checked_problem
@@ -45,7 +46,9 @@ class GradientFlow(OnProblem, ODESystem):
 
     Notes
     -----
-    Exact on quadratic losses and where the problem knows its flow. Source: section 9.3.1, equation (9.90).
+    Exact on quadratic losses and where the problem knows its flow. Where that of a squared parametrisation is stiff,
+    the default solver takes its dual form (:class:`DualFlow`), with one unknown a sample. Source: section 9.3.1,
+    equation (9.90).
 
     Examples
     --------
@@ -75,6 +78,10 @@ class GradientFlow(OnProblem, ODESystem):
     def lacks_closed_form(self, state0: np.ndarray) -> str | None:
         """The reason of a problem whose exact flow holds from some starts only."""
         return self.problem.lacks_exact_flow(state0)
+
+    def in_fewer_unknowns(self, state0: np.ndarray) -> ODESystem | None:
+        """The dual form of a squared parametrisation: one unknown a sample."""
+        return dual_of(self.problem, state0) if type(self).drift is GradientFlow.drift else None
 
 
 class ModifiedFlow(OnProblem, ODESystem):

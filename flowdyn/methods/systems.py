@@ -3,12 +3,9 @@
     ODESystem        state' = drift(t, state)
     SDESystem        dX = drift(t, X) dt + diffusion(t, X) dW,    drift (S,), diffusion (S, m)
 
-Recursions are in :mod:`flowdyn.methods.base`, those that draw random numbers in :mod:`flowdyn.methods.stochastic_base`.
-An Ito equation and its Stratonovich form differ by the drift  1/2 sum_j (D g_j) g_j,  added in one place:
-:meth:`SDESystem.drift_as`.
-
-A state may be larger than the parameters w (momentum carries a velocity): ``lift`` makes it from w, ``project`` takes w
-out of it. All states are flat float64 vectors.
+Recursions are in `methods.base`, those with random numbers in `methods.stochastic_base`. An Ito equation and its
+Stratonovich form differ by the drift  1/2 sum_j (D g_j) g_j,  added in one place: `SDESystem.drift_as`. States are flat
+float64 vectors; ``lift`` makes one from the parameters w (momentum carries a velocity), ``project`` takes w out of it.
 """
 
 import abc
@@ -155,6 +152,10 @@ class ODESystem(System):
     def explicit_until(self) -> float:
         """Time from which the system is too stiff for explicit methods."""
         return np.inf
+
+    def in_fewer_unknowns(self, state0: np.ndarray) -> "ODESystem | None":
+        """A system of fewer unknowns that has, projected, the solution from this state; None if there is none."""
+        return None
 
     def drift_rounding(self, state: np.ndarray) -> float:
         """Rounding error of the right-hand side at states of this size, where it is more than that of its result."""

@@ -20,6 +20,7 @@ from flowdyn._tools.threads import cores, is_accelerated
 from flowdyn.solvers.explicit_program import advance
 from flowdyn.solvers.explicit_run import ExplicitRun
 from flowdyn.solvers.explicit_state import Carry, Method
+from flowdyn.solvers.fewer_unknowns import take_over
 from flowdyn.solvers.handover import value_cost
 from flowdyn.solvers.tolerances import Path
 
@@ -32,19 +33,22 @@ WIDE, WIDE_BYTES = 1 << 14, 1 << 32  # the same on an accelerator
 
 def first_tries(run: ExplicitRun) -> int:
     """Steps of a first call: so few where each is dear that a budget of seconds is looked at."""
-    return max(min(FIRST_TRIES, int(FIRST_COST / (6 * value_cost(run.task)))), 1)
+    return max(min(FIRST_TRIES, int(FIRST_COST / (6 * value_cost(run.task.system, run.task.state0.size)))), 1)
 
 
 def run_alone(run: ExplicitRun) -> None:
     """Go on until there is a result; calls are short, so that budgets and progress are kept to."""
     tries, program, call = first_tries(run), run.program, bind(advance, run.task.system, run.program)
-    while run.result is None:
+    while not run.is_over:
         if run.program != program:  # handed over, or begun again
             program, call = run.program, bind(advance, run.task.system, run.program)
         began = time.monotonic()
         run.absorb(*call(run.carry, run.numbers(tries)))
         took = time.monotonic() - began
         tries = min(2 * tries, MOST_TRIES) if took < SHORT else max(tries // 2, 1) if took > LONG else tries
+    if run.successor is not None:
+        run_alone(run.successor)
+        take_over(run)
 
 
 def block_size(run: ExplicitRun) -> int:
@@ -60,7 +64,7 @@ def run_together(runs: list[ExplicitRun]) -> None:
     size, tries = min(block_size(runs[0]), share), first_tries(runs[0])
     systems = stack([run.task.system for run in runs])
     with ThreadPoolExecutor(cores()) as threads:
-        while left := [i for i, run in enumerate(runs) if run.result is None]:
+        while left := [i for i, run in enumerate(runs) if not run.is_over]:
             alike = ([i for i in left if runs[i].program.method is method] for method in Method)
             # dealt out like cards: neighbours in a grid take about as many steps, and the longest block decides
             blocks = [some[i :: -(-len(some) // size)] for some in alike for i in range(-(-len(some) // size))]
@@ -71,6 +75,11 @@ def run_together(runs: list[ExplicitRun]) -> None:
                 for place, i in enumerate(block):
                     runs[i].absorb(Carry(*(_row(part, place) for part in carries)), *(part[place] for part in saved))
             tries = min(2 * tries, MOST_TRIES) if time.monotonic() - began < 10 * LONG else tries
+    if following := [run.successor for run in runs if run.successor is not None]:
+        run_together(following)
+        for run in runs:
+            if run.successor is not None:
+                take_over(run)
 
 
 def _row(part: Any, i: int) -> Any:

@@ -13,7 +13,7 @@ from flowdyn.solvers import stopping
 from flowdyn.solvers.base import Result, Status, Task
 from flowdyn.solvers.crawling import LONGER, REFUSED, coarsened
 from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Method, Numbers, Why, program_for, upcoming
-from flowdyn.solvers.handover import COMPILED, Decision, decide, go_on
+from flowdyn.solvers.handover import COMPILED, go_on, hand_over
 from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.saved_rows import SavedRows
 from flowdyn.solvers.stopping import AT_REST, FOREVER, behind, bounds, first_crossing
@@ -36,6 +36,7 @@ class ExplicitRun:
         self.scale, self.asleep = self._first_scales()
         self.reruns, self.heeds_back = 0, True  # whether what comes back has the run made again
         self.result: Result | None = None
+        self.successor: ExplicitRun | None = None  # the same run in fewer unknowns, which is to go on instead
         self.start()
 
     @functools.cached_property
@@ -58,7 +59,7 @@ class ExplicitRun:
         self.bounds = bounds(self.options.breakpoints, task.t0, self.end)
         self.saves = SavedRows(task)
         self.patience, self.most_refused, self.looked_at, self.first_step = PATIENCE, REFUSED, 0.0, np.nan
-        self.carry = self._carry(task.t0, task.state0, Path.at(task.state0, self.scale, self.asleep))
+        self.carry = self.carry_at(task.t0, task.state0, Path.at(task.state0, self.scale, self.asleep))
         if task.stop is not None and task.stop.holds(task.state0):
             self.finish("stopped", task.t0, task.state0)
             return
@@ -67,7 +68,8 @@ class ExplicitRun:
         if task.t is not None and task.t[-1] == task.t0:
             self.finish("reached_end")
 
-    def _carry(self, t: float, state: np.ndarray, path: Path) -> Carry:
+    def carry_at(self, t: float, state: np.ndarray, path: Path) -> Carry:
+        """What the compiled loop carries at the start of a stretch."""
         return Carry.at(t, state, path, self.relative, self.program.dense_rows)
 
     def numbers(self, most_tries: int) -> Numbers:
@@ -87,6 +89,11 @@ class ExplicitRun:
         )  # fmt: skip
 
     @property
+    def is_over(self) -> bool:
+        """Whether it takes no more steps of its own."""
+        return self.result is not None or self.successor is not None
+
+    @property
     def may_rest(self) -> bool:
         """Whether it is looked if anything moves but rounding."""
         return self.task.t is None and self.task.stop is not None and self.task.system.comes_to_rest
@@ -98,7 +105,7 @@ class ExplicitRun:
         if np.isnan(self.first_step) and int(carry.accepted):
             self.first_step = float(carry.t) - self.task.t0
         if why & Why.BACK:
-            self._begin_again(np.asarray(carry.path.back))
+            self.begin_again(np.asarray(carry.path.back))
             return
         if why & Why.WOKE and self._woke(float(carry.t), np.asarray(carry.y), np.asarray(carry.path.asleep)):
             self.start()
@@ -111,7 +118,7 @@ class ExplicitRun:
             self.saves.keep(ahead[:count], np.asarray(rows)[:count])
         self._settle(why, float(carry.t), np.asarray(carry.y))
 
-    def _begin_again(self, back: np.ndarray) -> None:
+    def begin_again(self, back: np.ndarray) -> None:
         """Run once more, with relative errors for coordinates whose tolerances were too wide."""
         self.relative = self.relative | back
         self.reruns += 1
@@ -146,7 +153,7 @@ class ExplicitRun:
         # where a derivative jumps Rodas5P may have no step, and LSODA one
         if why & Why.STUCK and self.program.method is Method.RODAS5P:
             self.choice = f"{self.choice}; from t = {t:.17g} on LSODA: steps of {COMPILED} vanished"
-            self._go_on_by("LSODA")
+            go_on(self, "LSODA")
             return
         if why & (Why.HUGE | Why.STUCK):
             status: Status = "diverged"
@@ -174,23 +181,10 @@ class ExplicitRun:
         elif why & Why.END:
             self.bounds.pop(0)
             old, path = self.carry, jax.tree.map(np.asarray, self.carry.path)
-            fresh = self._carry(behind(t), y, path)
+            fresh = self.carry_at(behind(t), y, path)
             self.carry = fresh._replace(accepted=old.accepted, rejected=old.rejected)
         elif why & Why.STIFF:
-            self._consider(decide(task, self.carry, self.end, self.options.rtol, self.program.method.evaluations), t)
-
-    def _consider(self, decision: Decision, t: float) -> None:
-        """Hand over to an implicit method where that is cheaper, else ask again after twice as many stiff steps."""
-        if not decision.method:
-            self.patience *= 2
-            return
-        self.choice = f"{self.choice}, from t = {t:.17g} on {decision.method}: {decision.reason}"
-        if decision.method == COMPILED:
-            self.program = self.program._replace(method=Method.RODAS5P)
-            fresh = self._carry(t, np.asarray(self.carry.y), self.carry.path)
-            self.carry = self.carry._replace(dense=fresh.dense, stiff=fresh.stiff)
-        else:
-            self._go_on_by(decision.method)
+            hand_over(self)
 
     def _coarsen(self, t: float, y: np.ndarray) -> None:
         """Let tolerances be no finer than rounding where that is what refuses the steps."""
@@ -199,14 +193,6 @@ class ExplicitRun:
         self.relative = self.relative & ~coarse
         self.most_refused *= 1 if coarse.any() else LONGER
         self.carry = self.carry._replace(path=path, relative=self.relative, crawl=np.float64(0.0))
-
-    def _go_on_by(self, method: str) -> None:
-        """End the run by a method of scipy, or begin again where coordinates have come back."""
-        result, back = go_on(self, method)
-        if back is None:
-            self.result = result
-            return
-        self._begin_again(back)
 
     def _where_it_went(self, t: float) -> str:
         return stopping.how_steps_shrank(float(self.carry.h), (t - self.task.t0) / max(int(self.carry.accepted), 1))
@@ -228,7 +214,7 @@ class ExplicitRun:
             atol = np.where(self.relative, 0.0, self.carry.path.atol(rtol, self.relative))
             unknown = stopping.vague(stop.rules, states, (self.task.t0, low, root), atol, rtol)
             if unknown.any():
-                self._begin_again(unknown)
+                self.begin_again(unknown)
                 return True
         self.finish("stopped", root, states(root))
         return True
