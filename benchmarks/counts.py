@@ -125,7 +125,7 @@ def _programs() -> Iterator[Counts]:
     try:
         yield counts
     finally:
-        counts["compiled"] -= len(quick_compilation._unknown) - refused  # asked with an option that this XLA has no more
+        counts["compiled"] -= len(quick_compilation._unknown) - refused  # for an option that XLA has no more
         compiled._program = real
         jax.monitoring.unregister_event_duration_listener(listen)
 
