@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from flowdyn._tools.blas_threads import one_blas_thread
 from flowdyn.solvers.base import Result
 from flowdyn.solvers.stepping import Drive
 from flowdyn.solvers.tolerances import Options, Path
@@ -64,8 +64,7 @@ class Continuation(Drive):
 
     def result_of_both(self) -> Result:
         """Rows and counts of the explicit steps, followed by these."""
-        # BLAS threads make the small linear algebra of implicit steppers 7 to 25 times slower
-        with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
+        with one_blas_thread(), np.errstate(all="ignore"):
             mine = self.result()
         before = self.run.stats()
         stats = before | dict(mine.stats) | {"n_steps": before["n_steps"] + self.steps}

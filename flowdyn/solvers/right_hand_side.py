@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -51,12 +52,24 @@ class RightHandSide:
             value = np.asarray(value, dtype=float) if self.traceable else np.array(value, dtype=float)
         except Exception as error:
             raise RaisedError(error, t) from error
-        finite = np.isfinite(value).all()
+        # of squares the sum is finite where all are, at a third of the time, or it overflows
+        finite = value.dot(value) < np.inf or bool(np.isfinite(value).all())
+        self.saw(finite, t)
+        return value
+
+    def guarded(self, t: float, call: Callable, *args: Any) -> Any:
+        """``call(*args)`` of a program that holds the function; what that raises leaves the stepper."""
+        try:
+            return call(*args)
+        except Exception as error:
+            raise RaisedError(error, t) from error
+
+    def saw(self, finite: bool, t: float) -> None:
+        """Count the values that are not finite, and leave the stepper after too many, or where the time is up."""
         self.nonfinite_calls = 0 if finite else self.nonfinite_calls + 1
         self.nonfinite_at = self.nonfinite_at if finite else t
         if self.stepping and (self.nonfinite_calls > PATIENCE or self.task.out_of_time()):
             raise GiveUpError
-        return value
 
     def was_finite_near(self, t: float) -> bool:
         """Whether no value so close to t was asked for that was not finite."""

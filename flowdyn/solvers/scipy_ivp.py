@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from flowdyn import _check
+from flowdyn._tools.blas_threads import one_blas_thread
 from flowdyn._tools.inline_calls import with_inline_calls
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
@@ -125,8 +125,7 @@ class Scipy(Solver):
         options = Options(self.method, self.rtol, self.atol, self.max_step, tuple(self.breakpoints))
 
         def result() -> Result:
-            # BLAS threads make the small linear algebra of implicit steppers 7 to 25 times slower
-            with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
+            with one_blas_thread(), np.errstate(all="ignore"):
                 return Drive(options, task).result()
 
         return with_inline_calls(result)

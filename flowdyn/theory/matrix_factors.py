@@ -14,9 +14,9 @@ One mode of a balanced net of N layers:   u' = N u^{2 - 2/N} (s - u)
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike
-from threadpoolctl import threadpool_limits
 
 from flowdyn import _check
+from flowdyn._tools.blas_threads import one_blas_thread
 from flowdyn._tools.calls import told
 
 NODES = 20  # Gauss-Legendre points of a span: the integrand's nearest pole is three spans away
@@ -52,7 +52,7 @@ class FactorPath:
     def along(self, t: np.ndarray) -> np.ndarray:
         """States (T, n, h) at the times t (T,)."""
         # many decompositions of small matrices, each of which several threads only slow down
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             return np.array([self.at(float(when)) for when in t]).reshape(-1, *self.states[0].shape)
 
     def at(self, t: float) -> np.ndarray:
