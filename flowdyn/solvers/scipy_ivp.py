@@ -10,7 +10,8 @@ from flowdyn._tools.blas_threads import one_blas_thread
 from flowdyn._tools.inline_calls import with_inline_calls
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
-from flowdyn.solvers.stepping import IMPLICIT, Drive
+from flowdyn.solvers.making_steppers import IMPLICIT
+from flowdyn.solvers.stepping import Drive
 from flowdyn.solvers.tolerances import Options, breakpoints, relative_tolerance
 
 ORDERS = {"LSODA": None, "RK45": 5, "DOP853": 8, "RK23": 3, "Radau": 5, "BDF": None}

@@ -58,19 +58,28 @@ def stages(system: ODESystem, method: str, given: Any, start: Any, atol: Any, kn
     """
     table, size = tableau(method), atol.size
     rows, times = jnp.asarray(table.rows), jnp.asarray(table.times)
-    t, h, rtol = given[:3]
-    first, last = given[3:].astype(int)
-    y = start[:size]
+    t, h, rtol = (_at(given, i) for i in range(3))
+    first, last = (_at(given, i).astype(int) for i in (3, 4))
+    y, rate = (jax.lax.slice(start, (i * size,), ((i + 1) * size,)) for i in range(2))
 
     def one(i: jax.Array, carry: tuple) -> tuple:
         ks, _ = carry
-        point = y + h * (rows[i] @ ks)
-        return ks.at[i].set(system.drift(t + times[i] * h, point)), point
+        point = y + h * (_at(rows, i) @ ks)
+        return _set(ks, i, system.drift(t + _at(times, i) * h, point)), point
 
-    ks, end = jax.lax.fori_loop(first, last, one, (known.at[0].set(start[size : 2 * size]), y))
+    ks, end = jax.lax.fori_loop(first, last, one, (_set(known, 0, rate), y))
     scale = atol + jnp.maximum(jnp.abs(y), jnp.abs(end)) * rtol
-    sums = jnp.sum((jnp.asarray(table.errors) @ ks / scale) ** 2, axis=1)
-    return jnp.concatenate([end, ks[last - 1], sums]), ks
+    errors = jnp.asarray(table.errors) @ ks / scale
+    return jnp.concatenate([end, _at(ks, last - 1), jnp.sum(errors * errors, axis=1)]), ks
+
+
+def _at(rows: Any, i: Any) -> jax.Array:
+    """Row i; `rows[i]` is traced and compiled as a gather, which takes longer."""
+    return jax.lax.dynamic_index_in_dim(rows, i, keepdims=False)
+
+
+def _set(rows: Any, i: Any, row: Any) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(rows, row.astype(rows.dtype), i, 0)
 
 
 class StageProgram:
@@ -101,7 +110,7 @@ class StageProgram:
         return np.asarray(row)[y.size : 2 * y.size]
 
 
-def stage_program(system: ODESystem, method: str, size: int) -> StageProgram | None:
+def program_of(system: ODESystem, method: str, size: int) -> StageProgram | None:
     """The program for a right-hand side that JAX can trace; None where single values do as well, or better."""
     if method not in METHODS or size > WIDE or not float64_is_on():
         return None

@@ -7,25 +7,21 @@ for on the dense output), step and time budgets, progress. The Jacobian is exact
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import scipy  # its integrators load where one is made
+import scipy  # for types alone
 
 from flowdyn.solvers import stopping
 from flowdyn.solvers.base import HUGE, Result, Status, Task, failure_status
-from flowdyn.solvers.compiled_steps import CompiledSteps
 from flowdyn.solvers.crawling import CrawlWatch, coarsened
 from flowdyn.solvers.hidden_growth import looked_into
-from flowdyn.solvers.order_eight import Dop853
+from flowdyn.solvers.making_steppers import IMPLICIT, Steppers
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.saved_rows import SavedRows
-from flowdyn.solvers.stage_program import stage_program
 from flowdyn.solvers.stopping import behind, bounds, first_crossing
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
 from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
 
-IMPLICIT = ("LSODA", "Radau", "BDF")
 MOST_SCIPY_STEPS = 200_000
 
 
@@ -38,11 +34,7 @@ class Drive:
         self.relative = np.zeros(task.state0.shape, bool)  # coordinates whose errors have no absolute part
         self.reruns = 0
         self.drift = RightHandSide(task)
-        self.program = None
-        if self.drift.traceable:
-            self.program = stage_program(self.drift.system, options.method, task.state0.size)
-        if self.program is not None:  # single values too: one program is compiled, not two
-            self.drift.compiled = self.program.value
+        self.steppers = Steppers(options, self.drift)
 
     def start(self) -> None:
         """Begin at the start, for the first time or once more."""
@@ -78,18 +70,7 @@ class Drive:
 
     def stepper(self, t: float, state: np.ndarray) -> "scipy.integrate.OdeSolver":
         """A stepper of scipy from (t, state) to the next time that it must not step over."""
-        options, bound = self.options, self.bounds.pop(0)
-        more: dict[str, Any] = {"rtol": options.rtol, "atol": self.atol}
-        if self.drift.traceable and options.method in IMPLICIT:
-            more["jac"] = self.drift.jacobian
-        if options.max_step is not None:
-            more |= {"max_step": options.max_step, "first_step": min(options.max_step, bound - t)}
-        if np.isinf(bound) and options.method != "LSODA":  # their first guess of a step divides by the span
-            more.setdefault("first_step", 1e-6)
-        if self.program is not None:
-            return CompiledSteps(self.program, self.drift, t, state, bound, **more)
-        make = Dop853 if options.method == "DOP853" else getattr(scipy.integrate, options.method)
-        return make(self.drift, t, state, bound, **more)
+        return self.steppers.start(t, state, self.bounds.pop(0), self.atol)
 
     def result(self) -> Result:
         """Drive the stepper until something ends the run; what a user's function raises is passed on."""
