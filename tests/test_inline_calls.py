@@ -124,6 +124,9 @@ def test_guards_of_transfers_and_many_devices():
         run = lambda: fd.solve(fd.ODE(lambda t, y: -np.asarray(y)), [1.0], t=1.0, solver=fd.solvers.Scipy("RK45"))
         with jax.set_mesh(jax.make_mesh((2,), ("x",))):
             assert abs(float(run().w[-1, 0]) - np.exp(-1)) < 1e-6
+            for method in ("DOP853", "RK45", "LSODA"):
+                ours = fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0, solver=fd.solvers.Scipy(method))
+                assert abs(float(ours.w[-1, 0]) - np.exp(-1)) < 1e-6
         print("fine")
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]

@@ -57,7 +57,7 @@ def relative_rounding(limit: Any, state0: np.ndarray) -> float:
     """Rounding of a right-hand side as a share of it: a tolerance below that has steps shrink for nothing."""
     if not (isinstance(limit, ODESystem) and limit.drift_rounding(state0)):
         return 0.0
-    rate = np.asarray(bind(kernels.drift, limit)(np.float64(0), state0))  # the program of the steppers
+    rate = np.asarray(bind(kernels.drift, limit)(np.float64(0), state0))  # the program of LSODA
     return limit.drift_rounding(state0) / max(float(np.abs(rate).max()), 1e-300)
 
 

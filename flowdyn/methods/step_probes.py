@@ -51,7 +51,7 @@ def _along(recursion: Any, h: jax.Array, k: jax.Array, z: jax.Array, v: jax.Arra
 
 
 def drift(system: Any, t: jax.Array, state: jax.Array) -> jax.Array:
-    """Drift (S,) of an equation: the program of the steppers and of the checks."""
+    """Drift (S,) of an equation: the program of the checks, and of steppers that ask for single values."""
     return system.drift(t, state)
 
 

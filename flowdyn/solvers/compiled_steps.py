@@ -28,7 +28,7 @@ class CompiledSteps(ControlledSteps):
             Dop853.power if self.is_high else getattr(scipy.integrate, program.method).error_estimator_order + 1
         )
         super().__init__(drift, t, state, *args, **options)
-        self.now = program.row(self.y, self.f)
+        self.now, self.ks = program.row(self.y, self.f), program.blank
 
     def tried(self, h: float) -> tuple[np.ndarray, np.ndarray, float]:
         """State after a step of h, the right-hand side there, and the norm of the error."""
@@ -45,7 +45,7 @@ class CompiledSteps(ControlledSteps):
         return row[:size], row[size : 2 * size], error
 
     def _step(self, h: float) -> tuple[Any, Any, np.ndarray]:
-        ahead, ks = self.program.step(self.now, self.t, h, self.atol, self.rtol)
+        ahead, ks = self.program.step(self.now, self.t, h, (self.rtol, self.atol), self.ks)
         return ahead, ks, np.asarray(ahead)
 
     def accept(self) -> None:

@@ -53,8 +53,8 @@ def stages(system: ODESystem, method: str, given: Any, start: Any, atol: Any, kn
     """Where the stages first .. last - 1 lead from `start`, in one row, and all stages (m, S).
 
     A row is a state, the right-hand side there, and sums of squares of the error estimates over h, in units of the
-    tolerances. `given` is t, h, the relative tolerance, first and last; stages before the first are `known`, but for
-    the one at the start.
+    tolerances. `given` is t, h, the relative tolerance, first and last; stages before the first are `known`, and others
+    are taken as 0: what a refused step left there may not be a number.
     """
     table, size = tableau(method), atol.size
     rows, times = jnp.asarray(table.rows), jnp.asarray(table.times)
@@ -67,7 +67,8 @@ def stages(system: ODESystem, method: str, given: Any, start: Any, atol: Any, kn
         point = y + h * (_at(rows, i) @ ks)
         return _set(ks, i, system.drift(t + _at(times, i) * h, point)), point
 
-    ks, end = jax.lax.fori_loop(first, last, one, (_set(known, 0, rate), y))
+    rest = (jnp.arange(len(rows)) < first)[:, None]
+    ks, end = jax.lax.fori_loop(first, last, one, (_set(jnp.where(rest, known, 0.0), 0, rate), y))
     scale = atol + jnp.maximum(jnp.abs(y), jnp.abs(end)) * rtol
     errors = jnp.asarray(table.errors) @ ks / scale
     return jnp.concatenate([end, _at(ks, last - 1), jnp.sum(errors * errors, axis=1)]), ks
@@ -88,25 +89,25 @@ class StageProgram:
     def __init__(self, system: ODESystem, method: str, size: int):
         self.method, self.table = method, tableau(method)
         self.program = bind(stages, system, method)
-        self.none, self.ones = jax.device_put((np.zeros((len(self.table.rows), size)), np.ones(size)))
+        self.blank, self.ones = np.zeros((len(self.table.rows), size)), np.ones(size)
 
     def row(self, y: np.ndarray, f: np.ndarray) -> np.ndarray:
         """The row of a state (S,) and the right-hand side there."""
         return np.concatenate([y, f, np.zeros(len(self.table.errors))])
 
-    def step(self, start: Any, t: float, h: float, atol: np.ndarray, rtol: float) -> tuple[Any, Any]:
-        """The row to which a step of h leads from that of its start, and its stages."""
-        return self.program(np.array([t, h, rtol, 1, self.table.step]), start, atol, self.none)
+    def step(self, start: Any, t: float, h: float, tolerances: tuple[float, np.ndarray], room: Any) -> tuple[Any, Any]:
+        """The row to which a step of h leads from that of its start, and its stages, in place of others in a `room`."""
+        rtol, atol = tolerances
+        return self.program(np.array([t, h, rtol, 1, self.table.step]), start, atol, room)
 
     def inside(self, start: Any, t: float, h: float, known: Any) -> np.ndarray:
         """All stages (m, S) of a step, given those that led to its end."""
-        return np.asarray(
-            self.program(np.array([t, h, 0, self.table.step, len(self.table.rows)]), start, self.ones, known)[1]
-        )
+        given = np.array([t, h, 0, self.table.step, len(self.table.rows)])
+        return np.asarray(self.program(given, start, self.ones, known)[1])
 
     def value(self, t: float, y: np.ndarray) -> np.ndarray:
         """The right-hand side (S,)."""
-        row, _ = self.program(np.array([t, 0, 0, 1, 2]), self.row(y, np.zeros(y.size)), self.ones, self.none)
+        row, _ = self.program(np.array([t, 0, 0, 1, 2]), self.row(y, np.zeros(y.size)), self.ones, self.blank)
         return np.asarray(row)[y.size : 2 * y.size]
 
 
