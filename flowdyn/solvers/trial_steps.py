@@ -134,9 +134,7 @@ def implicit(system: ODESystem, carry: Carry, h: jax.Array, t_new: jax.Array) ->
     residual = drift(t + 0.5 * h, middle) - weighted(rodas.HALFWAY, stages)
     between = solve(residual)
     error = jnp.where(jnp.abs(us[7]) >= jnp.abs(between), us[7], between)
-    return Trial(
-        y_new, drift(t_new, y_new), (error,), lambda _: stages, still, still, _grown(carry, jacobian, h)
-    )
+    return Trial(y_new, drift(t_new, y_new), (error,), lambda _: stages, still, still, _grown(carry, jacobian, h))
 
 
 def _grown(carry: Carry, jacobian: jax.Array, h: jax.Array) -> jax.Array:
