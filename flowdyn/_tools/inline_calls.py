@@ -20,8 +20,18 @@ from flowdyn._tools.threads import is_accelerated
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
-_asked: dict[int, Callable[[], Any]] = {}
-_given: dict[int, tuple[Any, BaseException | None]] = {}
+
+
+class _Call:
+    """What is asked for, and what it gave."""
+
+    def __init__(self, function: Callable[[], Any]):
+        self.function = function
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+_calls: dict[int, _Call] = {}  # one entry a call, gone by one operation: an interruption leaves none behind
 
 
 def with_inline_calls(function: Callable[[], T]) -> T:
@@ -29,29 +39,27 @@ def with_inline_calls(function: Callable[[], T]) -> T:
     many = len(jax.local_devices()) > 1  # a callback has no place on a mesh of them
     if is_accelerated() or many or not jax.config.read("jax_cpu_enable_async_dispatch"):
         return function()
-    number = next(_numbers)
-    _asked[number] = function
+    number, call = next(_numbers), _Call(function)
+    _calls[number] = call
     try:
         jax.block_until_ready(_program()(jax.device_put(np.int32(number))))  # guards of transfers let this one pass
-        result, error = _given[number]
     except jax.errors.JaxRuntimeError as failed:
         if "KeyboardInterrupt" in str(failed):  # it came between the callback and the function
             raise KeyboardInterrupt from None
         raise
     finally:
-        _asked.pop(number, None)
-        _given.pop(number, None)
-    if error is not None:
-        raise error
-    return result
+        _calls.pop(number, None)
+    if call.error is not None:
+        raise call.error
+    return call.result
 
 
 def _run(number: Any) -> np.ndarray:
-    number = int(number)
+    call = _calls[int(number)]
     try:
-        _given[number] = _asked.pop(number)(), None
+        call.result = call.function()
     except BaseException as error:  # the program around it has no words for it; raised again where it was asked for
-        _given[number] = None, error
+        call.error = error
     return np.asarray(True)
 
 
