@@ -127,7 +127,9 @@ def slice_of(w0: Any) -> xr.Dataset | None:
     if not isinstance(w0, xr.Dataset):
         return None
     if w0.coords.get("t") is not None and w0.t.ndim:
-        raise _check.fail("w0", "must be a Dataset at one time", dict(w0.sizes), "select one, e.g. run.isel(t=-1)")
+        raise _check.fail(
+            "w0", "must be a Dataset at one time", dict(w0.sizes), f"select one, e.g. run.isel({w0.t.dims[-1]}=-1)"
+        )
     return w0
 
 
