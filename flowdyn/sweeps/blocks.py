@@ -21,7 +21,7 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn.results.blocked_arrays import Shape
 from flowdyn.results.schema import SCHEMA
-from flowdyn.results.storage import load, save
+from flowdyn.results.storage import load, written
 from flowdyn.results.sweep_files import NAME, stray
 from flowdyn.running.joint_runs import CELL
 from flowdyn.running.preparation import PreparedRun
@@ -80,7 +80,7 @@ def run_block(job: Job) -> Report:
     if path is not None:
         ds.attrs[NAME] = path.stem
         with warnings.catch_warnings():
-            save(ds, path, overwrite=True)
+            written(ds, path, overwrite=True)
     report = report_of(job.first, ds, ds if path is None else path)
     return dataclasses.replace(report, doubt=doubts[0] if doubts else "", doubts=len(doubts), looked_at=len(looked_at))
 

@@ -69,7 +69,7 @@ def join_grids(parts: Sequence[xr.Dataset], dim: str, given: xr.Variable | None)
         raise _check.fail("runs", "must have cells of the same variables and sizes", reason, "join each size by itself")
     ds = join_cells(pieces, failures, grid.values(np.arange(grid.count)))
     report = report_of(0, ds, ds)
-    report.marks.update(_marks_of_some(parts, ds.drop_dims(SAVE, errors="ignore")))
+    report.marks.update(_marks_of_some(parts, ds.drop_dims(SAVE, errors="ignore").drop_vars(grid.names)))
     joined = result_of([report], grid, None)
     for one in along:
         if one.attrs:
@@ -168,6 +168,8 @@ def _pieces(part: xr.Dataset, grid: Grid, places: np.ndarray, failures: dict[int
 
 
 def _at(found: Parts, rows: np.ndarray) -> Parts:
+    if rows.all():  # no copy of each
+        return found
     data, coords = (
         {name: variable[rows] if CELL in variable.dims else variable for name, variable in held.items()}
         for held in (found.data, found.coords)

@@ -20,7 +20,7 @@ from flowdyn._check import FlowdynWarning
 from flowdyn._tools.calls import told
 from flowdyn._tools.progress import meter
 from flowdyn.results.blocked_arrays import Block, merged_shapes
-from flowdyn.results.storage import load, save
+from flowdyn.results.storage import load, written
 from flowdyn.results.sweep_files import INDEX, assembled, index_of
 from flowdyn.sweeps.blocks import Report
 from flowdyn.sweeps.common_times import rows_of
@@ -223,7 +223,7 @@ def result_of(done: list[Report], grid: Grid, folder: Path | None) -> xr.Dataset
     rows = rows_of({report.first: report.marks for report in done}, named, failed, grid)
     if folder is None:
         return assembled(values, blocks, shapes, rows, load).load()
-    save(index_of(values, blocks, shapes, rows), folder / INDEX, overwrite=True)
+    written(index_of(values, blocks, shapes, rows), folder / INDEX, overwrite=True)
     return assembled(values, blocks, shapes, rows, load)
 
 
@@ -236,4 +236,4 @@ def _source(report: Report, grid: Grid, folder: Path | None) -> Any:
         return report.source
     points = grid.values(np.arange(report.first, report.first + report.count))
     ds = join_cells([], {cell - report.first: reason for cell, reason in report.failures.items()}, points)
-    return ds if folder is None else save(ds, folder / name, overwrite=True)
+    return ds if folder is None else written(ds, folder / name, overwrite=True)
