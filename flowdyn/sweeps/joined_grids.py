@@ -6,6 +6,7 @@ So rows of other lengths are filled up, and times stand over what they vary with
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,18 +121,17 @@ def _along(parts: Sequence[xr.Dataset], dim: str, is_joined: bool, given: xr.Var
             return _Along(dim, {dim: given.values}, dict(given.attrs), places, has_values=True)
         return _Along(dim, {dim: np.arange(places[-1][-1] + 1)}, {}, places, has_values=False)
     columns = [_columns(f"runs[{i}]", part, dim, names) for i, part in enumerate(parts)]
-    all_values = {name: np.concatenate([own[name] for own in columns]) for name in names}
-    rows = list(zip(*(values.tolist() for values in all_values.values()), strict=True))
-    firsts: dict[tuple, int] = {}
-    for i, row in enumerate(rows):
-        firsts.setdefault(row, i)
-    numbers = dict(zip(firsts, range(len(firsts)), strict=True))
-    if is_joined and len(numbers) < len(rows):
-        twice = [row if len(row) > 1 else row[0] for row in numbers if rows.count(row) > 1]
+    found = {name: np.concatenate([own[name] for own in columns]) for name in names}
+    rows = list(zip(*(values.tolist() for values in found.values()), strict=True))
+    counts = Counter(rows)
+    if is_joined and len(counts) < len(rows):
+        twice = [row if len(names) > 1 else next(iter(row)) for row, count in counts.items() if count > 1]
         raise _check.fail("runs", f"must not repeat a value of {dim}", twice, "drop it from one, e.g. by drop_sel")
+    numbers = dict(zip(counts, range(len(counts)), strict=True))
     places = np.split(np.array([numbers[row] for row in rows]), np.cumsum(sizes)[:-1])
     having = next((part[dim].attrs for part in parts if dim in part.dims and dim in part.coords), {})
-    each = {name: values[list(firsts.values())] for name, values in all_values.items()}
+    pairs = zip(found.items(), zip(*counts, strict=True), strict=True)
+    each = {name: np.array(column, dtype=values.dtype) for (name, values), column in pairs}
     return _Along(dim, each, dict(having), places, has_values=True)
 
 
