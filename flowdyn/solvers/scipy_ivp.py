@@ -49,7 +49,8 @@ class Scipy(Solver):
     Notes
     -----
     Steps are chosen from the right-hand side where it is evaluated: no adaptive solver sees a pulse that is shorter
-    than its step. Name its edges in `breakpoints`, or bound the steps by `max_step`.
+    than its step. Name its edges in `breakpoints`, or bound the steps by `max_step`. LSODA cannot be called from inside
+    a right-hand side that LSODA integrates: a solver that is needed there is another.
     Source: Hairer, Norsett and Wanner (1993) and Hairer and Wanner (1996); Petzold (1983) for LSODA.
 
     Examples

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy  # its integrators load where one is made
+import scipy
 
 from flowdyn.solvers import stopping
 from flowdyn.solvers.base import HUGE, Result, Status, Task, failure_status
 from flowdyn.solvers.crawling import CrawlWatch, coarsened
 from flowdyn.solvers.hidden_growth import looked_into
-from flowdyn.solvers.order_eight import Dop853
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.saved_rows import SavedRows
+from flowdyn.solvers.scipy_steps import stepper_class, take_step
 from flowdyn.solvers.stopping import behind, bounds, first_crossing
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
 from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
@@ -78,8 +78,7 @@ class Drive:
             more |= {"max_step": options.max_step, "first_step": min(options.max_step, bound - t)}
         if np.isinf(bound) and options.method != "LSODA":  # their first guess of a step divides by the span
             more.setdefault("first_step", 1e-6)
-        make = Dop853 if options.method == "DOP853" else getattr(scipy.integrate, options.method)
-        return make(self.drift, t, state, bound, **more)
+        return stepper_class(options.method)(self.drift, t, state, bound, **more)
 
     def result(self) -> Result:
         """Drive the stepper until something ends the run; what a user's function raises is passed on."""
@@ -128,7 +127,7 @@ class Drive:
         t_old, y_old = stepper.t, stepper.y.copy()  # LSODA may write over its own
         self.drift.stepping = True
         try:
-            stepper.step()
+            take_step(stepper, self.options.method)
         except GiveUpError:
             if task.max_seconds is not None and task.out_of_time():
                 return self.finish(stepper, "max_seconds", t_old, y_old, self.where_it_went(stepper))
