@@ -35,7 +35,7 @@ REGISTRY = {
     "scaling_rule": "convergence.scaling",
     "save": "results.storage",
     "load": "results.storage",
-    "concat": "results.joining",
+    "concat": "sweeps.joining",
     "rebuild": "convergence.rebuilding",
     "rerun": "convergence.rebuilding",
     "plot": "plotting.figures",

@@ -85,10 +85,10 @@ from flowdyn.methods.svag import SVAG as SVAG
 from flowdyn.pages.writing import report as report
 from flowdyn.plotting.figures import plot as plot
 from flowdyn.problems.examples import example_table as example_table
-from flowdyn.results.joining import concat as concat
 from flowdyn.results.storage import load as load
 from flowdyn.results.storage import save as save
 from flowdyn.running.integration import solve as solve
+from flowdyn.sweeps.joining import concat as concat
 from flowdyn.sweeps.sweeping import sweep as sweep
 
 MODULES: tuple[str, ...]

@@ -12,7 +12,7 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn._tools.calls import told
 from flowdyn.problems.inputs import same_labels
-from flowdyn.results.schema import SAVE, over_time
+from flowdyn.results.schema import SAVE, over_time, refuse_empty
 from flowdyn.results.sealed_recipe import recipe_of
 
 __all__ = ["error", "midpoints", "strong_error", "sup_error", "weak_error"]
@@ -153,6 +153,7 @@ def _over_time(name: str, ds: Any) -> xr.Dataset:
     if not isinstance(ds, xr.Dataset):
         raise _check.fail(name, "must be an xarray Dataset made by solve", type(ds).__name__)
     run = over_time(ds)
+    refuse_empty(name, run, "compared")
     if SAVE in run.dims:
         found = dict(ds.t.sizes) if "t" in ds.coords else _check.Words("none")
         raise _check.fail(name, "must hold runs of the same times", found, "select one, e.g. ds.isel(eta=0)")

@@ -45,7 +45,7 @@ NO_EQUATION = {
     "flowdyn.pages.writing.report",
     "flowdyn.plotting.figures.plot",
     "flowdyn.problems.examples.example_table",
-    "flowdyn.results.joining.concat",
+    "flowdyn.sweeps.joining.concat",
     "flowdyn.results.storage.load",
     "flowdyn.results.storage.save",
     "flowdyn.running.integration.solve",

@@ -146,6 +146,17 @@ def test_a_loss_that_grew_and_an_order_in_doubt_are_marked(tmp_path):
     assert "doubtful: rounding" in page.words and [a for a in page.all("td") if a.get("class") == "bad"]
 
 
+def test_ladders_of_a_sweep_have_their_orders_told_together(tmp_path):
+    """Descent on w^2 / 2 has order 1 at any end."""
+
+    def make(end):
+        return fd.eta_limit(fd.GradientDescent(fd.problems.Quadratic(1.0), 0.1), [1.0], t=end, saves=3)
+
+    parts = [fd.sweep(make, {"end": ends}) for ends in ([1.0, 2.0], [4.0])]
+    page = read(fd.report(fd.concat(parts, "end"), tmp_path / "page.html"))
+    assert "Order: 1 to 1 in 3 ladders, expected 1." in page.words and "Verdict: resolved." in page.words
+
+
 def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):
     """By hand: w_k = (1 - eta)^k w_0 and L = w^2 / 2 on the quadratic, k = 2."""
     p = fd.problems.Quadratic(1.0)

@@ -15,6 +15,8 @@ from kinds import made
 
 import flowdyn as fd
 
+DESCENT = fd.GradientDescent(fd.problems.Quadratic(1.0), 0.1)
+
 
 def test_no_overwrite_unless_asked(tmp_path):
     path = fd.save(made("labelled"), tmp_path / "r.nc")
@@ -147,13 +149,60 @@ def test_full_disk_leaves_no_handle_and_no_file(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("empty", ["eta", "seed"])
+@pytest.mark.parametrize("empty", ["eta", "seed", "save"])
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_selection_of_no_cells_is_told_as_that(tmp_path, empty, stored):
     def make(eta, seed):
         return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [1.0], {"steps": 2}
 
     result = fd.sweep(make, {"eta": [0.1, 0.2], "seed": [0, 1]}, tmp_path / "store" if stored else None)
-    with pytest.raises(fd.ArgumentError, match=f"^`ds` must have an entry along '{empty}' to be saved, got .*; select"):
+    with pytest.raises(fd.ArgumentError, match=f"^`ds` must have an entry along {empty} to be saved, got .*; select"):
         fd.save(result.isel({empty: []}), tmp_path / "none.nc")
     assert not (tmp_path / "none.nc").exists()
+
+
+NONE = {
+    "t": lambda ds: ds.isel(t=[]),
+    "times": lambda ds: ds.sel(t=slice(5.0, 6.0)),
+    "start": lambda ds: ds.isel(start=[]),
+}
+
+
+@pytest.mark.parametrize("select", NONE.values(), ids=NONE)
+@pytest.mark.parametrize(
+    ("use", "purpose"),
+    [
+        (lambda ds, path: fd.save(ds, path), "`ds` must have an entry along .* to be saved"),
+        (
+            lambda ds, path: fd.save(xr.DataTree.from_dict({"a/b": ds}), path),
+            "`ds` must have an entry along .* to be saved",
+        ),
+        (lambda ds, path: fd.rebuild(ds), "`ds` must have an entry along .* to be rebuilt"),
+        (lambda ds, path: fd.rerun(ds), "`ds` must have an entry along .* to be rebuilt"),
+        (lambda ds, path: fd.solve(DESCENT, ds, steps=3), "`w0` must have an entry along .* to be a start"),
+        (lambda ds, path: fd.comparison.sup_error(ds, ds), "`a` must have an entry along .* to be compared"),
+        (lambda ds, path: fd.concat([ds, ds], "run"), r"`runs\[0\]` must have an entry along .* to be joined"),
+    ],
+)
+def test_nothing_is_done_with_what_has_no_entry(tmp_path, select, use, purpose):
+    """A run always has a time: what has none was selected, and is nobody's result."""
+    run = fd.solve(DESCENT, [[1.0], [2.0]], steps=2)
+    with pytest.raises(fd.ArgumentError, match=f"^{purpose}, got .*; select some$"):
+        use(select(run), tmp_path / "none.nc")
+    assert not (tmp_path / "none.nc").exists()
+    with pytest.raises(fd.ArgumentError, match="`t` must hold at least one time"):
+        fd.solve(fd.GradientFlow(DESCENT.problem), [1.0], t=[])
+
+
+def test_a_block_of_cells_that_failed_has_no_rows_and_is_kept(tmp_path):
+    """A step of eta = 2 turns w to -w: the loss w^2 / 2 is never below 1e-3."""
+
+    def make(eta):
+        system = fd.GradientDescent(fd.problems.Quadratic(1.0), eta)
+        return system, [1.0], {"t": float("inf"), "stop": {"loss": ("<", 1e-3)}, "max_steps": 50}
+
+    with pytest.warns(fd.FlowdynWarning, match="1 of 2 cells failed"):
+        fd.sweep(make, {"eta": [2.0, 0.5]}, tmp_path / "store", block=1)
+    found = fd.load(tmp_path / "store")
+    assert found.failure.sel(eta=2.0).item() and np.isclose(found.w.sel(eta=0.5)[-1].item(), 0.5**5)
+    assert min(fd.load(path).sizes.get("save", 9) for path in (tmp_path / "store").glob("*.nc")) == 0

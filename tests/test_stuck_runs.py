@@ -81,3 +81,24 @@ def test_numbers_of_the_flags_stay_what_they_are_in_files():
 def test_a_budget_that_went_into_short_steps():
     with pytest.raises(fd.RunError, match=r"used up `max_steps` at t = 1; .*steps have shrunk to .*kinks"):
         fd.solve(fd.GradientFlow(KINK), [1.0, 1.0], t=2.0, solver=fd.solvers.Scipy("RK45", rtol=1e-12), max_steps=2000)
+
+
+@pytest.mark.parametrize(("inside", "outside"), [("LSODA", "RK45"), ("RK45", "LSODA"), ("Radau", "LSODA")])
+def test_a_solver_inside_a_right_hand_side_is_another_than_lsoda_where_that_is_outside(inside, outside):
+    """The flow of y' = -y takes y to y / sqrt(e) by t = 1/2: y' = -y / sqrt(e) of it is exp(-t / sqrt(e))."""
+
+    def nested(method):
+        def drift(t, y):
+            return -fd.solve(decay, np.asarray(y), t=0.5, solver=fd.solvers.Scipy(method, rtol=1e-6)).w.values[-1]
+
+        return fd.ODE(drift)
+
+    decay = fd.ODE(lambda t, y: -y)
+    found = fd.solve(nested(inside), [1.0, 2.0], t=1.0, solver=fd.solvers.Scipy(outside, rtol=1e-6))
+    assert np.allclose(found.w[-1], np.array([1.0, 2.0]) * np.exp(-np.exp(-0.5)), rtol=1e-4)
+    with pytest.raises(
+        fd.ArgumentError, match=r"^`solver` must not come to LSODA inside .*; give another inside, e.g."
+    ):
+        fd.solve(nested("LSODA"), [1.0, 2.0], t=1.0, solver=fd.solvers.Scipy("LSODA"))
+    after = fd.solve(decay, [1.0, 2.0], t=1.0, solver=fd.solvers.Scipy("LSODA"))  # the thread is out of it again
+    assert np.allclose(after.w[-1], np.array([1.0, 2.0]) / np.e, rtol=1e-6)

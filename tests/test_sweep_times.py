@@ -162,6 +162,40 @@ def test_a_longer_row_in_another_block_is_no_other_row(tmp_path):
     assert np.array_equal(result.t, [[0.0, 0.1, 0.2, np.nan, np.nan], 0.1 * np.arange(5)], equal_nan=True)
 
 
+@pytest.mark.parametrize("block", [None, 1, 3])
+def test_whole_numbers_of_rows_that_are_not_there_are_nan_in_any_blocks(tmp_path, block):
+    """Two and four steps; the run of the seed 2 is none."""
+    problem = fd.problems.LinearRegression([[1.0], [1.0]], [1.0, 2.0])
+
+    def make(steps, seed):
+        if seed == 2:
+            raise KeyError("no data")
+        return fd.SGD(problem, 0.1, batch_size=1), [0.0], {"steps": steps, "seed": seed}
+
+    with pytest.warns(fd.FlowdynWarning, match="2 of 6 cells failed"):
+        result = both(make, {"steps": [2, 4], "seed": [0, 1, 2]}, tmp_path, block)
+    assert np.array_equal(result.k, [[0, 1, 2, np.nan, np.nan], range(5)], equal_nan=True)
+    assert np.isnan(result.recipe_id_t.sel(steps=2)[:, 3:]).all() and np.isnan(result.recipe_id.sel(seed=2)).all()
+    assert (result.recipe_id_t.sel(steps=4, seed=1) == result.recipe_id.sel(steps=4, seed=1)).all()
+
+
+@pytest.mark.parametrize("block", [None, 1])
+def test_what_some_cells_alone_have_is_as_long_as_the_rows_of_all(tmp_path, block):
+    """SGD has an exact mean, at its 3 saves; descent, of 5 saves, has none."""
+    problem = fd.problems.LinearRegression([[1.0], [1.0]], [1.0, 2.0])
+
+    def make(is_random, scale):
+        if is_random:
+            return fd.SGD(problem, 0.25, batch_size=1), [scale], {"steps": 2, "seed": 0}
+        return fd.GradientDescent(problem, 0.25), [scale], {"steps": 4, "solver": STEPS}
+
+    result = both(make, {"is_random": [0, 1], "scale": [1.0, 3.0]}, tmp_path, block)
+    mean = result.w_mean_exact.sel(is_random=1).squeeze("feature")  # w - 1.5 is halved: the curvature is 2
+    expected = 1.5 + np.array([[-0.5], [1.5]]) * 0.5 ** np.arange(3)
+    assert np.allclose(mean[:, :3], expected, rtol=1e-12) and np.isnan(mean[:, 3:]).all()
+    assert np.isnan(result.w_mean_exact.sel(is_random=0)).all() and result.k.sel(is_random=0).max() == 4
+
+
 def test_ladders_have_their_times_over_what_they_vary_with(tmp_path):
     def make(end, scale):
         return fd.eta_limit(fd.GradientDescent(QUADRATIC, 0.1), [scale], t=end, saves=3)

@@ -175,10 +175,14 @@ def order_words(ds: xr.Dataset) -> list[str]:
         of = f" of {part.observable.item()}" if "observable" in part.coords else ""
         low, high = np.ravel(part.order_interval.values)[:2]
         expected = float(np.ravel(part.order_expected.values)[0])
+        if part.order.ndim:  # many ladders, each with an interval of its own
+            least, most = float(part.order.min()), float(part.order.max())
+            said.append(f"Order{of}: {least:.4g} to {most:.4g} in {part.order.size} ladders, expected {expected:g}.")
+            continue
         said.append(
             f"Order{of}: {float(part.order):.4g}, 95 % interval [{low:.4g}, {high:.4g}], expected {expected:g}."
         )
-    return [*said, f"Verdict: {ds.attrs.get('verdict', 'none')}."]
+    return [*said, f"Verdict: {ds.attrs.get('verdict', 'none that all share' if parts[0].order.ndim else 'none')}."]
 
 
 def _recipes(ds: xr.Dataset) -> list[dict]:

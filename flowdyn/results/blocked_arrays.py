@@ -120,21 +120,38 @@ class Shape(NamedTuple):
     shared: str  # checksum, where it is the same in all cells of the block; "" where it is not
 
 
-def merged_shapes(found: Sequence[Mapping[str, Shape]]) -> dict[str, Shape]:
-    """Of all blocks, from those of each; sizes are the largest ones."""
+def merged_shapes(found: Sequence[Mapping[str, Shape]], count: int) -> dict[str, Shape]:
+    """Of some of `count` blocks, from those of each; sizes are the largest ones.
+
+    Whole numbers that are not there in every row become floats, which have NaN; flags are bytes and have -1.
+    """
     merged: dict[str, Shape] = {}
+    every = [(shape.dims, shape.sizes) for shapes in found for shape in shapes.values()]
+    saves = max((sizes[dims.index(SAVE)] for dims, sizes in every if SAVE in dims), default=0)
     for name in dict.fromkeys(name for shapes in found for name in shapes):
         own = [shapes[name] for shapes in found if name in shapes]
         first = own[0]
-        sizes = tuple(max(column) for column in zip(*(shape.sizes for shape in own), strict=True))
+        sizes = tuple(saves if dim == SAVE else size for dim, size in zip(first.dims, first.sizes, strict=True))
         texts = any(shape.dtype == "text" for shape in own)
         dtype = "text" if texts else np.result_type(*(np.dtype(shape.dtype) for shape in own)).str
+        is_filled = len(own) < count or any(shape.sizes != sizes for shape in own)
         shared = first.shared if len(own) == len(found) and len({shape.shared for shape in own}) == 1 else ""
         is_coord = all(shape.is_coord for shape in own)
-        if not shared and len(own) < len(found) and np.dtype("f8" if texts else dtype).kind in "iu":
-            dtype = first.dtype if first.dtype == "|i1" else "<f8"
+        if not shared and is_filled and np.dtype("f8" if texts else dtype).kind in "biu" and dtype != "|i1":
+            dtype = "<f8"
         merged[name] = Shape(first.dims, sizes, dtype, is_coord, shared)
     return merged
+
+
+def of_grid(name: str, dim: str, values: np.ndarray) -> xr.Variable:
+    """Values of a name of a grid, along a dimension."""
+    units = {} if values.dtype.kind in "OUT" else {"units": "1"}
+    return xr.Variable((dim,), values, {"long_name": f"{name} of the grid", **units})
+
+
+def is_of_grid(name: Any, variable: Any) -> bool:
+    """Whether a coordinate holds what :func:`of_grid` does."""
+    return variable.attrs.get("long_name") == f"{name} of the grid"
 
 
 def on_grid(
@@ -155,7 +172,7 @@ def on_grid(
     coords: dict[str, xr.Variable] = {}
     for dim, columns in grid.items():
         for name, values in columns.items():
-            coords[name] = xr.Variable((dim,), values, {"long_name": f"{name} of the grid", "units": "1"})
+            coords[name] = of_grid(name, dim, values)
     for name, shape in shapes.items():
         if name in coords:
             continue

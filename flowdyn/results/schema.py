@@ -51,9 +51,6 @@ def check_holdable(ds: Any) -> None:
     _check_names([*ds.variables, *ds.dims, *ds.attrs, *(key for v in ds.variables.values() for key in v.attrs)])
     for name, variable in ds.variables.items():
         codes = [code for code in CODES if code in variable.attrs]
-        if variable.dtype.kind in "OUT" and not variable.size:  # netCDF holds numbers without an entry, but no text
-            empty = next(dim for dim, size in variable.sizes.items() if not size)
-            raise _check.fail("ds", f"must have an entry along {empty!r} to be saved", dict(ds.sizes), "select some")
         if not isinstance(name, str):
             raise _check.fail("ds", "must have names that are text", name, f"ds.rename({{{name!r}: {str(name)!r}}})")
         if variable.dtype.kind in "mM":

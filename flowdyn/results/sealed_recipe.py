@@ -17,6 +17,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.results.dataset import LabelledArray
 from flowdyn.results.recipes import read_json
+from flowdyn.results.schema import refuse_empty
 
 RECIPE, SEAL, SEAL_OF_TIMES = "recipe", "recipe_id", "recipe_id_t"
 INITIAL = "_initial"  # ends the names of the arrays that a run started from
@@ -93,6 +94,7 @@ def recipe_of(ds: Any) -> dict[str, Any]:
         noise = ds.attrs.get("flowdyn_noise")
         more = {key: ds.attrs[key] for key in ("t_initial", "k_initial", "target") if key in ds.attrs}
         return old | more | ({"noise": read_json(noise, "attribute flowdyn_noise")} if noise else {})
+    refuse_empty("ds", ds, "rebuilt")
     text = _the_one(ds, RECIPE)
     refuse_failed("ds", ds, text)
     recipe = read_json(text, "its recipe")

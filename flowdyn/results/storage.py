@@ -17,7 +17,7 @@ from flowdyn._tools.calls import told
 from flowdyn._tools.checked_files import open_checked, write_checked
 from flowdyn._tools.files import open_netcdf, replacing, writable
 from flowdyn._tools.netcdf_files import MAX_BYTES
-from flowdyn.results.schema import LABEL, SCHEMA, check_attributes, check_holdable, check_schemas
+from flowdyn.results.schema import LABEL, SCHEMA, check_attributes, check_holdable, check_schemas, refuse_empty
 from flowdyn.results.sweep_files import open_sweep
 
 Saved = xr.Dataset | xr.DataTree
@@ -45,7 +45,7 @@ def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) ->
     ------
     ArgumentError
         If `ds` is no Dataset or DataTree, or holds what would not come back as it is (a stacked index, dates, numbers
-        encoded by attributes, a selection of no cells), or the path does not end in .nc.
+        encoded by attributes, a selection of no cells or times), or the path does not end in .nc.
     FileError
         If the file exists, the folder does not, the disk is full, or what was read back differs.
 
@@ -70,6 +70,13 @@ def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) ->
             raise _check.fail(
                 "ds", rule, f"{schema!r} at {place!r}", "keep the attributes of a result, or use to_netcdf"
             )
+    for node in _groups(ds).values():
+        refuse_empty("ds", node, "saved")
+    return written(ds, path, overwrite)
+
+
+def written(ds: Saved, path: str | os.PathLike[str], overwrite: bool) -> Path:
+    """Write as :func:`save` does, also what has no entry along a dimension: cells that failed may have no rows."""
     target = writable(path, ".nc", overwrite)
     nodes = _nodes(ds)
     with _disk(target, ds.nbytes), replacing(target) as temporary:
@@ -81,9 +88,15 @@ def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) ->
 Nodes = dict[str, tuple[xr.Dataset, dict[str, dict[str, Any]]]]
 
 
+def _groups(ds: Saved) -> dict[str, xr.Dataset]:
+    if isinstance(ds, xr.Dataset):
+        return {"/": ds}
+    return {node.path: node.to_dataset(inherit=node is ds) for node in ds.subtree}
+
+
 def _nodes(ds: Saved) -> Nodes:
     """Datasets by group, in memory and with the names and the encoding of the file."""
-    found = {"/": ds} if isinstance(ds, xr.Dataset) else {n.path: n.to_dataset(inherit=n is ds) for n in ds.subtree}
+    found = _groups(ds)
     for node in found.values():
         check_holdable(node)
     # in memory before any lock is taken: what is lazy may wait for it in another thread

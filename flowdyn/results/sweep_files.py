@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn.results.blocked_arrays import Block, Blocks, Rows, Shape, on_grid
+from flowdyn.results.blocked_arrays import Block, Blocks, Rows, Shape, of_grid, on_grid
 from flowdyn.results.dataset import history, provenance
 
 INDEX, KIND, LAYOUT = "sweep.nc", "sweep index", "flowdyn_layout"
@@ -38,11 +38,7 @@ def index_of(
     }
     for name, (dims, cells) in rows.items():
         data[f"{CELLS}{name}"] = (dims, cells, {"long_name": f"cell whose {name} all have there", "units": "1"})
-    coords = {
-        name: (dim, values, {"long_name": f"{name} of the grid", "units": "1"})
-        for dim, columns in grid.items()
-        for name, values in columns.items()
-    }
+    coords = {name: of_grid(name, dim, values) for dim, columns in grid.items() for name, values in columns.items()}
     layout = {"grid": {dim: list(columns) for dim, columns in grid.items()}, "shapes": shapes, "rows": list(rows)}
     attrs = provenance(KIND, "index of a sweep", "which file holds which cells", "none")
     return xr.Dataset(data, coords, attrs | {LAYOUT: json.dumps(layout)})

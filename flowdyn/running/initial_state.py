@@ -16,6 +16,7 @@ from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import same_labels
 from flowdyn.results.recipes import read_json
+from flowdyn.results.schema import refuse_empty
 from flowdyn.results.sealed_recipe import INITIAL, RECIPE, refuse_failed
 from flowdyn.solvers.base import HUGE
 
@@ -126,8 +127,11 @@ def slice_of(w0: Any) -> xr.Dataset | None:
     """`w0` if it is a Dataset at one time (a restart), None if it is something else."""
     if not isinstance(w0, xr.Dataset):
         return None
+    refuse_empty("w0", w0, "a start")
     if w0.coords.get("t") is not None and w0.t.ndim:
-        raise _check.fail("w0", "must be a Dataset at one time", dict(w0.sizes), "select one, e.g. run.isel(t=-1)")
+        raise _check.fail(
+            "w0", "must be a Dataset at one time", dict(w0.sizes), f"select one, e.g. run.isel({w0.t.dims[-1]}=-1)"
+        )
     return w0
 
 

@@ -6,11 +6,11 @@ A right-hand side that JAX can trace has its explicit steps compiled; DOP853 of 
 from typing import Any
 
 import numpy as np
-import scipy  # its integrators load where one is made
+import scipy  # for types alone
 
 from flowdyn.solvers.compiled_steps import CompiledSteps
-from flowdyn.solvers.order_eight import Dop853
 from flowdyn.solvers.right_hand_side import RightHandSide
+from flowdyn.solvers.scipy_steps import stepper_class
 from flowdyn.solvers.stage_program import program_of
 from flowdyn.solvers.tolerances import Options
 
@@ -39,5 +39,4 @@ class Steppers:
             more.setdefault("first_step", 1e-6)
         if self.program is not None:
             return CompiledSteps(self.program, self.drift, t, state, bound, **more)
-        make = Dop853 if options.method == "DOP853" else getattr(scipy.integrate, options.method)
-        return make(self.drift, t, state, bound, **more)
+        return stepper_class(options.method)(self.drift, t, state, bound, **more)

@@ -50,7 +50,8 @@ class Scipy(Solver):
     Notes
     -----
     Steps are chosen from the right-hand side where it is evaluated: no adaptive solver sees a pulse that is shorter
-    than its step. Name its edges in `breakpoints`, or bound the steps by `max_step`.
+    than its step. Name its edges in `breakpoints`, or bound the steps by `max_step`. LSODA cannot be called from inside
+    a right-hand side that LSODA integrates: a solver that is needed there is another.
     A step of DOP853, RK45 or RK23 is one compiled call where JAX can trace the right-hand side (of up to 8192 numbers):
     with scipy's control and formulas, but sums in another order, so that runs agree within the tolerance and not to
     the last bit. Those of a function of numpy do.

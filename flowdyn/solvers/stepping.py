@@ -18,6 +18,7 @@ from flowdyn.solvers.hidden_growth import looked_into
 from flowdyn.solvers.making_steppers import IMPLICIT, Steppers
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.saved_rows import SavedRows
+from flowdyn.solvers.scipy_steps import take_step
 from flowdyn.solvers.stopping import behind, bounds, first_crossing
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
 from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled
@@ -119,7 +120,7 @@ class Drive:
         t_old, y_old = stepper.t, stepper.y.copy()  # LSODA may write over its own
         self.drift.stepping = True
         try:
-            stepper.step()
+            take_step(stepper, self.options.method)
         except GiveUpError:
             if task.max_seconds is not None and task.out_of_time():
                 return self.finish(stepper, "max_seconds", t_old, y_old, self.where_it_went(stepper))

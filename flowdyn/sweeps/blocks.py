@@ -21,7 +21,7 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn.results.blocked_arrays import Shape
 from flowdyn.results.schema import SCHEMA
-from flowdyn.results.storage import load, save
+from flowdyn.results.storage import load, written
 from flowdyn.results.sweep_files import NAME, stray
 from flowdyn.running.joint_runs import CELL
 from flowdyn.running.preparation import PreparedRun
@@ -70,7 +70,7 @@ def run_block(job: Job) -> Report:
         path = Path(job.store) / name
         whole = whole_block(path, len(cells)) if custom == "" or job.key is not None else None
         if whole is not None:
-            return _report(job, whole, path, reused=True)
+            return report_of(job.first, whole, path, reused=True)
     looked_at = cells[:: -(-len(cells) // DOUBTS)]
     doubts = [doubt for cell in looked_at if isinstance(cell, PreparedRun) for doubt in cell.doubts()]
     run = run_cells(cells)
@@ -80,15 +80,16 @@ def run_block(job: Job) -> Report:
     if path is not None:
         ds.attrs[NAME] = path.stem
         with warnings.catch_warnings():
-            save(ds, path, overwrite=True)
-    report = _report(job, ds, ds if path is None else path, reused=False)
+            written(ds, path, overwrite=True)
+    report = report_of(job.first, ds, ds if path is None else path)
     return dataclasses.replace(report, doubt=doubts[0] if doubts else "", doubts=len(doubts), looked_at=len(looked_at))
 
 
-def _report(job: Job, ds: xr.Dataset, source: Any, reused: bool) -> Report:
+def report_of(first: int, ds: xr.Dataset, source: Any, reused: bool = False) -> Report:
+    """What is to be said of a block that begins with cell `first`."""
     reasons = ds[FAILURE].values
-    failures = {job.first + int(i): str(reasons[i]) for i in np.flatnonzero(reasons != "")}
-    return Report(job.first, len(reasons), source, shapes_of(ds), failures, reused, marks=marks_of(ds))
+    failures = {first + int(i): str(reasons[i]) for i in np.flatnonzero(reasons != "")}
+    return Report(first, len(reasons), source, shapes_of(ds), failures, reused, marks=marks_of(ds))
 
 
 def shapes_of(ds: xr.Dataset) -> dict[str, Shape]:

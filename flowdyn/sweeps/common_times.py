@@ -36,15 +36,16 @@ def _marks(variable: xr.Variable, count: int) -> np.ndarray:
     rows[np.isnan(rows)] = np.nan  # and one NaN: marks are of bytes
     there = ~np.isnan(rows).all(axis=2)
     ends = (there * np.arange(1, saves + 1)).max(axis=1, initial=0)  # a block with a longer run has more NaN behind
-    marks = [_mark(row[:end].tobytes()) for row, end in zip(rows, ends.tolist(), strict=True)]
+    marks = [mark_of(row[:end].tobytes()) for row, end in zip(rows, ends.tolist(), strict=True)]
     return np.resize(np.array(marks, dtype=np.uint64), count)
 
 
-def _mark(raw: bytes) -> int:
+def mark_of(raw: bytes) -> int:
+    """Mark of one cell, from the bytes of its row."""
     return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big") or 1
 
 
-ABSENT = _mark(b"")  # of a run that does not have the coordinate
+ABSENT = mark_of(b"")  # of a run that does not have the coordinate
 
 
 def rows_of(

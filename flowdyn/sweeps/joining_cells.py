@@ -6,13 +6,14 @@ coordinate (save,) or (cell, save). What a cell does not have is NaN, "" in text
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from flowdyn import _check
+from flowdyn.results.blocked_arrays import of_grid
 from flowdyn.results.dataset import VOLATILE, Parts, provenance
 from flowdyn.results.schema import SAVE
 from flowdyn.results.sealed_recipe import INITIAL
@@ -63,8 +64,11 @@ def parts_of(ds: xr.Dataset) -> Parts:
 def join_cells(pieces: Sequence[Piece], failures: Mapping[int, str], points: Mapping[str, np.ndarray]) -> xr.Dataset:
     """One Dataset of all cells, with the numbers of their points; those of other sizes than most are failures."""
     count = len(next(iter(points.values())))
-    pieces, failures = _fitting(pieces, failures)
+    odd = odd_pieces(pieces, failures)
+    odd_cells = {place: str(different(found)) for i, found in odd.items() for place in pieces[i].places}
+    pieces, failures = [piece for i, piece in enumerate(pieces) if i not in odd], odd_cells | dict(failures)
     names = list(dict.fromkeys(name for piece in pieces for name in piece.variables))
+    saves = max((v.sizes.get(SAVE, 0) for piece in pieces for v in piece.variables.values()), default=0)
     data: dict[str, xr.Variable] = {}
     coords: dict[str, xr.Variable] = {}
     for name in names:
@@ -74,9 +78,9 @@ def join_cells(pieces: Sequence[Piece], failures: Mapping[int, str], points: Map
             if not is_coord or dims - {CELL}:
                 raise taken(name)
             continue
-        (coords if is_coord else data)[name] = _joined(name, pieces, count, is_coord)
+        (coords if is_coord else data)[name] = _joined(name, pieces, {CELL: count, SAVE: saves}, is_coord)
     for name, values in points.items():
-        coords[name] = xr.Variable((CELL,), values, {"long_name": f"{name} of the grid", "units": "1"})
+        coords[name] = of_grid(name, CELL, values)
     reasons = np.array([failures.get(i, "") for i in range(count)], dtype=object)
     coords[FAILURE] = xr.Variable((CELL,), reasons, {"long_name": "why the cell has no run, empty where it has one"})
     sizes: dict[Any, int] = {}
@@ -118,7 +122,7 @@ def odd_ones(found: Sequence[Sizes], cells: Sequence[int]) -> dict[int, str]:
         if clash is None:
             known |= found[i]
         else:
-            odd[i] = str(different(f"{clash} of {_said(found[i][clash])} where others have {_said(known[clash])}"))
+            odd[i] = f"{clash} of {_said(found[i][clash])} where others have {_said(known[clash])}"
     return odd
 
 
@@ -126,17 +130,15 @@ def _said(sizes: tuple) -> str:
     return " x ".join(f"{name} {size}" if size is not None else str(name) for name, size in sizes) or "one number"
 
 
-def _fitting(pieces: Sequence[Piece], failures: Mapping[int, str]) -> tuple[list[Piece], dict[int, str]]:
-    """Pieces that stand beside those of most cells; why cells have no run, those of the other pieces too."""
+def odd_pieces(pieces: Sequence[Piece], failures: Collection[int]) -> dict[int, str]:
+    """Which pieces cannot stand beside those of most cells, and why; cells in `failures` have no run."""
     found = []
     for piece in pieces:
         own = {name: sizes_of([str(d) for d in v.dims], v.shape) for name, v in piece.variables.items()}
         if set(piece.places) - set(failures):  # rebuilding a run reads every start in its Dataset
             own["starts"] = tuple((name, None) for name in sorted(piece.variables) if name.endswith(INITIAL))
         found.append(own)
-    odd = odd_ones(found, [len(piece.places) for piece in pieces])
-    reasons = {place: reason for i, reason in odd.items() for place in pieces[i].places}
-    return [piece for i, piece in enumerate(pieces) if i not in odd], reasons | dict(failures)
+    return odd_ones(found, [len(piece.places) for piece in pieces])
 
 
 def different(found: str) -> _check.ArgumentError:
@@ -149,21 +151,18 @@ def different(found: str) -> _check.ArgumentError:
     )
 
 
-def _joined(name: str, pieces: Sequence[Piece], count: int, is_coord: bool) -> xr.Variable:
-    """One variable over all cells, or as it is where it is a coordinate that all share."""
+def _joined(name: str, pieces: Sequence[Piece], room: Mapping[str, int], is_coord: bool) -> xr.Variable:
+    """One variable over all cells, or as it is where it is a coordinate that all share; `room` is along cell, save."""
     having = [piece for piece in pieces if name in piece.variables]
     found = [piece.variables[name] for piece in having]
     first = found[0]
     own = tuple(dim for dim in first.dims if dim != CELL)
-    sizes = dict(first.sizes)
-    for variable in found:
-        for dim in own:
-            sizes[dim] = max(sizes[dim], variable.sizes[dim])
     if is_coord and len(having) == len(pieces) and all(_same(variable, first) for variable in found):
         return first
-    shape = (count, *(sizes[dim] for dim in own))
-    covered = sum(len(piece.places) for piece in having) == count
-    full = covered and all(variable.sizes.get(SAVE) == sizes.get(SAVE) for variable in found)
+    sizes = dict(first.sizes) | dict(room)  # along other dimensions all have the same
+    shape = (room[CELL], *(sizes[dim] for dim in own))
+    covered = sum(len(piece.places) for piece in having) == room[CELL]
+    full = covered and all(variable.sizes.get(SAVE, room[SAVE]) == room[SAVE] for variable in found)
     values = blank(shape, found, is_full=full)
     for piece, variable in zip(having, found, strict=True):
         rows = (

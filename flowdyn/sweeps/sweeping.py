@@ -20,13 +20,13 @@ from flowdyn._check import FlowdynWarning
 from flowdyn._tools.calls import told
 from flowdyn._tools.progress import meter
 from flowdyn.results.blocked_arrays import Block, merged_shapes
-from flowdyn.results.storage import load, save
+from flowdyn.results.storage import load, written
 from flowdyn.results.sweep_files import INDEX, assembled, index_of
 from flowdyn.sweeps.blocks import Report
 from flowdyn.sweeps.common_times import rows_of
 from flowdyn.sweeps.executors import check_sendable, known_workers, reports
 from flowdyn.sweeps.grid import Grid, grid_of
-from flowdyn.sweeps.joining_cells import join_cells, odd_ones, sizes_of, taken
+from flowdyn.sweeps.joining_cells import different, join_cells, odd_ones, sizes_of, taken
 from flowdyn.sweeps.planning import Plan, plan_of
 
 BLOCK_BYTES = 32 << 20
@@ -140,7 +140,7 @@ def sweep(
     failures = {cell: reason for report in done for cell, reason in report.failures.items()}
     for text in _doubts(done, failures, given):
         warnings.warn(text, FlowdynWarning, stacklevel=3)
-    return _result(done, given, folder)
+    return result_of(done, given, folder)
 
 
 def _folder(store: Any) -> Path:
@@ -180,7 +180,8 @@ def _fitting(done: list[Report]) -> list[Report]:
     fitting = []
     for i, report in enumerate(done):
         if i in odd:
-            all_of_it = dict.fromkeys(range(report.first, report.first + report.count), odd[i])
+            reason = str(different(odd[i]))
+            all_of_it = dict.fromkeys(range(report.first, report.first + report.count), reason)
             all_of_it |= report.failures
             report = dataclasses.replace(report, source=None, shapes={}, marks={}, failures=all_of_it)
         fitting.append(report)
@@ -206,12 +207,13 @@ def _doubts(done: list[Report], failures: dict[int, str], grid: Grid) -> list[st
     return texts
 
 
-def _result(done: list[Report], grid: Grid, folder: Path | None) -> xr.Dataset:
+def result_of(done: list[Report], grid: Grid, folder: Path | None) -> xr.Dataset:
+    """The Dataset over a grid, from what is said of its blocks; read when it is asked for where they are files."""
     values = {axis.dim: axis.values for axis in grid.axes}
     blocks = [Block(report.first, report.count, _source(report, grid, folder)) for report in done]
     # a block whose cells all failed may have no times and no data: what the others share they share all the same
-    lost = merged_shapes([report.shapes for report in done if len(report.failures) == report.count])
-    shapes = merged_shapes([report.shapes for report in done if len(report.failures) < report.count])
+    lost = merged_shapes([report.shapes for report in done if len(report.failures) == report.count], len(done))
+    shapes = merged_shapes([report.shapes for report in done if len(report.failures) < report.count], len(done))
     shapes = {name: shape._replace(shared="") for name, shape in lost.items()} | shapes
     clash = sorted(set(grid.dims) & {dim for shape in shapes.values() for dim in shape.dims})
     if clash:
@@ -221,7 +223,7 @@ def _result(done: list[Report], grid: Grid, folder: Path | None) -> xr.Dataset:
     rows = rows_of({report.first: report.marks for report in done}, named, failed, grid)
     if folder is None:
         return assembled(values, blocks, shapes, rows, load).load()
-    save(index_of(values, blocks, shapes, rows), folder / INDEX, overwrite=True)
+    written(index_of(values, blocks, shapes, rows), folder / INDEX, overwrite=True)
     return assembled(values, blocks, shapes, rows, load)
 
 
@@ -234,4 +236,4 @@ def _source(report: Report, grid: Grid, folder: Path | None) -> Any:
         return report.source
     points = grid.values(np.arange(report.first, report.first + report.count))
     ds = join_cells([], {cell - report.first: reason for cell, reason in report.failures.items()}, points)
-    return ds if folder is None else save(ds, folder / name, overwrite=True)
+    return ds if folder is None else written(ds, folder / name, overwrite=True)
