@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
-from flowdyn.methods.systems import ODESystem, OnProblem
+from flowdyn.methods.systems import ODESystem, OnProblem, Smaller
 from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.problems.diagonal_network import DiagonalNetwork
 from flowdyn.problems.squared_regression import SquaredRegression
 
+WELL = 1e-4  # smallest singular value of the data over the largest, from which on A^T nu is as true as nu
 ON_ORBIT = 1e-6  # relative distance at which weights count as reached by the flow from its start
 
 
@@ -126,12 +127,20 @@ class DualFlow(OnProblem, ODESystem):
         return self.problem.observables(w) | {v.name: part for v, part in zip(variables, parts, strict=True)}
 
 
-def dual_of(problem: Problem, w0: np.ndarray) -> DualFlow | None:
-    """The dual form of a problem's flow from w0, where it has one and at least twice as many features as samples.
+def dual_of(problem: Problem, w0: np.ndarray) -> Smaller | None:
+    """The dual form of a network's flow from w0, where nu has a limit that is as well known as the weights.
 
-    With more samples than features residuals need not vanish, and nu grows on where the weights have come to rest.
+    It has where features that move in both signs span the samples: any targets can be met then. Else residuals stay,
+    nu grows for ever, and what is left of it in A^T nu is rounding.
     """
-    if type(problem) is not DiagonalNetwork and type(problem) is not SquaredRegression:  # others may have another loss
+    if type(problem) is not DiagonalNetwork:  # a subclass may have another loss
         return None
     n, d = problem.X.shape
-    return DualFlow(problem, w0) if n <= d / 2 else None
+    moving = (w0[:d] != 0) & (w0[d:] != 0)
+    if n > d / 2 or np.count_nonzero(moving) < n:
+        return None
+    sizes = np.linalg.svd(np.asarray(problem.X)[:, moving], compute_uv=False)
+    if not sizes[-1] > WELL * sizes[0]:
+        return None
+    longest = np.linalg.norm(problem.X, axis=0).max()
+    return Smaller(DualFlow(problem, w0), float(1 / (4 * problem.scale * longest * n**0.5)))

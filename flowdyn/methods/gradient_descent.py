@@ -21,7 +21,7 @@ from flowdyn.methods.curvature import largest_curvature, threshold_doubt
 from flowdyn.methods.diagonal import dual_of
 from flowdyn.methods.following import MAX_ORDER, log_series
 from flowdyn.methods.spectral import Way, descent_shares, flow_shares, relaxation
-from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, checked_problem
+from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, Smaller, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
@@ -46,8 +46,8 @@ class GradientFlow(OnProblem, ODESystem):
 
     Notes
     -----
-    Exact on quadratic losses and where the problem knows its flow. Where that of a squared parametrisation is stiff,
-    the default solver takes its dual form (:class:`DualFlow`), with one unknown a sample. Source: section 9.3.1,
+    Exact on quadratic losses and where the problem knows its flow. Where that of a diagonal network is stiff for
+    long, the default solver takes its dual form (:class:`DualFlow`), with one unknown a sample. Source: section 9.3.1,
     equation (9.90).
 
     Examples
@@ -79,8 +79,8 @@ class GradientFlow(OnProblem, ODESystem):
         """The reason of a problem whose exact flow holds from some starts only."""
         return self.problem.lacks_exact_flow(state0)
 
-    def in_fewer_unknowns(self, state0: np.ndarray) -> ODESystem | None:
-        """The dual form of a squared parametrisation: one unknown a sample."""
+    def in_fewer_unknowns(self, state0: np.ndarray) -> Smaller | None:
+        """The dual form of a diagonal network: one unknown a sample."""
         return dual_of(self.problem, state0) if type(self).drift is GradientFlow.drift else None
 
 

@@ -20,10 +20,11 @@ from flowdyn._tools.polynomial_degree import degree_of
 from flowdyn.methods.noisy_gradients import checked_draws
 from flowdyn.methods.recursion_equation import MAX_ENTRIES, affine_moments
 from flowdyn.methods.sampling import Sampling, batch_noise_scale
-from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
+from flowdyn.methods.systems import Moments, OnProblem, SDESystem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.theory.linear_moments import LinearNoise
+from flowdyn.theory.moments import LinearGaussianLaw
 
 SOURCE = "Welling and Teh (2011); Roberts and Tweedie (1996)"
 

@@ -18,10 +18,11 @@ from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.recursion_equation import Covariance, checked_covariance
 from flowdyn.methods.sampling import Sampling, batch_noise_scale, check_batch
-from flowdyn.methods.systems import LinearGaussianLaw, Moments, OnProblem, SDESystem, checked_problem
+from flowdyn.methods.systems import Moments, OnProblem, SDESystem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.theory.linear_moments import linear_sde_mean_cov, matched_noise
+from flowdyn.theory.moments import LinearGaussianLaw
 from flowdyn.theory.moments_work import sde_route
 from flowdyn.theory.streaming import fresh_moments_work
 

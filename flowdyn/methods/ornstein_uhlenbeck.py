@@ -15,7 +15,7 @@ from flowdyn._tools.calls import told
 from flowdyn._tools.compiled import matvec
 from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.described import PLAIN_TIME
-from flowdyn.methods.systems import LinearGaussianLaw, OnProblem, SDESystem
+from flowdyn.methods.systems import OnProblem, SDESystem
 from flowdyn.problems.base import Time, Variable, Vector
 from flowdyn.theory import moments
 
@@ -110,10 +110,10 @@ class OrnsteinUhlenbeck(SDESystem):
         """What t is of an equation that need not be one of training."""
         return PLAIN_TIME
 
-    def linear_law(self) -> LinearGaussianLaw:
+    def linear_law(self) -> moments.LinearGaussianLaw:
         """The law of the process itself, with force b + A c."""
         A = np.asarray(self.A)
-        return LinearGaussianLaw(A, np.asarray(self.D), np.asarray(self.force) + A @ np.asarray(self.center))
+        return moments.LinearGaussianLaw(A, np.asarray(self.D), np.asarray(self.force) + A @ np.asarray(self.center))
 
     def mean_cov(self, x0: ArrayLike, t: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Mean (T, d) and covariance (T, d, d) at times t, from x0."""

@@ -21,7 +21,7 @@ from flowdyn import _check
 from flowdyn._tools.leaves import shown_call
 from flowdyn.methods.described import Described
 from flowdyn.problems.base import Problem, Time, Variable, Vector
-from flowdyn.theory.moments import ou_mean_cov
+from flowdyn.theory.moments import LinearGaussianLaw, ou_mean_cov
 
 Calculus = Literal["ito", "stratonovich"]
 Noise = Literal["additive", "diagonal", "general"]
@@ -153,7 +153,7 @@ class ODESystem(System):
         """Time from which the system is too stiff for explicit methods."""
         return np.inf
 
-    def in_fewer_unknowns(self, state0: np.ndarray) -> "ODESystem | None":
+    def in_fewer_unknowns(self, state0: np.ndarray) -> "Smaller | None":
         """A system of fewer unknowns that has, projected, the solution from this state; None if there is none."""
         return None
 
@@ -162,12 +162,11 @@ class ODESystem(System):
         return 0.0
 
 
-class LinearGaussianLaw(NamedTuple):
-    """``dX = (force - A X) dt + D^{1/2} dW``, whose law is known at any time."""
+class Smaller(NamedTuple):
+    """A system of fewer unknowns, and the change of one that changes a state by about its own size."""
 
-    A: np.ndarray  # (S, S)
-    D: np.ndarray  # (S, S)
-    force: np.ndarray  # (S,)
+    system: ODESystem
+    unit: float
 
 
 Moments = tuple[np.ndarray, np.ndarray]  # mean (T, S), covariance (T, S, S)

@@ -48,8 +48,9 @@ class Auto(Solver):
     -----
     Twelve steps with h rho > 1 (3 at loose tolerances), for an estimate rho of the largest rate, are called stiff. Then
     the explicit steps left are weighed against Jacobians and their factors by counted operations. If they cost more,
-    Rodas5P goes on in the compiled loop where states are small, LSODA where they are not. Flows that have a form of
-    fewer unknowns (squared parametrisations: one a sample) are run again in it from the start. Which methods a run
+    Rodas5P goes on in the compiled loop where states are small, LSODA where they are not. A gradient flow of
+    a diagonal network that is stiff for long is run again from its start as a :class:`DualFlow`, one unknown a sample,
+    with tolerances for these that the weights have from `rtol`; steps of both are counted. Which methods a run
     took, from when on and why stands in its recipe. Many starts are spread over the cores, each at a pace of its own;
     so are the runs of a sweep, whose blocks in a store hold ``gains_up_to`` = 16 of them or more.
     From rtol = 1e-12 down the steps are those of DOP853, of order 8: so few that their twelve evaluations pay.

@@ -46,9 +46,10 @@ def run_alone(run: ExplicitRun) -> None:
         run.absorb(*call(run.carry, run.numbers(tries)))
         took = time.monotonic() - began
         tries = min(2 * tries, MOST_TRIES) if took < SHORT else max(tries // 2, 1) if took > LONG else tries
-    if run.successor is not None:
+    if run.result is None and run.successor is not None:
         run_alone(run.successor)
         take_over(run)
+        run_alone(run)  # where that broke off
 
 
 def block_size(run: ExplicitRun) -> int:
@@ -75,11 +76,13 @@ def run_together(runs: list[ExplicitRun]) -> None:
                 for place, i in enumerate(block):
                     runs[i].absorb(Carry(*(_row(part, place) for part in carries)), *(part[place] for part in saved))
             tries = min(2 * tries, MOST_TRIES) if time.monotonic() - began < 10 * LONG else tries
-    if following := [run.successor for run in runs if run.successor is not None]:
+    ahead = [run for run in runs if run.result is None]
+    if following := [run.successor for run in ahead if run.successor is not None]:
         run_together(following)
-        for run in runs:
-            if run.successor is not None:
-                take_over(run)
+        for run in ahead:
+            take_over(run)
+    if broken_off := [run for run in ahead if run.result is None]:
+        run_together(broken_off)
 
 
 def _row(part: Any, i: int) -> Any:

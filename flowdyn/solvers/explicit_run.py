@@ -37,6 +37,7 @@ class ExplicitRun:
         self.reruns, self.heeds_back = 0, True  # whether what comes back has the run made again
         self.result: Result | None = None
         self.successor: ExplicitRun | None = None  # the same run in fewer unknowns, which is to go on instead
+        self.may_shrink = True  # whether there may be one
         self.start()
 
     @functools.cached_property

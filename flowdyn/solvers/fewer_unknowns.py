@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowdyn._tools.compiled import map_rows
-from flowdyn.methods.systems import ODESystem, System
+from flowdyn.methods.systems import ODESystem, Smaller, System
 from flowdyn.problems.base import Vector
 from flowdyn.solvers.base import Task
 
@@ -20,40 +20,62 @@ if TYPE_CHECKING:
     from flowdyn.solvers.explicit_run import ExplicitRun
 
 ROWS = 64  # that are widened at once
+BROKEN = ("diverged", "nonfinite", "stuck", "at_rest")
 
 
 def _states(small: System, state: Vector) -> Vector:
     return small.project(state)
 
 
-def in_fewer_unknowns(task: Task) -> ODESystem | None:
-    """The form of a task's system that has fewer unknowns, if there is one."""
-    return task.system.in_fewer_unknowns(task.state0) if isinstance(task.system, ODESystem) else None
+def in_fewer_unknowns(task: Task) -> Smaller | None:
+    """The form of a task's system that has fewer unknowns, if there is one; an open end is left to the system's own."""
+    if task.t is None or not isinstance(task.system, ODESystem):
+        return None
+    return task.system.in_fewer_unknowns(task.state0)
 
 
-def successor(run: "ExplicitRun", reason: str) -> "ExplicitRun":
-    """The same run in fewer unknowns, of which each has a tolerance of its own."""
-    task, small = run.task, in_fewer_unknowns(run.task)
-    assert small is not None
+def successor(run: "ExplicitRun") -> "ExplicitRun":
+    """The same run in fewer unknowns, with errors that the states would be allowed."""
+    task, found = run.task, in_fewer_unknowns(run.task)
+    assert found is not None
+    small, unit = found
     state0, stop, left = np.asarray(small.lift(task.state0)), task.stop, task.max_steps
     if stop is not None:
         rules = stop.rules
         stop = dataclasses.replace(stop, rules=lambda states: rules(map_rows(_states, small, states)))
     if left is not None:
         left = max(left - int(run.carry.accepted), 1)
-    run.choice += f", from t = {task.t0:.17g} on {len(state0)} unknowns for {task.state0.size}: {reason}"
-    begun = dataclasses.replace(task, system=small, state0=state0, stop=stop, max_steps=left)
-    return type(run)(begun, run.options._replace(atol=None))
+    t, report = float(run.carry.t), task.progress
+    done = (t - task.t0) / (run.end - task.t0)  # progress does not go back
+    begun = dataclasses.replace(
+        task,
+        system=small,
+        state0=state0,
+        stop=stop,
+        max_steps=left,
+        progress=lambda share: report(done + share * (1 - done)),
+    )
+    return type(run)(begun, run.options._replace(atol=run.options.rtol * unit))
 
 
 def take_over(run: "ExplicitRun") -> None:
-    """Make the result of the successor the run's own, in its states, with the work that came before."""
+    """Make the result of the successor the run's own, in its states, with the work that came before.
+
+    One that broke off is dropped, and the run goes on by itself from where it was.
+    """
     assert run.successor is not None and run.successor.result is not None
     found, small = run.successor.result, run.successor.task.system
+    if found.status in BROKEN or (found.status == "max_steps" and run.task.max_steps is None):
+        run.successor, run.may_shrink = None, False
+        return
     rows = np.empty((len(found.states), run.task.state0.size))
     for first in range(0, len(rows), ROWS):
         part = slice(first, first + ROWS)
         rows[part] = map_rows(_states, small, found.states[part])
-    before, choice = run.stats(), f"{run.choice}; there {found.choice}"
+    before, name = run.stats(), type(small).__name__
+    choice = (
+        f"{run.choice}, from t = {run.task.t0:.17g} on again as {name}, {run.successor.task.state0.size} unknowns in "
+        f"place of {run.task.state0.size} (stiff at t = {float(run.carry.t):.6g}): {found.choice}"
+    )
     work = {name: before.get(name, 0) + count for name, count in found.stats.items()}
     run.result = dataclasses.replace(found, states=rows, stats=work, choice=choice)

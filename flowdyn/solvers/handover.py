@@ -13,7 +13,7 @@ import numpy as np
 
 from flowdyn._tools.compiled import split
 from flowdyn._tools.inline_calls import with_inline_calls
-from flowdyn.methods.systems import System
+from flowdyn.methods.systems import Smaller, System
 from flowdyn.solvers.base import Task
 from flowdyn.solvers.explicit_state import Method
 from flowdyn.solvers.fewer_unknowns import in_fewer_unknowns, successor
@@ -29,6 +29,7 @@ COMPILED = "Rodas5P"
 COMPILED_STEPS, COMPILED_STEP = 300, 15.0  # the same of Rodas5P
 VALUES, SOLUTIONS = 10, 9  # right-hand sides and solutions with the factors in a step of it
 FEWER = "in fewer unknowns"
+COMPILATION = 1e5  # microseconds for two or three programs more, were they to be run a few times
 DENSE_BYTES = 1 << 28  # of a Jacobian: 5792 x 5792
 
 
@@ -44,14 +45,15 @@ def value_cost(system: System, size: int) -> float:
     return (20 * size + 4 * sum(array.size for array in split(system)[0])) / FLOPS
 
 
-def decide(task: Task, carry: Any, end: float, rtol: float, evaluations: int) -> Decision:
+def decide(task: Task, carry: Any, end: float, rtol: float, evaluations: int, small: Smaller | None = None) -> Decision:
     """Compare what is left of explicit steps with implicit methods."""
-    size, small = task.state0.size, in_fewer_unknowns(task)
+    size = task.state0.size
     steps = (end - float(carry.t)) / float(carry.h)
     explicit = steps * (OVERHEAD + evaluations * value_cost(task.system, size))
     costs = _costs(task.system, size, rtol, task.t is None)
     if small is not None:
-        costs[FEWER] = min(_costs(small, small.lift(task.state0).size, rtol, task.t is None).values())
+        unknowns = np.size(small.system.lift(task.state0))
+        costs[FEWER] = COMPILATION + min(_costs(small.system, unknowns, rtol, is_open=False).values())
     method = min(costs, key=lambda name: costs[name], default="")
     left = "no end of" if np.isinf(steps) else f"{steps:.2g}"
     if not method or explicit <= costs[method]:
@@ -79,11 +81,12 @@ def _costs(system: System, size: int, rtol: float, is_open: bool) -> dict[str, f
 def hand_over(run: "ExplicitRun") -> None:
     """Hand a stiff run over where that is cheaper, else have it ask again after twice as many stiff steps."""
     task, carry, t = run.task, run.carry, float(run.carry.t)
-    decision = decide(task, carry, run.end, run.options.rtol, run.program.method.evaluations)
+    small = in_fewer_unknowns(task) if run.may_shrink else None
+    decision = decide(task, carry, run.end, run.options.rtol, run.program.method.evaluations, small)
     if not decision.method:
         run.patience *= 2
     elif decision.method == FEWER:
-        run.successor = successor(run, decision.reason)
+        run.successor = successor(run)
     else:
         run.choice = f"{run.choice}, from t = {t:.17g} on {decision.method}: {decision.reason}"
         if decision.method == COMPILED:

@@ -7,7 +7,7 @@ Directions in which A vanishes diffuse: variance D t. Stationary laws exist wher
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy
@@ -15,6 +15,14 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.calls import told
+
+
+class LinearGaussianLaw(NamedTuple):
+    """``dX = (force - A X) dt + D^{1/2} dW``, whose law is known at any time."""
+
+    A: np.ndarray  # (S, S)
+    D: np.ndarray  # (S, S)
+    force: np.ndarray  # (S,)
 
 
 def _square(name: str, value: Any) -> np.ndarray:
