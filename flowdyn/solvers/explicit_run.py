@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from flowdyn.methods.systems import Smaller
 from flowdyn.solvers import stopping
 from flowdyn.solvers.base import Result, Status, Task
 from flowdyn.solvers.crawling import LONGER, REFUSED, coarsened
 from flowdyn.solvers.explicit_state import Carry, ExplicitOptions, Method, Numbers, Why, program_for, upcoming
+from flowdyn.solvers.fewer_unknowns import in_fewer_unknowns
 from flowdyn.solvers.handover import COMPILED, go_on, hand_over
 from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.saved_rows import SavedRows
@@ -37,13 +39,17 @@ class ExplicitRun:
         self.reruns, self.heeds_back = 0, True  # whether what comes back has the run made again
         self.result: Result | None = None
         self.successor: ExplicitRun | None = None  # the same run in fewer unknowns, which is to go on instead
-        self.may_shrink = True  # whether there may be one
         self.start()
 
     @functools.cached_property
     def drift(self) -> RightHandSide:
         """The right-hand side outside the compiled loop."""
         return RightHandSide(self.task)
+
+    @functools.cached_property
+    def smaller(self) -> Smaller | None:
+        """Its system in fewer unknowns."""
+        return in_fewer_unknowns(self.task)
 
     def _first_scales(self) -> FirstScales:
         task, rtol = self.task, self.options.rtol

@@ -36,9 +36,8 @@ def in_fewer_unknowns(task: Task) -> Smaller | None:
 
 def successor(run: "ExplicitRun") -> "ExplicitRun":
     """The same run in fewer unknowns, with errors that the states would be allowed."""
-    task, found = run.task, in_fewer_unknowns(run.task)
-    assert found is not None
-    small, unit = found
+    assert run.smaller is not None
+    task, (small, unit) = run.task, run.smaller
     state0, stop, left = np.asarray(small.lift(task.state0)), task.stop, task.max_steps
     if stop is not None:
         rules = stop.rules
@@ -66,7 +65,7 @@ def take_over(run: "ExplicitRun") -> None:
     assert run.successor is not None and run.successor.result is not None
     found, small = run.successor.result, run.successor.task.system
     if found.status in BROKEN or (found.status == "max_steps" and run.task.max_steps is None):
-        run.successor, run.may_shrink = None, False
+        run.successor = run.smaller = None
         return
     rows = np.empty((len(found.states), run.task.state0.size))
     for first in range(0, len(rows), ROWS):

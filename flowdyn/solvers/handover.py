@@ -7,6 +7,7 @@
 Costs are counted, not timed: the same run decides alike on every machine.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from flowdyn._tools.inline_calls import with_inline_calls
 from flowdyn.methods.systems import Smaller, System
 from flowdyn.solvers.base import Task
 from flowdyn.solvers.explicit_state import Method
-from flowdyn.solvers.fewer_unknowns import in_fewer_unknowns, successor
+from flowdyn.solvers.fewer_unknowns import successor
 
 if TYPE_CHECKING:
     from flowdyn.solvers.explicit_run import ExplicitRun
@@ -45,13 +46,15 @@ def value_cost(system: System, size: int) -> float:
     return (20 * size + 4 * sum(array.size for array in split(system)[0])) / FLOPS
 
 
-def decide(task: Task, carry: Any, end: float, rtol: float, evaluations: int, small: Smaller | None = None) -> Decision:
+def decide(
+    task: Task, carry: Any, end: float, rtol: float, evaluations: int, smaller: Callable[[], Smaller | None]
+) -> Decision:
     """Compare what is left of explicit steps with implicit methods."""
     size = task.state0.size
     steps = (end - float(carry.t)) / float(carry.h)
     explicit = steps * (OVERHEAD + evaluations * value_cost(task.system, size))
     costs = _costs(task.system, size, rtol, task.t is None)
-    if small is not None:
+    if explicit > COMPILATION and (small := smaller()) is not None:
         unknowns = np.size(small.system.lift(task.state0))
         costs[FEWER] = COMPILATION + min(_costs(small.system, unknowns, rtol, is_open=False).values())
     method = min(costs, key=lambda name: costs[name], default="")
@@ -81,8 +84,7 @@ def _costs(system: System, size: int, rtol: float, is_open: bool) -> dict[str, f
 def hand_over(run: "ExplicitRun") -> None:
     """Hand a stiff run over where that is cheaper, else have it ask again after twice as many stiff steps."""
     task, carry, t = run.task, run.carry, float(run.carry.t)
-    small = in_fewer_unknowns(task) if run.may_shrink else None
-    decision = decide(task, carry, run.end, run.options.rtol, run.program.method.evaluations, small)
+    decision = decide(task, carry, run.end, run.options.rtol, run.program.method.evaluations, lambda: run.smaller)
     if not decision.method:
         run.patience *= 2
     elif decision.method == FEWER:
