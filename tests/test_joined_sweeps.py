@@ -231,6 +231,73 @@ def test_coordinates_of_some_dimensions_stay_there():
     assert ends.t.dims == () and ends.k.dims == ("eta",) and ends.k.values.tolist() == [10, 20, 40]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_values_that_some_parts_lack_are_no_places(order):
+    """Seeds 0 and 1 beside 5 and 6: without their values the second would stand in the rows of the first."""
+    parts = [fd.sweep(noisy, {"eta": [0.1], "seed": [0, 1]}), fd.sweep(noisy, {"eta": [0.05], "seed": [5, 6]})]
+    parts[0] = parts[0].drop_vars("seed")
+    with pytest.raises(fd.ArgumentError, match=r"must have values of seed, got .*; e.g. assign_coords\(seed=...\)$"):
+        fd.concat(parts[::order], "eta")
+
+
+def test_a_value_may_come_twice_where_no_cell_does():
+    expected = fd.sweep(noisy, {"eta": [0.1, 0.05], "seed": [0, 1]})
+    cells = [fd.sweep(noisy, {"eta": [eta], "seed": [seed]}) for eta in (0.1, 0.05) for seed in (0, 1)]
+    whole(fd.concat(cells, "eta"), expected)
+    whole(fd.concat(cells, "seed"), expected)
+    runs = [dataset(0.05, seed) for seed in (0, 1)]
+    whole(fd.concat([fd.sweep(noisy, {"eta": [0.1], "seed": [0, 1]}), *runs], "eta"), expected)
+    holed = fd.concat(cells[:3], "eta")
+    assert "no such cell" in holed.failure.sel(eta=0.05, seed=1).item()
+    for last in (cells[3], runs[1]):
+        for dim in ("eta", "seed"):
+            found = fd.concat([holed, last], dim)
+            ids = {name: found[name].astype(int) for name in ("recipe_id", "recipe_id_t")}  # floats where a hole was
+            whole(found.assign(ids).assign_coords(k=found.k.astype(int)), expected)
+    with pytest.raises(fd.ArgumentError, match=r"each cell of the grid once, got {'eta': 0.05, 'seed': 0}; keep it"):
+        fd.concat([holed, *cells[2:]], "eta")
+
+
+NUMBERS = {
+    "z": np.array(1 + 2j),
+    "short": np.float32(0.5),
+    "day": np.datetime64("2020-01-02", "ns"),
+    "span": np.timedelta64(3, "ns"),
+    "yes": np.True_,
+    "many": np.int64(7),
+}
+
+
+def typed(eta, seed=0):
+    return dataset(eta, seed).assign({name: ((), value) for name, value in NUMBERS.items()})
+
+
+@pytest.mark.parametrize(
+    "join",
+    [
+        lambda: fd.concat([fd.sweep(typed, {"eta": [0.1]}), fd.sweep(noisy, {"eta": [0.05]})], "eta"),
+        lambda: fd.sweep(lambda eta: typed(eta) if eta > 0.07 else noisy(eta), {"eta": [0.1, 0.05]}),
+        lambda: fd.sweep(lambda eta: typed(eta) if eta > 0.07 else noisy(eta), {"eta": [0.1, 0.05]}, block=1),
+    ],
+)
+def test_numbers_that_only_some_cells_have_keep_their_types(join):
+    """As xarray's reindex has it: NaN, NaT, and floats for what has neither."""
+    found = join()
+    for name, value in NUMBERS.items():
+        expected = xr.DataArray(value[None], {"eta": [0.1]}, ["eta"]).reindex(eta=[0.1, 0.05])
+        assert found[name].dtype == expected.dtype and np.array_equal(found[name][0], expected[0]), name
+        assert found[name].isnull().values.tolist() == [False, True], name
+
+
+def test_whole_types_stay_where_every_cell_has_them():
+    for found in (
+        fd.concat([fd.sweep(typed, {"eta": [eta]}) for eta in (0.1, 0.05)], "eta"),
+        fd.sweep(typed, {"eta": [0.1, 0.05]}, block=1),
+    ):
+        for name in NUMBERS:
+            assert found[name].dtype == NUMBERS[name].dtype and (found[name] == NUMBERS[name]).all()
+
+
 def of_sizes(features):
     problem = fd.problems.LinearRegression(pd.DataFrame(DATA[:, :2], columns=features), DATA[:, 2])
     return fd.sweep(
@@ -243,7 +310,7 @@ def of_sizes(features):
     [
         (
             lambda a, b: fd.concat([a, b, a.isel(eta=[0])], "eta"),
-            r"must not repeat a value of eta, got \[0.1\]; drop it",
+            r"`runs` must have each cell of the grid once, got {'eta': 0.1}; keep it in one of them",
         ),
         (lambda a, b: fd.concat([a, b], "eta", join="inner"), r'must fit together .*; .* take join="outer"'),
         (lambda a, b: fd.concat([a.stack(z=["eta"]), b.stack(z=["eta"])], "z"), r"unstack them first"),
@@ -260,6 +327,14 @@ def of_sizes(features):
         (
             lambda a, b: fd.concat([a, b.drop_vars("eta")], "eta"),
             r"`runs\[1\]` must have values of eta, .*pandas.Index",
+        ),
+        (
+            lambda a, b: fd.concat([a.drop_vars("eta"), b], "eta"),
+            r"`runs\[0\]` must have values of eta, .*pandas.Index",
+        ),
+        (
+            lambda a, b: fd.concat([a.drop_vars("eta"), dataset(0.15)], "eta"),
+            r"`runs\[0\]` must have values of eta, .*pandas.Index",
         ),
         (lambda a, b: fd.concat([a, b], pd.Index([1, 2], name="eta")), r"`dim` must have the 3 values of the runs"),
         (lambda a, b: fd.concat([a.mean("eta"), b], "eta"), r"with 'recipe' and 'recipe_id', got .*join first"),

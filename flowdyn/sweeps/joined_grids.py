@@ -6,7 +6,6 @@ So rows of other lengths are filled up, and times stand over what they vary with
 """
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +60,9 @@ def join_grids(parts: Sequence[xr.Dataset], dim: str, given: xr.Variable | None)
     along = [_along(parts, own, is_joined=own == dim, given=given if own == dim else None) for own in dims]
     grid = Grid(tuple(Axis(one.dim, one.values) for one in along))
     places = [_cells(grid, [one.places[i] for one in along]) for i in range(len(parts))]
-    failures = dict.fromkeys(sorted(set(range(grid.count)) - set(np.concatenate(places).tolist())), NOT_THERE)
+    there = [own[_reasons(part, dims).ravel() != NOT_THERE] for part, own in zip(parts, places, strict=True)]
+    _check_once(grid, np.concatenate(there))
+    failures = dict.fromkeys(sorted(set(range(grid.count)) - set(np.concatenate(there).tolist())), NOT_THERE)
     pieces: list[Piece] = []
     for part, own in zip(parts, places, strict=True):
         pieces += _pieces(part, grid, own, failures)
@@ -102,6 +103,23 @@ def _marks_of_some(parts: Sequence[xr.Dataset], ds: xr.Dataset) -> dict[str, np.
     return marks
 
 
+def _reasons(part: xr.Dataset, dims: Sequence[str]) -> np.ndarray:
+    """Why each cell of a part failed, over the grid of all; "" where it did not."""
+    reasons = part.variables[FAILURE] if FAILURE in part.coords else xr.Variable((), "")
+    return reasons.set_dims({dim: part.sizes.get(dim, 1) for dim in dims}).transpose(*dims).values
+
+
+def _check_once(grid: Grid, cells: np.ndarray) -> None:
+    """Refuse a cell that two parts have, or one part twice."""
+    found, counts = np.unique(cells, return_counts=True)
+    if (counts > 1).any():
+        first = int(found[counts > 1][0])
+        (point,) = grid.points(first, first + 1)
+        raise _check.fail(
+            "runs", "must have each cell of the grid once", point, "keep it in one of them, e.g. by drop_sel"
+        )
+
+
 def _cells(grid: Grid, places: list[np.ndarray]) -> np.ndarray:
     return np.ravel_multi_index(np.ix_(*places), grid.shape).ravel()
 
@@ -120,13 +138,10 @@ def _along(parts: Sequence[xr.Dataset], dim: str, is_joined: bool, given: xr.Var
         if given is not None:
             return _Along(dim, {dim: given.values}, dict(given.attrs), places, has_values=True)
         return _Along(dim, {dim: np.arange(places[-1][-1] + 1)}, {}, places, has_values=False)
-    columns = [_columns(f"runs[{i}]", part, dim, names) for i, part in enumerate(parts)]
+    columns = [_columns(f"runs[{i}]", part, dim, names, is_joined) for i, part in enumerate(parts)]
     found = {name: np.concatenate([own[name] for own in columns]) for name in names}
     rows = list(zip(*(values.tolist() for values in found.values()), strict=True))
-    counts = Counter(rows)
-    if is_joined and len(counts) < len(rows):
-        twice = [row if len(names) > 1 else next(iter(row)) for row, count in counts.items() if count > 1]
-        raise _check.fail("runs", f"must not repeat a value of {dim}", twice, "drop it from one, e.g. by drop_sel")
+    counts = dict.fromkeys(rows)
     numbers = dict(zip(counts, range(len(counts)), strict=True))
     places = np.split(np.array([numbers[row] for row in rows]), np.cumsum(sizes)[:-1])
     having = next((part[dim].attrs for part in parts if dim in part.dims and dim in part.coords), {})
@@ -136,17 +151,19 @@ def _along(parts: Sequence[xr.Dataset], dim: str, is_joined: bool, given: xr.Var
 
 
 def _names(parts: Sequence[xr.Dataset], dim: str) -> tuple[str, ...]:
-    """Names of the numbers along a dimension: its own, or those that go together."""
-    for part in parts:
-        if dim in grid_dims(part):
-            return tuple(str(n) for n, v in part.coords.items() if v.dims == (dim,) and (n == dim or is_of_grid(n, v)))
-    return (dim,) if any(dim in part.coords for part in parts) else ()
+    """Names of the numbers along a dimension that any part has: its own, or those that go together."""
+    along = [part for part in parts if dim in grid_dims(part)]
+    pairs = [(str(name), variable) for part in along for name, variable in part.coords.items()]
+    found = [name for name, v in pairs if v.dims == (dim,) and (name == dim or is_of_grid(name, v))]
+    own = [dim] if not found and any(dim in part.coords for part in parts) else []
+    return tuple(dict.fromkeys(found + own))
 
 
-def _columns(shown: str, part: xr.Dataset, dim: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+def _columns(shown: str, part: xr.Dataset, dim: str, names: Sequence[str], is_joined: bool) -> dict[str, np.ndarray]:
     found = {name: part[name] for name in names if name in part.coords and part[name].dims in ((), (dim,))}
     if gone := [name for name in names if name not in found]:
-        way_out = f"e.g. assign_coords({gone[0]}=...), or pandas.Index([...], name={dim!r}) in place of {dim!r}"
+        given = f", or pandas.Index([...], name={dim!r}) in place of {dim!r}" if is_joined else ""
+        way_out = f"e.g. assign_coords({gone[0]}=...){given}"
         raise _check.fail(shown, f"must have values of {', '.join(names)}", _check.Words(f"none of {gone}"), way_out)
     return {name: np.atleast_1d(variable.values) for name, variable in found.items()}
 
@@ -155,8 +172,9 @@ def _pieces(part: xr.Dataset, grid: Grid, places: np.ndarray, failures: dict[int
     """The cells of a part, without those that have nothing; why cells failed is added to `failures`."""
     found = parts_of(part.drop_vars([name for name in grid.names if name in part.coords]))
     data, coords = ({n: _by_cell(v, part, grid.dims) for n, v in held.items()} for held in (found.data, found.coords))
-    reasons = np.broadcast_to(coords.pop(FAILURE, xr.Variable((), "")).values, places.shape)
-    failures |= {int(places[i]): str(reasons[i]) for i in np.flatnonzero(reasons != "")}
+    coords.pop(FAILURE, None)
+    reasons = _reasons(part, grid.dims).ravel()
+    failures |= {int(places[i]): str(reasons[i]) for i in np.flatnonzero((reasons != "") & (reasons != NOT_THERE))}
     # a recipe that all cells share is that of the one which did not fail
     recipe, status = coords[RECIPE], data.get("status")
     lost = (reasons != "") & ((recipe.values == "") | (CELL not in recipe.dims))

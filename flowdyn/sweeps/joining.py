@@ -49,7 +49,7 @@ def concat(
     ------
     ArgumentError
         If `runs` holds none, something that is no result of flowdyn with its recipe, or results that do not fit
-        together, such as sweeps that have a value of `dim` twice or cells of other sizes; or if `dim` has no name, or
+        together, such as sweeps that have one cell twice or cells of other sizes; or if `dim` has no name, or
         that of an array of the runs.
 
     Notes
