@@ -298,11 +298,66 @@ def test_whole_types_stay_where_every_cell_has_them():
             assert found[name].dtype == NUMBERS[name].dtype and (found[name] == NUMBERS[name]).all()
 
 
-def of_sizes(features):
-    problem = fd.problems.LinearRegression(pd.DataFrame(DATA[:, :2], columns=features), DATA[:, 2])
-    return fd.sweep(
-        lambda eta: (fd.SGD(problem, eta, batch_size=2), [1.0, 2.0], {"t": 1.0, "seed": 0}), {"eta": [0.15]}
+def ladder(top, seed=0):
+    return fd.eta_limit(fd.GradientDescent(QUADRATIC, top), [1.0 + seed], t=1.0)
+
+
+def of_features(kind, seed=0):
+    """The same data with its columns named, in another order, or not at all."""
+    names = [["a", "b"], ["b", "a"], None][kind]
+    data = DATA[:, :2] if names is None else pd.DataFrame(DATA[:, :2], columns=names)
+    return (
+        fd.SGD(fd.problems.LinearRegression(data, DATA[:, 2]), 0.1, batch_size=2),
+        [1.0, 2.0],
+        {"t": 1.0, "seed": seed},
     )
+
+
+@pytest.mark.parametrize("parts", [[0.1, 0.05], [[0.1, 0.2], [0.05]]], ids=str)
+def test_ladders_of_other_step_sizes_are_one_sweep(parts):
+    found = fd.concat([fd.sweep(ladder, {"top": np.atleast_1d(part), "seed": [0, 1]}) for part in parts], "top")
+    expected = fd.sweep(ladder, {"top": np.hstack(parts), "seed": [0, 1]})
+    assert found.eta.dims[-1] == "eta" and set(found.sizes) == set(expected.sizes)
+    for i, top in enumerate(np.hstack(parts)):  # halved again and again
+        assert np.allclose(found.eta.isel(top=i, seed=0), top / 2.0 ** np.arange(found.sizes["eta"]))
+    whole(found, expected)
+
+
+def test_cells_of_other_labels_are_one_sweep():
+    found = fd.concat([fd.sweep(of_features, {"kind": [kind]}) for kind in (0, 1, 2)], "kind")
+    whole(found, fd.sweep(of_features, {"kind": [0, 1, 2]}))
+    assert found.feature.dims == ("kind", "feature") and found.feature.values.tolist() == [
+        ["a", "b"],
+        ["b", "a"],
+        [""] * 2,
+    ]
+
+
+def test_one_value_for_each_part_stands_along_the_joined_dimension():
+    grid = fd.sweep(noisy, {"eta": [0.1, 0.05], "seed": [0, 1]})
+    rows = [grid.isel(eta=i).assign_coords(lab=name) for i, name in enumerate("xy")]
+    for dim, own in [("eta", ("eta",)), (pd.Index([3, 4], name="who"), ("who",))]:
+        found = fd.concat(rows, dim)
+        assert found.lab.dims == own and found.lab.values.tolist() == ["x", "y"] and found.eta.dims == own
+    assert found.swap_dims(who="eta").sel(eta=0.05).lab == "y"
+    parts = [fd.sweep(noisy, {"eta": etas, "seed": [0, 1]}) for etas in ([0.1, 0.05], [0.025])]
+    found = fd.concat([part.assign_coords(lab=name) for part, name in zip(parts, "xy", strict=True)], "eta")
+    assert found.lab.dims == ("eta",) and found.lab.values.tolist() == ["x", "x", "y"]
+
+
+def test_rows_of_cells_that_are_gone_go_too():
+    full = fd.sweep(noisy_steps, {"eta": [0.1, 0.05, 0.025], "seed": [0, 1]})
+    found = fd.concat([full.sel(eta=[0.1]), full.sel(eta=[0.05])], "eta")
+    assert found.sizes["save"] == 21  # 1 / .05 steps, and the start
+    assert fd.concat([full.sel(eta=[0.1])], "eta").sizes["t"] == 11
+
+
+def test_dimensions_may_come_in_another_order():
+    parts = [fd.sweep(ensemble, {"eta": etas, "seed": [0, 1]}) for etas in ([0.1, 0.05], [0.025])]
+    expected = fd.concat(parts, "eta")
+    whole(fd.concat([parts[0], parts[1].transpose()], "eta"), expected)
+    found = fd.concat([parts[0].transpose(), parts[1]], "eta")
+    assert found.w.dims != expected.w.dims and np.array_equal(found.w.transpose(*expected.w.dims), expected.w, True)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +373,6 @@ def of_sizes(features):
             lambda a, b: fd.concat([a, fd.sweep(descent, {"eta": [0.2]})], "eta"),
             r"same variables and sizes, got .* by itself",
         ),
-        (lambda a, b: fd.concat([a, of_sizes(["x", "y"])], "eta"), r"same labels along 'feature', got .*assign_coords"),
         (lambda a, b: fd.concat([a.isel(eta=[]), b], "eta"), r"`runs\[0\]` must have an entry along eta to be joined"),
         (
             lambda a, b: fd.concat([a.isel(save=[]), b], "eta"),

@@ -17,7 +17,7 @@ from flowdyn import _check
 from flowdyn.results.blocked_arrays import is_of_grid
 from flowdyn.results.dataset import Parts
 from flowdyn.results.schema import SAVE
-from flowdyn.results.sealed_recipe import RECIPE
+from flowdyn.results.sealed_recipe import INITIAL, RECIPE
 from flowdyn.running.joint_runs import CELL
 from flowdyn.sweeps.blocks import report_of
 from flowdyn.sweeps.common_times import mark_of
@@ -56,7 +56,7 @@ def join_grids(parts: Sequence[xr.Dataset], dim: str, given: xr.Variable | None)
     """One sweep of all cells; `given` are the values along `dim`, unless the parts have them."""
     dims = list(dict.fromkeys(own for part in parts for own in grid_dims(part)))
     dims = dims if dim in dims else [dim, *dims]
-    _check_labels(parts, dims)
+    parts = [_trimmed(part) for part in parts]
     along = [_along(parts, own, is_joined=own == dim, given=given if own == dim else None) for own in dims]
     grid = Grid(tuple(Axis(one.dim, one.values) for one in along))
     places = [_cells(grid, [one.places[i] for one in along]) for i in range(len(parts))]
@@ -66,6 +66,7 @@ def join_grids(parts: Sequence[xr.Dataset], dim: str, given: xr.Variable | None)
     pieces: list[Piece] = []
     for part, own in zip(parts, places, strict=True):
         pieces += _pieces(part, grid, own, failures)
+    pieces = _like_first(pieces)
     if odd := odd_pieces(pieces, failures):
         reason = _check.Words(next(iter(odd.values())))
         raise _check.fail("runs", "must have cells of the same variables and sizes", reason, "join each size by itself")
@@ -79,27 +80,43 @@ def join_grids(parts: Sequence[xr.Dataset], dim: str, given: xr.Variable | None)
     return joined.drop_vars([one.dim for one in along if not one.has_values])
 
 
-def _check_labels(parts: Sequence[xr.Dataset], dims: Sequence[str]) -> None:
-    """Refuse cells whose own dimensions have other labels: rows are joined by their places."""
-    known: dict[str, list[Any] | None] = {}
-    for part in parts:
-        for own in map(str, set(part.dims) - {*dims, "t", SAVE}):
-            labels = part.indexes[own].tolist() if own in part.indexes else None
-            if known.setdefault(own, labels) != labels:
-                way_out = "give them the same by assign_coords, or join those of each by themselves"
-                raise _check.fail("runs", f"must have the same labels along {own!r}", [known[own], labels], way_out)
+def _trimmed(part: xr.Dataset) -> xr.Dataset:
+    """Without the last rows that none of its cells has: they were filled up to the longest run of another grid."""
+    if SAVE not in part.dims or "t" not in part.coords or SAVE not in part["t"].dims:
+        return part
+    there = part["t"].notnull().any([dim for dim in part["t"].dims if dim != SAVE]).values
+    return part.isel({SAVE: slice(0, int(np.flatnonzero(there)[-1]) + 1)}) if there.any() and not there[-1] else part
+
+
+def _like_first(pieces: Sequence[Piece]) -> list[Piece]:
+    """Variables in the order of dimensions that they have in the first piece."""
+    known: dict[str, tuple] = {}
+    ordered = []
+    for piece in pieces:
+        variables = {}
+        for name, variable in piece.variables.items():
+            own = tuple(dim for dim in variable.dims if dim != CELL)
+            order = known.setdefault(name, own)
+            is_same = own == order or {*own} != {*order}
+            variables[name] = variable if is_same else variable.transpose(CELL, *order, missing_dims="ignore")
+        ordered.append(piece._replace(variables=variables))
+    return ordered
 
 
 def _marks_of_some(parts: Sequence[xr.Dataset], ds: xr.Dataset) -> dict[str, np.ndarray]:
-    """Marks of coordinates that a part had over some dimensions of its grid, for they stand over these again."""
+    """Marks of coordinates that stand over some dimensions of the grid of all alone.
+
+    They are those that a part had over some dimensions of its grid, or of which each part had one value.
+    """
     marks = {}
-    for part in parts:
-        grid = set(grid_dims(part))
-        for name, variable in part.coords.items():
-            held = ds.variables.get(name)
-            if 0 < len(grid & {*variable.dims}) < len(grid) and held is not None and held.dims[0] == CELL:
-                rows = held.values.reshape(len(held), -1).tolist()
-                marks[str(name)] = np.array([mark_of(repr(row).encode()) for row in rows], np.uint64)
+    for name, held in ds.coords.items():
+        having = [(part[name], set(grid_dims(part))) for part in parts if name in part.coords and grid_dims(part)]
+        over = [(len(grid & {*variable.dims}), len(grid)) for variable, grid in having]
+        is_way_back = str(name) == RECIPE or str(name).endswith(INITIAL)  # these are of a cell
+        is_single = over and not is_way_back and all(variable.ndim == 0 for variable, _ in having)
+        if CELL in held.dims and (is_single or any(0 < some < every for some, every in over)):
+            rows = held.values.reshape(len(held), -1).tolist()
+            marks[str(name)] = np.array([mark_of(repr(row).encode()) for row in rows], np.uint64)
     return marks
 
 
