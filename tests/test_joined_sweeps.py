@@ -174,6 +174,8 @@ def test_numbers_that_go_together_are_joined_together():
 
     expected = swept((0.1, 1), (0.1, 2), (0.05, 2))
     whole(fd.concat([swept((0.1, 1), (0.1, 2)), swept((0.05, 2))], "eta_batch_size"), expected)
+    with pytest.raises(fd.ArgumentError, match=r"must not name an array .* got 'eta'; it goes along 'eta_batch_size'"):
+        fd.concat([expected] * 2, "eta")
     last = expected.isel(eta_batch_size=2)
     whole(fd.concat([expected.isel(eta_batch_size=[0, 1]), last], "eta_batch_size"), expected)
 
@@ -396,9 +398,58 @@ def test_dimensions_may_come_in_another_order():
             lambda a, b: fd.concat([fd.concat([a] * 2, "run"), fd.concat([b] * 3, "run")], "eta"),
             r"must have one size along 'run', which has no values, got \[2, 3\]; give it values",
         ),
+        (lambda a, b: fd.concat(a, "eta"), r"`runs` must be a list of results, got a Dataset; give \[run\]"),
+        (lambda a, b: fd.concat({"a": a}, "eta"), r"must be a list of results, got a dict; give its values\(\)"),
+        (
+            lambda a, b: fd.concat(xr.DataTree(a), "eta"),
+            r"must be a list .* a DataTree; give \[node.to_dataset\(\) for",
+        ),
+        (lambda a, b: fd.concat("a.nc", "eta"), r"must be a list .* a str; give \[fd.load\(path\), ...\]"),
+        (lambda a, b: fd.concat(None, "eta"), r"must be a list of results, got a NoneType; e.g. \[run, other\]"),
+        (lambda a, b: fd.concat([xr.DataTree(a)], "eta"), r"`runs\[0\]` must be .*; give node.to_dataset\(\)"),
+        (lambda a, b: fd.concat(["a.nc"], "eta"), r"`runs\[0\]` must be .* got 'a.nc'; give fd.load\(path\)"),
+        (lambda a, b: fd.concat([b, b], "save"), r"`dim` must not name something else .* got 'save'; e.g. \"run\""),
+        (lambda a, b: fd.concat([a, b], "cell"), r"`dim` must not name something else .* got 'cell'; e.g. \"run\""),
+        (
+            lambda a, b: fd.concat([a.isel(eta=0), b.isel(eta=0)], "status"),
+            r"`dim` must not name something else .* got 'status'; e.g. \"run\"",
+        ),
+        (
+            lambda a, b: fd.concat([a, b], xr.DataArray(1.0, name="run")),
+            r"`dim` must have one dimension, got {}; give the values along it",
+        ),
+        (
+            lambda a, b: fd.concat([a, b], xr.DataArray([[1.0], [2.0]], dims=("u", "v"), name="run")),
+            r"`dim` must have one dimension, got {'u': 2, 'v': 1}; give the values along it",
+        ),
+        (
+            lambda a, b: fd.concat([a.drop_vars("failure"), b.drop_vars("failure")], "eta"),
+            r"must fit together .*; keep 'failure', which says what the cells of a sweep are",
+        ),
+        (
+            lambda a, b: fd.concat([a, b], "feature"),
+            r"must fit together .*; join sweeps along a dimension of their grid, or a new one",
+        ),
     ],
 )
 def test_what_cannot_be_joined_is_refused_with_a_way_out(join, message):
     with pytest.raises(fd.ArgumentError, match=message) as refused:
         join(fd.sweep(noisy, {"eta": [0.1, 0.05]}), fd.sweep(noisy, {"eta": [0.025]}))
     assert "\n" not in str(refused.value)
+
+
+def test_a_row_without_numbers_is_no_start():
+    cell = fd.sweep(descent, {"eta": [0.5, 0.25]}).sel(eta=0.5)
+    with pytest.raises(
+        fd.ArgumentError, match=r"`w0` must be finite, .*; .*run.dropna\('save', how='all'\).isel\(save=-1\)$"
+    ):
+        fd.solve(descent(0.5)[0], cell.isel(save=-1), t=2.0)
+    found = fd.solve(descent(0.5)[0], cell.dropna("save", how="all").isel(save=-1), t=2.0, solver=STEPS)
+    assert found.t.values.tolist() == [1.0, 1.5, 2.0] and np.allclose(found.w[:, 0], [1 / 4, 1 / 8, 1 / 16])
+    runs = [fd.solve(system, w0, **options) for system, w0, options in (descent(0.5), descent(0.4))]
+    row = fd.concat(runs, "eta").sel(eta=0.5, t=0.4)  # a time of the other run
+    with pytest.raises(fd.ArgumentError, match=r"`w0` must be finite, .*; .*run.dropna\('t'\).isel\(t=-1\)$"):
+        fd.solve(descent(0.5)[0], row, t=2.0)
+    lost = runs[0].isel(t=1).assign_coords(k=np.nan)
+    with pytest.raises(fd.ArgumentError, match=r"`w0` must be finite, got nan; .*run.dropna\('t'\)"):
+        fd.solve(descent(0.5)[0], lost, t=2.0)

@@ -56,6 +56,8 @@ def join_grids(parts: Sequence[xr.Dataset], dim: str, given: xr.Variable | None)
     """One sweep of all cells; `given` are the values along `dim`, unless the parts have them."""
     dims = list(dict.fromkeys(own for part in parts for own in grid_dims(part)))
     dims = dims if dim in dims else [dim, *dims]
+    if dim in {CELL, SAVE, FAILURE, RECIPE}.union(*(part.data_vars for part in parts)):
+        raise _check.fail("dim", "must not name something else in the results", dim, 'e.g. "run"')
     parts = [_trimmed(part) for part in parts]
     along = [_along(parts, own, is_joined=own == dim, given=given if own == dim else None) for own in dims]
     grid = Grid(tuple(Axis(one.dim, one.values) for one in along))
