@@ -111,8 +111,9 @@ def _marks_of_some(parts: Sequence[xr.Dataset], ds: xr.Dataset) -> dict[str, np.
     They are those that a part had over some dimensions of its grid, or of which each part had one value.
     """
     marks = {}
+    grids = [(part.coords.variables, set(grid)) for part in parts if (grid := grid_dims(part))]
     for name, held in ds.coords.items():
-        having = [(part[name], set(grid_dims(part))) for part in parts if name in part.coords and grid_dims(part)]
+        having = [(coords[name], grid) for coords, grid in grids if name in coords]
         over = [(len(grid & {*variable.dims}), len(grid)) for variable, grid in having]
         is_way_back = str(name) == RECIPE or str(name).endswith(INITIAL)  # these are of a cell
         is_single = over and not is_way_back and all(variable.ndim == 0 for variable, _ in having)
