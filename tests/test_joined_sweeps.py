@@ -174,6 +174,8 @@ def test_numbers_that_go_together_are_joined_together():
 
     expected = swept((0.1, 1), (0.1, 2), (0.05, 2))
     whole(fd.concat([swept((0.1, 1), (0.1, 2)), swept((0.05, 2))], "eta_batch_size"), expected)
+    with pytest.raises(fd.ArgumentError, match=r"must not name an array .* got 'eta'; it goes along 'eta_batch_size'"):
+        fd.concat([expected] * 2, "eta")
     last = expected.isel(eta_batch_size=2)
     whole(fd.concat([expected.isel(eta_batch_size=[0, 1]), last], "eta_batch_size"), expected)
 
@@ -231,11 +233,136 @@ def test_coordinates_of_some_dimensions_stay_there():
     assert ends.t.dims == () and ends.k.dims == ("eta",) and ends.k.values.tolist() == [10, 20, 40]
 
 
-def of_sizes(features):
-    problem = fd.problems.LinearRegression(pd.DataFrame(DATA[:, :2], columns=features), DATA[:, 2])
-    return fd.sweep(
-        lambda eta: (fd.SGD(problem, eta, batch_size=2), [1.0, 2.0], {"t": 1.0, "seed": 0}), {"eta": [0.15]}
+@pytest.mark.parametrize("order", [1, -1])
+def test_values_that_some_parts_lack_are_no_places(order):
+    """Seeds 0 and 1 beside 5 and 6: without their values the second would stand in the rows of the first."""
+    parts = [fd.sweep(noisy, {"eta": [0.1], "seed": [0, 1]}), fd.sweep(noisy, {"eta": [0.05], "seed": [5, 6]})]
+    parts[0] = parts[0].drop_vars("seed")
+    with pytest.raises(fd.ArgumentError, match=r"must have values of seed, got .*; e.g. assign_coords\(seed=...\)$"):
+        fd.concat(parts[::order], "eta")
+
+
+def test_a_value_may_come_twice_where_no_cell_does():
+    expected = fd.sweep(noisy, {"eta": [0.1, 0.05], "seed": [0, 1]})
+    cells = [fd.sweep(noisy, {"eta": [eta], "seed": [seed]}) for eta in (0.1, 0.05) for seed in (0, 1)]
+    whole(fd.concat(cells, "eta"), expected)
+    whole(fd.concat(cells, "seed"), expected)
+    runs = [dataset(0.05, seed) for seed in (0, 1)]
+    whole(fd.concat([fd.sweep(noisy, {"eta": [0.1], "seed": [0, 1]}), *runs], "eta"), expected)
+    holed = fd.concat(cells[:3], "eta")
+    assert "no such cell" in holed.failure.sel(eta=0.05, seed=1).item()
+    for last in (cells[3], runs[1]):
+        for dim in ("eta", "seed"):
+            found = fd.concat([holed, last], dim)
+            ids = {name: found[name].astype(int) for name in ("recipe_id", "recipe_id_t")}  # floats where a hole was
+            whole(found.assign(ids).assign_coords(k=found.k.astype(int)), expected)
+    with pytest.raises(fd.ArgumentError, match=r"each cell of the grid once, got {'eta': 0.05, 'seed': 0}; keep it"):
+        fd.concat([holed, *cells[2:]], "eta")
+
+
+NUMBERS = {
+    "z": np.array(1 + 2j),
+    "short": np.float32(0.5),
+    "day": np.datetime64("2020-01-02", "ns"),
+    "span": np.timedelta64(3, "ns"),
+    "yes": np.True_,
+    "many": np.int64(7),
+}
+
+
+def typed(eta, seed=0):
+    return dataset(eta, seed).assign({name: ((), value) for name, value in NUMBERS.items()})
+
+
+@pytest.mark.parametrize(
+    "join",
+    [
+        lambda: fd.concat([fd.sweep(typed, {"eta": [0.1]}), fd.sweep(noisy, {"eta": [0.05]})], "eta"),
+        lambda: fd.sweep(lambda eta: typed(eta) if eta > 0.07 else noisy(eta), {"eta": [0.1, 0.05]}),
+        lambda: fd.sweep(lambda eta: typed(eta) if eta > 0.07 else noisy(eta), {"eta": [0.1, 0.05]}, block=1),
+    ],
+)
+def test_numbers_that_only_some_cells_have_keep_their_types(join):
+    """As xarray's reindex has it: NaN, NaT, and floats for what has neither."""
+    found = join()
+    for name, value in NUMBERS.items():
+        expected = xr.DataArray(value[None], {"eta": [0.1]}, ["eta"]).reindex(eta=[0.1, 0.05])
+        assert found[name].dtype == expected.dtype and np.array_equal(found[name][0], expected[0]), name
+        assert found[name].isnull().values.tolist() == [False, True], name
+
+
+def test_whole_types_stay_where_every_cell_has_them():
+    for found in (
+        fd.concat([fd.sweep(typed, {"eta": [eta]}) for eta in (0.1, 0.05)], "eta"),
+        fd.sweep(typed, {"eta": [0.1, 0.05]}, block=1),
+    ):
+        for name in NUMBERS:
+            assert found[name].dtype == NUMBERS[name].dtype and (found[name] == NUMBERS[name]).all()
+
+
+def ladder(top, seed=0):
+    return fd.eta_limit(fd.GradientDescent(QUADRATIC, top), [1.0 + seed], t=1.0)
+
+
+def of_features(kind, seed=0):
+    """The same data with its columns named, in another order, or not at all."""
+    names = [["a", "b"], ["b", "a"], None][kind]
+    data = DATA[:, :2] if names is None else pd.DataFrame(DATA[:, :2], columns=names)
+    return (
+        fd.SGD(fd.problems.LinearRegression(data, DATA[:, 2]), 0.1, batch_size=2),
+        [1.0, 2.0],
+        {"t": 1.0, "seed": seed},
     )
+
+
+@pytest.mark.parametrize("parts", [[0.1, 0.05], [[0.1, 0.2], [0.05]]], ids=str)
+def test_ladders_of_other_step_sizes_are_one_sweep(parts):
+    found = fd.concat([fd.sweep(ladder, {"top": np.atleast_1d(part), "seed": [0, 1]}) for part in parts], "top")
+    expected = fd.sweep(ladder, {"top": np.hstack(parts), "seed": [0, 1]})
+    assert found.eta.dims[-1] == "eta" and set(found.sizes) == set(expected.sizes)
+    for i, top in enumerate(np.hstack(parts)):  # halved again and again
+        assert np.allclose(found.eta.isel(top=i, seed=0), top / 2.0 ** np.arange(found.sizes["eta"]))
+    whole(found, expected)
+
+
+def test_cells_of_other_labels_are_one_sweep():
+    found = fd.concat([fd.sweep(of_features, {"kind": [kind]}) for kind in (0, 1, 2)], "kind")
+    whole(found, fd.sweep(of_features, {"kind": [0, 1, 2]}))
+    assert found.feature.dims == ("kind", "feature") and found.feature.values.tolist() == [
+        ["a", "b"],
+        ["b", "a"],
+        [""] * 2,
+    ]
+
+
+def test_one_value_for_each_part_stands_along_the_joined_dimension():
+    grid = fd.sweep(noisy, {"eta": [0.1, 0.05], "seed": [0, 1]})
+    rows = [grid.isel(eta=i).assign_coords(lab=name) for i, name in enumerate("xy")]
+    for dim, own in [("eta", ("eta",)), (pd.Index([3, 4], name="who"), ("who",))]:
+        found = fd.concat(rows, dim)
+        assert found.lab.dims == own and found.lab.values.tolist() == ["x", "y"] and found.eta.dims == own
+    assert found.swap_dims(who="eta").sel(eta=0.05).lab == "y"
+    parts = [fd.sweep(noisy, {"eta": etas, "seed": [0, 1]}) for etas in ([0.1, 0.05], [0.025])]
+    found = fd.concat([part.assign_coords(lab=name) for part, name in zip(parts, "xy", strict=True)], "eta")
+    assert found.lab.dims == ("eta",) and found.lab.values.tolist() == ["x", "x", "y"]
+
+
+def test_rows_of_cells_that_are_gone_go_too():
+    full = fd.sweep(noisy_steps, {"eta": [0.1, 0.05, 0.025], "seed": [0, 1]})
+    found = fd.concat([full.sel(eta=[0.1]), full.sel(eta=[0.05])], "eta")
+    assert found.sizes["save"] == 21  # 1 / .05 steps, and the start
+    assert fd.concat([full.sel(eta=[0.1])], "eta").sizes["t"] == 11
+
+
+def test_dimensions_may_come_in_another_order():
+    parts = [fd.sweep(ensemble, {"eta": etas, "seed": [0, 1]}) for etas in ([0.1, 0.05], [0.025])]
+    expected = fd.concat(parts, "eta")
+    found = fd.concat([parts[0], parts[1].transpose()], "eta")
+    whole(found, expected)
+    one = found.isel(eta=2, seed=0)
+    assert np.array_equal(fd.rerun(one).w, one.w)  # its data are in order again
+    found = fd.concat([parts[0].transpose(), parts[1]], "eta")
+    assert found.w.dims != expected.w.dims and np.array_equal(found.w.transpose(*expected.w.dims), expected.w, True)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +370,7 @@ def of_sizes(features):
     [
         (
             lambda a, b: fd.concat([a, b, a.isel(eta=[0])], "eta"),
-            r"must not repeat a value of eta, got \[0.1\]; drop it",
+            r"`runs` must have each cell of the grid once, got {'eta': 0.1}; keep it in one of them",
         ),
         (lambda a, b: fd.concat([a, b], "eta", join="inner"), r'must fit together .*; .* take join="outer"'),
         (lambda a, b: fd.concat([a.stack(z=["eta"]), b.stack(z=["eta"])], "z"), r"unstack them first"),
@@ -251,7 +378,6 @@ def of_sizes(features):
             lambda a, b: fd.concat([a, fd.sweep(descent, {"eta": [0.2]})], "eta"),
             r"same variables and sizes, got .* by itself",
         ),
-        (lambda a, b: fd.concat([a, of_sizes(["x", "y"])], "eta"), r"same labels along 'feature', got .*assign_coords"),
         (lambda a, b: fd.concat([a.isel(eta=[]), b], "eta"), r"`runs\[0\]` must have an entry along eta to be joined"),
         (
             lambda a, b: fd.concat([a.isel(save=[]), b], "eta"),
@@ -261,11 +387,51 @@ def of_sizes(features):
             lambda a, b: fd.concat([a, b.drop_vars("eta")], "eta"),
             r"`runs\[1\]` must have values of eta, .*pandas.Index",
         ),
+        (
+            lambda a, b: fd.concat([a.drop_vars("eta"), b], "eta"),
+            r"`runs\[0\]` must have values of eta, .*pandas.Index",
+        ),
+        (
+            lambda a, b: fd.concat([a.drop_vars("eta"), dataset(0.15)], "eta"),
+            r"`runs\[0\]` must have values of eta, .*pandas.Index",
+        ),
         (lambda a, b: fd.concat([a, b], pd.Index([1, 2], name="eta")), r"`dim` must have the 3 values of the runs"),
         (lambda a, b: fd.concat([a.mean("eta"), b], "eta"), r"with 'recipe' and 'recipe_id', got .*join first"),
         (
             lambda a, b: fd.concat([fd.concat([a] * 2, "run"), fd.concat([b] * 3, "run")], "eta"),
             r"must have one size along 'run', which has no values, got \[2, 3\]; give it values",
+        ),
+        (lambda a, b: fd.concat(a, "eta"), r"`runs` must be a list of results, got a Dataset; give \[run\]"),
+        (lambda a, b: fd.concat({"a": a}, "eta"), r"must be a list of results, got a dict; give its values\(\)"),
+        (
+            lambda a, b: fd.concat(xr.DataTree(a), "eta"),
+            r"must be a list .* a DataTree; give \[node.to_dataset\(\) for",
+        ),
+        (lambda a, b: fd.concat("a.nc", "eta"), r"must be a list .* a str; give \[fd.load\(path\), ...\]"),
+        (lambda a, b: fd.concat(None, "eta"), r"must be a list of results, got a NoneType; e.g. \[run, other\]"),
+        (lambda a, b: fd.concat([xr.DataTree(a)], "eta"), r"`runs\[0\]` must be .*; give node.to_dataset\(\)"),
+        (lambda a, b: fd.concat(["a.nc"], "eta"), r"`runs\[0\]` must be .* got 'a.nc'; give fd.load\(path\)"),
+        (lambda a, b: fd.concat([b, b], "save"), r"`dim` must not name something else .* got 'save'; e.g. \"run\""),
+        (lambda a, b: fd.concat([a, b], "cell"), r"`dim` must not name something else .* got 'cell'; e.g. \"run\""),
+        (
+            lambda a, b: fd.concat([a.isel(eta=0), b.isel(eta=0)], "status"),
+            r"`dim` must not name something else .* got 'status'; e.g. \"run\"",
+        ),
+        (
+            lambda a, b: fd.concat([a, b], xr.DataArray(1.0, name="run")),
+            r"`dim` must have one dimension, got {}; give the values along it",
+        ),
+        (
+            lambda a, b: fd.concat([a, b], xr.DataArray([[1.0], [2.0]], dims=("u", "v"), name="run")),
+            r"`dim` must have one dimension, got {'u': 2, 'v': 1}; give the values along it",
+        ),
+        (
+            lambda a, b: fd.concat([a.drop_vars("failure"), b.drop_vars("failure")], "eta"),
+            r"must fit together .*; keep 'failure', which says what the cells of a sweep are",
+        ),
+        (
+            lambda a, b: fd.concat([a, b], "feature"),
+            r"must fit together .*; join sweeps along a dimension of their grid, or a new one",
         ),
     ],
 )
@@ -273,3 +439,20 @@ def test_what_cannot_be_joined_is_refused_with_a_way_out(join, message):
     with pytest.raises(fd.ArgumentError, match=message) as refused:
         join(fd.sweep(noisy, {"eta": [0.1, 0.05]}), fd.sweep(noisy, {"eta": [0.025]}))
     assert "\n" not in str(refused.value)
+
+
+def test_a_row_without_numbers_is_no_start():
+    cell = fd.sweep(descent, {"eta": [0.5, 0.25]}).sel(eta=0.5)
+    with pytest.raises(
+        fd.ArgumentError, match=r"`w0` must be finite, .*; .*run.dropna\('save', how='all'\).isel\(save=-1\)$"
+    ):
+        fd.solve(descent(0.5)[0], cell.isel(save=-1), t=2.0)
+    found = fd.solve(descent(0.5)[0], cell.dropna("save", how="all").isel(save=-1), t=2.0, solver=STEPS)
+    assert found.t.values.tolist() == [1.0, 1.5, 2.0] and np.allclose(found.w[:, 0], [1 / 4, 1 / 8, 1 / 16])
+    runs = [fd.solve(system, w0, **options) for system, w0, options in (descent(0.5), descent(0.4))]
+    row = fd.concat(runs, "eta").sel(eta=0.5, t=0.4)  # a time of the other run
+    with pytest.raises(fd.ArgumentError, match=r"`w0` must be finite, .*; .*run.dropna\('t'\).isel\(t=-1\)$"):
+        fd.solve(descent(0.5)[0], row, t=2.0)
+    lost = runs[0].isel(t=1).assign_coords(k=np.nan)
+    with pytest.raises(fd.ArgumentError, match=r"`w0` must be finite, got nan; .*run.dropna\('t'\)"):
+        fd.solve(descent(0.5)[0], lost, t=2.0)

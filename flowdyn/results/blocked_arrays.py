@@ -137,10 +137,20 @@ def merged_shapes(found: Sequence[Mapping[str, Shape]], count: int) -> dict[str,
         is_filled = len(own) < count or any(shape.sizes != sizes for shape in own)
         shared = first.shared if len(own) == len(found) and len({shape.shared for shape in own}) == 1 else ""
         is_coord = all(shape.is_coord for shape in own)
-        if not shared and is_filled and np.dtype("f8" if texts else dtype).kind in "biu" and dtype != "|i1":
-            dtype = "<f8"
+        if not shared and is_filled and not texts and dtype != "|i1":
+            dtype = with_gaps(np.dtype(dtype)).str
         merged[name] = Shape(first.dims, sizes, dtype, is_coord, shared)
     return merged
+
+
+def with_gaps(dtype: np.dtype) -> np.dtype:
+    """The type of numbers some of which are not there, NaN or NaT: that of xarray's ``reindex``."""
+    return np.dtype(np.float64) if dtype.kind in "biu" else dtype
+
+
+def gap_of(dtype: np.dtype) -> Any:
+    """What stands where a number is not there: NaN, NaT, -1 in flags."""
+    return {"f": np.nan, "c": np.nan, "m": np.timedelta64("NaT"), "M": np.datetime64("NaT"), "i": -1}.get(dtype.kind, 0)
 
 
 def of_grid(name: str, dim: str, values: np.ndarray) -> xr.Variable:
@@ -182,7 +192,7 @@ def on_grid(
             variable = xr.Variable(dims, template.variables[name].values, attrs)
         else:
             dtype = np.dtype(object) if shape.dtype == "text" else np.dtype(shape.dtype)
-            fill = "" if shape.dtype == "text" else np.nan if dtype.kind == "f" else -1
+            fill = "" if shape.dtype == "text" else gap_of(dtype)
             lead, cells = rows.get(name, (tuple(grid), None))
             array = BlockedArray(blocks, name, shape.sizes, dtype, fill, cells)
             variable = xr.Variable((*lead, *dims), indexing.LazilyIndexedArray(array), attrs)

@@ -16,11 +16,11 @@ from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import same_labels
 from flowdyn.results.recipes import read_json
-from flowdyn.results.schema import refuse_empty
+from flowdyn.results.schema import SAVE, refuse_empty
 from flowdyn.results.sealed_recipe import INITIAL, RECIPE, refuse_failed
 from flowdyn.solvers.base import HUGE
 
-BEHIND = "rows behind the end of a run hold none: take its last good one, e.g. run.dropna('t').isel(t=-1)"
+BEHIND = "rows behind the end of a run hold none: take its last good one, e.g. "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Start:
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.states).all():
-            raise _check.fail("w0", "must be finite", np.nan, BEHIND)
+            raise _check.fail("w0", "must be finite", np.nan, BEHIND + "run.dropna('t').isel(t=-1)")
         largest = float(np.abs(self.states).max(initial=0.0))
         if largest > HUGE:
             raise _check.fail("w0", f"must be at most {HUGE:g} in size, beyond which a run counts as diverged", largest)
@@ -159,10 +159,16 @@ def restart(
                 same_labels(f"w0.{v.name}", own, f"the problem's {dim}s", coords.get(dim))
         elif i < needed:
             raise _check.fail("w0", f"must hold the variable {v.name!r}", sorted(map(str, ds.data_vars)))
-    t = float(ds.t) if "t" in ds.coords else None
-    if t is not None and np.isnan(t):
-        raise _check.fail("w0", "must be finite", t, BEHIND)
+    t, k = (float(ds[name]) if name in ds.coords else None for name in ("t", "k"))
+    if any(clock is not None and np.isnan(clock) for clock in (t, k)):
+        raise _check.fail("w0", "must be finite", np.nan, BEHIND + _last_good(ds))
     return found, t, int(ds.k) if "k" in ds.coords else None
+
+
+def _last_good(ds: xr.Dataset) -> str:
+    """The way to a row that holds numbers: runs have times as their dimension, padded cells of sweeps numbers."""
+    is_cell = "failure" in ds.variables
+    return f"run.dropna({SAVE!r}, how='all').isel({SAVE}=-1)" if is_cell else "run.dropna('t').isel(t=-1)"
 
 
 def initial_of(recipe: Mapping[str, Any], ds: xr.Dataset, system: System, *, of_run: bool = True) -> Any:

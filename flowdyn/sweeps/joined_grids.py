@@ -6,7 +6,6 @@ So rows of other lengths are filled up, and times stand over what they vary with
 """
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from flowdyn import _check
 from flowdyn.results.blocked_arrays import is_of_grid
 from flowdyn.results.dataset import Parts
 from flowdyn.results.schema import SAVE
-from flowdyn.results.sealed_recipe import RECIPE
+from flowdyn.results.sealed_recipe import INITIAL, RECIPE
 from flowdyn.running.joint_runs import CELL
 from flowdyn.sweeps.blocks import report_of
 from flowdyn.sweeps.common_times import mark_of
@@ -57,14 +56,19 @@ def join_grids(parts: Sequence[xr.Dataset], dim: str, given: xr.Variable | None)
     """One sweep of all cells; `given` are the values along `dim`, unless the parts have them."""
     dims = list(dict.fromkeys(own for part in parts for own in grid_dims(part)))
     dims = dims if dim in dims else [dim, *dims]
-    _check_labels(parts, dims)
+    if dim in {CELL, SAVE, FAILURE, RECIPE}.union(*(part.data_vars for part in parts)):
+        raise _check.fail("dim", "must not name something else in the results", dim, 'e.g. "run"')
+    parts = [_trimmed(part) for part in parts]
     along = [_along(parts, own, is_joined=own == dim, given=given if own == dim else None) for own in dims]
     grid = Grid(tuple(Axis(one.dim, one.values) for one in along))
     places = [_cells(grid, [one.places[i] for one in along]) for i in range(len(parts))]
-    failures = dict.fromkeys(sorted(set(range(grid.count)) - set(np.concatenate(places).tolist())), NOT_THERE)
+    there = [own[_reasons(part, dims).ravel() != NOT_THERE] for part, own in zip(parts, places, strict=True)]
+    _check_once(grid, np.concatenate(there))
+    failures = dict.fromkeys(sorted(set(range(grid.count)) - set(np.concatenate(there).tolist())), NOT_THERE)
     pieces: list[Piece] = []
     for part, own in zip(parts, places, strict=True):
         pieces += _pieces(part, grid, own, failures)
+    pieces = _like_first(pieces)
     if odd := odd_pieces(pieces, failures):
         reason = _check.Words(next(iter(odd.values())))
         raise _check.fail("runs", "must have cells of the same variables and sizes", reason, "join each size by itself")
@@ -78,28 +82,62 @@ def join_grids(parts: Sequence[xr.Dataset], dim: str, given: xr.Variable | None)
     return joined.drop_vars([one.dim for one in along if not one.has_values])
 
 
-def _check_labels(parts: Sequence[xr.Dataset], dims: Sequence[str]) -> None:
-    """Refuse cells whose own dimensions have other labels: rows are joined by their places."""
-    known: dict[str, list[Any] | None] = {}
-    for part in parts:
-        for own in map(str, set(part.dims) - {*dims, "t", SAVE}):
-            labels = part.indexes[own].tolist() if own in part.indexes else None
-            if known.setdefault(own, labels) != labels:
-                way_out = "give them the same by assign_coords, or join those of each by themselves"
-                raise _check.fail("runs", f"must have the same labels along {own!r}", [known[own], labels], way_out)
+def _trimmed(part: xr.Dataset) -> xr.Dataset:
+    """Without the last rows that none of its cells has: they were filled up to the longest run of another grid."""
+    if SAVE not in part.dims or "t" not in part.coords or SAVE not in part["t"].dims:
+        return part
+    there = part["t"].notnull().any([dim for dim in part["t"].dims if dim != SAVE]).values
+    return part.isel({SAVE: slice(0, int(np.flatnonzero(there)[-1]) + 1)}) if there.any() and not there[-1] else part
+
+
+def _like_first(pieces: Sequence[Piece]) -> list[Piece]:
+    """Variables in the order of dimensions that they have in the first piece."""
+    known: dict[str, tuple] = {}
+    ordered = []
+    for piece in pieces:
+        variables = {}
+        for name, variable in piece.variables.items():
+            own = tuple(dim for dim in variable.dims if dim != CELL)
+            order = known.setdefault(name, own)
+            is_same = own == order or {*own} != {*order}
+            variables[name] = variable if is_same else variable.transpose(CELL, *order, missing_dims="ignore")
+        ordered.append(piece._replace(variables=variables))
+    return ordered
 
 
 def _marks_of_some(parts: Sequence[xr.Dataset], ds: xr.Dataset) -> dict[str, np.ndarray]:
-    """Marks of coordinates that a part had over some dimensions of its grid, for they stand over these again."""
+    """Marks of coordinates that stand over some dimensions of the grid of all alone.
+
+    They are those that a part had over some dimensions of its grid, or of which each part had one value.
+    """
     marks = {}
-    for part in parts:
-        grid = set(grid_dims(part))
-        for name, variable in part.coords.items():
-            held = ds.variables.get(name)
-            if 0 < len(grid & {*variable.dims}) < len(grid) and held is not None and held.dims[0] == CELL:
-                rows = held.values.reshape(len(held), -1).tolist()
-                marks[str(name)] = np.array([mark_of(repr(row).encode()) for row in rows], np.uint64)
+    grids = [(part.coords.variables, set(grid)) for part in parts if (grid := grid_dims(part))]
+    for name, held in ds.coords.items():
+        having = [(coords[name], grid) for coords, grid in grids if name in coords]
+        over = [(len(grid & {*variable.dims}), len(grid)) for variable, grid in having]
+        is_way_back = str(name) == RECIPE or str(name).endswith(INITIAL)  # these are of a cell
+        is_single = over and not is_way_back and all(variable.ndim == 0 for variable, _ in having)
+        if CELL in held.dims and (is_single or any(0 < some < every for some, every in over)):
+            rows = held.values.reshape(len(held), -1).tolist()
+            marks[str(name)] = np.array([mark_of(repr(row).encode()) for row in rows], np.uint64)
     return marks
+
+
+def _reasons(part: xr.Dataset, dims: Sequence[str]) -> np.ndarray:
+    """Why each cell of a part failed, over the grid of all; "" where it did not."""
+    reasons = part.variables[FAILURE] if FAILURE in part.coords else xr.Variable((), "")
+    return reasons.set_dims({dim: part.sizes.get(dim, 1) for dim in dims}).transpose(*dims).values
+
+
+def _check_once(grid: Grid, cells: np.ndarray) -> None:
+    """Refuse a cell that two parts have, or one part twice."""
+    found, counts = np.unique(cells, return_counts=True)
+    if (counts > 1).any():
+        first = int(found[counts > 1][0])
+        (point,) = grid.points(first, first + 1)
+        raise _check.fail(
+            "runs", "must have each cell of the grid once", point, "keep it in one of them, e.g. by drop_sel"
+        )
 
 
 def _cells(grid: Grid, places: list[np.ndarray]) -> np.ndarray:
@@ -120,13 +158,10 @@ def _along(parts: Sequence[xr.Dataset], dim: str, is_joined: bool, given: xr.Var
         if given is not None:
             return _Along(dim, {dim: given.values}, dict(given.attrs), places, has_values=True)
         return _Along(dim, {dim: np.arange(places[-1][-1] + 1)}, {}, places, has_values=False)
-    columns = [_columns(f"runs[{i}]", part, dim, names) for i, part in enumerate(parts)]
+    columns = [_columns(f"runs[{i}]", part, dim, names, is_joined) for i, part in enumerate(parts)]
     found = {name: np.concatenate([own[name] for own in columns]) for name in names}
     rows = list(zip(*(values.tolist() for values in found.values()), strict=True))
-    counts = Counter(rows)
-    if is_joined and len(counts) < len(rows):
-        twice = [row if len(names) > 1 else next(iter(row)) for row, count in counts.items() if count > 1]
-        raise _check.fail("runs", f"must not repeat a value of {dim}", twice, "drop it from one, e.g. by drop_sel")
+    counts = dict.fromkeys(rows)
     numbers = dict(zip(counts, range(len(counts)), strict=True))
     places = np.split(np.array([numbers[row] for row in rows]), np.cumsum(sizes)[:-1])
     having = next((part[dim].attrs for part in parts if dim in part.dims and dim in part.coords), {})
@@ -136,17 +171,19 @@ def _along(parts: Sequence[xr.Dataset], dim: str, is_joined: bool, given: xr.Var
 
 
 def _names(parts: Sequence[xr.Dataset], dim: str) -> tuple[str, ...]:
-    """Names of the numbers along a dimension: its own, or those that go together."""
-    for part in parts:
-        if dim in grid_dims(part):
-            return tuple(str(n) for n, v in part.coords.items() if v.dims == (dim,) and (n == dim or is_of_grid(n, v)))
-    return (dim,) if any(dim in part.coords for part in parts) else ()
+    """Names of the numbers along a dimension that any part has: its own, or those that go together."""
+    along = [part for part in parts if dim in grid_dims(part)]
+    pairs = [(str(name), variable) for part in along for name, variable in part.coords.items()]
+    found = [name for name, v in pairs if v.dims == (dim,) and (name == dim or is_of_grid(name, v))]
+    own = [dim] if not found and any(dim in part.coords for part in parts) else []
+    return tuple(dict.fromkeys(found + own))
 
 
-def _columns(shown: str, part: xr.Dataset, dim: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+def _columns(shown: str, part: xr.Dataset, dim: str, names: Sequence[str], is_joined: bool) -> dict[str, np.ndarray]:
     found = {name: part[name] for name in names if name in part.coords and part[name].dims in ((), (dim,))}
     if gone := [name for name in names if name not in found]:
-        way_out = f"e.g. assign_coords({gone[0]}=...), or pandas.Index([...], name={dim!r}) in place of {dim!r}"
+        given = f", or pandas.Index([...], name={dim!r}) in place of {dim!r}" if is_joined else ""
+        way_out = f"e.g. assign_coords({gone[0]}=...){given}"
         raise _check.fail(shown, f"must have values of {', '.join(names)}", _check.Words(f"none of {gone}"), way_out)
     return {name: np.atleast_1d(variable.values) for name, variable in found.items()}
 
@@ -155,8 +192,9 @@ def _pieces(part: xr.Dataset, grid: Grid, places: np.ndarray, failures: dict[int
     """The cells of a part, without those that have nothing; why cells failed is added to `failures`."""
     found = parts_of(part.drop_vars([name for name in grid.names if name in part.coords]))
     data, coords = ({n: _by_cell(v, part, grid.dims) for n, v in held.items()} for held in (found.data, found.coords))
-    reasons = np.broadcast_to(coords.pop(FAILURE, xr.Variable((), "")).values, places.shape)
-    failures |= {int(places[i]): str(reasons[i]) for i in np.flatnonzero(reasons != "")}
+    coords.pop(FAILURE, None)
+    reasons = _reasons(part, grid.dims).ravel()
+    failures |= {int(places[i]): str(reasons[i]) for i in np.flatnonzero((reasons != "") & (reasons != NOT_THERE))}
     # a recipe that all cells share is that of the one which did not fail
     recipe, status = coords[RECIPE], data.get("status")
     lost = (reasons != "") & ((recipe.values == "") | (CELL not in recipe.dims))

@@ -1,6 +1,7 @@
 """Many runs in one Dataset, each with its own recipe: side by side as xarray joins them, or as cells of a sweep."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -11,9 +12,11 @@ from flowdyn._tools.calls import told
 from flowdyn.results.dataset import history
 from flowdyn.results.schema import SAVE, refuse_empty
 from flowdyn.results.sealed_recipe import RECIPE, SEAL
-from flowdyn.sweeps.joined_grids import are_cells, join_grids
+from flowdyn.sweeps.joined_grids import are_cells, grid_dims, join_grids
+from flowdyn.sweeps.joining_cells import FAILURE
 
 SHOWN = 5  # titles of many runs
+MEAN = "a mean drops them: join first"
 Join = Literal["outer", "inner", "left", "right", "exact", "override"]
 
 
@@ -49,7 +52,7 @@ def concat(
     ------
     ArgumentError
         If `runs` holds none, something that is no result of flowdyn with its recipe, or results that do not fit
-        together, such as sweeps that have a value of `dim` twice or cells of other sizes; or if `dim` has no name, or
+        together, such as sweeps that have one cell twice or cells of other sizes; or if `dim` has no name, or
         that of an array of the runs.
 
     Notes
@@ -67,12 +70,7 @@ def concat(
     >>> fd.rebuild(sweep.sel(eta=0.25))[0]
     GradientDescent(Quadratic(d=1), eta=0.25)
     """
-    parts, way_out = list(runs), "a mean drops them: join first"
-    for i, part in enumerate(parts):
-        if not isinstance(part, xr.Dataset) or not {RECIPE, SEAL} <= set(part.variables):
-            raise _check.fail(f"runs[{i}]", f"must be a result of flowdyn with {RECIPE!r} and {SEAL!r}", part, way_out)
-    if not parts:
-        raise _check.fail("runs", "must hold at least one result", parts)
+    parts = _listed(runs)
     _check.choice("join", join, get_args(Join))
     _check_dim(dim, parts)
     if len(kinds := {str(part.attrs.get("flowdyn_kind")) for part in parts}) > 1:
@@ -86,6 +84,29 @@ def concat(
     else:
         joined = _concat(parts, dim, join)
     return joined.assign_attrs(_texts(parts) | history(f"concat of {len(parts)} results"))
+
+
+def _listed(runs: Any) -> list[xr.Dataset]:
+    """The results one by one, each with its recipe."""
+    if isinstance(runs, Mapping | str | os.PathLike) or not isinstance(runs, Iterable):
+        ways_out = {
+            xr.Dataset: "give [run]",
+            xr.DataTree: "give [node.to_dataset() for node in tree.leaves]",
+            Mapping: "give its values()",
+            str | os.PathLike: "give [fd.load(path), ...]",
+            object: "e.g. [run, other]",
+        }
+        way_out = next(said for kind, said in ways_out.items() if isinstance(runs, kind))
+        raise _check.fail("runs", "must be a list of results", _check.Words(f"a {type(runs).__name__}"), way_out)
+    parts = list(runs)
+    for i, part in enumerate(parts):
+        if not isinstance(part, xr.Dataset) or not {RECIPE, SEAL} <= set(part.variables):
+            is_tree, is_path = isinstance(part, xr.DataTree), isinstance(part, str | os.PathLike)
+            way_out = "give node.to_dataset()" if is_tree else "give fd.load(path)" if is_path else MEAN
+            raise _check.fail(f"runs[{i}]", f"must be a result of flowdyn with {RECIPE!r} and {SEAL!r}", part, way_out)
+    if not parts:
+        raise _check.fail("runs", "must hold at least one result", parts)
+    return parts
 
 
 def _concat(parts: list[xr.Dataset], dim: Any, join: Join) -> xr.Dataset:
@@ -103,9 +124,14 @@ def _concat(parts: list[xr.Dataset], dim: Any, join: Join) -> xr.Dataset:
     except ValueError as error:
         reason = _check.Words(" ".join(str(error).split())[:160])
         way_out = "join those of the same dimensions"
-        if any(SAVE in part.dims for part in parts):
-            is_outer = join == "outer"
-            way_out = "unstack them first, ds.unstack()" if is_outer else 'sweeps of different times take join="outer"'
+        if any(isinstance(index, pd.MultiIndex) for part in parts for index in part.indexes.values()):
+            way_out = "unstack them first, ds.unstack()"
+        elif join != "outer" and any(FAILURE in part.coords for part in parts):
+            way_out = 'sweeps of different times or cells take join="outer"'
+        elif any(SAVE in part.dims and FAILURE not in part.coords for part in parts):
+            way_out = f"keep {FAILURE!r}, which says what the cells of a sweep are"
+        elif any(FAILURE in part.coords for part in parts):
+            way_out = "join sweeps along a dimension of their grid, or a new one"
         raise _check.fail("runs", f"must fit together along {dim!r}", reason, way_out) from None
 
 
@@ -115,9 +141,13 @@ def _check_dim(dim: Any, parts: list[xr.Dataset]) -> None:
     if not isinstance(dim, str | xr.DataArray | pd.Index) or not isinstance(name, str) or not name:
         rule = "must be the name of a dimension, or a DataArray or Index that has one"
         raise _check.fail("dim", rule, dim, 'e.g. "eta", or pandas.Index(values, name="run")')
-    held = [part[name].ndim for part in parts if name in part.variables and name not in part.dims]
-    if any(held):
-        raise _check.fail("dim", "must not name an array of the runs", name, 'e.g. "eta", "seed" or "run"')
+    if isinstance(dim, xr.DataArray) and dim.ndim != 1:
+        raise _check.fail("dim", "must have one dimension", dict(dim.sizes), "give the values along it")
+    for part in parts:
+        if name in part.variables and name not in part.dims and part[name].ndim:
+            (first, *more), grid = map(str, part[name].dims), grid_dims(part)
+            way_out = 'e.g. "eta", "seed" or "run"' if more or first not in grid else f"it goes along {first!r}"
+            raise _check.fail("dim", "must not name an array of the runs", name, way_out)
 
 
 def _texts(parts: list[xr.Dataset]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from flowdyn import _check
-from flowdyn.results.blocked_arrays import of_grid
+from flowdyn.results.blocked_arrays import gap_of, of_grid, with_gaps
 from flowdyn.results.dataset import VOLATILE, Parts, provenance
 from flowdyn.results.schema import SAVE
 from flowdyn.results.sealed_recipe import INITIAL
@@ -182,7 +182,8 @@ def blank(shape: tuple[int, ...], found: Sequence[xr.Variable], is_full: bool) -
         return np.full(shape, "", dtype=object)
     if "flag_values" in found[0].attrs:
         return np.full(shape, -1, dtype=dtype)
-    return np.full(shape, np.nan if dtype.kind == "f" or not is_full else 0, dtype=dtype if is_full else np.float64)
+    dtype = dtype if is_full else with_gaps(dtype)
+    return np.full(shape, gap_of(dtype), dtype=dtype)
 
 
 def _flags(attrs: Mapping[str, Any]) -> dict[str, Any]:
