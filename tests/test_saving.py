@@ -206,3 +206,12 @@ def test_a_block_of_cells_that_failed_has_no_rows_and_is_kept(tmp_path):
     found = fd.load(tmp_path / "store")
     assert found.failure.sel(eta=2.0).item() and np.isclose(found.w.sel(eta=0.5)[-1].item(), 0.5**5)
     assert min(fd.load(path).sizes.get("save", 9) for path in (tmp_path / "store").glob("*.nc")) == 0
+
+
+def test_an_observable_without_entries_is_saved(tmp_path):
+    p = fd.problems.Quadratic(1.0)
+    run = fd.solve(fd.GradientFlow(p), [1.0], t=1.0, saves=3, observe={"none": lambda w: w[:0]})
+    assert run.none.shape == (3, 0)
+    assert fd.load(fd.save(run, tmp_path / "run.nc")).none.shape == (3, 0)
+    with pytest.raises(fd.ArgumentError, match="`ds` must have an entry along t to be saved"):
+        fd.save(run.drop_vars("none").isel(t=[]), tmp_path / "rows.nc")

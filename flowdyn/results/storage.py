@@ -18,6 +18,7 @@ from flowdyn._tools.checked_files import open_checked, write_checked
 from flowdyn._tools.files import open_netcdf, replacing, writable
 from flowdyn._tools.netcdf_files import MAX_BYTES
 from flowdyn.results.schema import LABEL, SCHEMA, check_attributes, check_holdable, check_schemas, refuse_empty
+from flowdyn.results.sealed_recipe import RECIPE, SEAL, SEAL_OF_TIMES
 from flowdyn.results.sweep_files import open_sweep
 
 Saved = xr.Dataset | xr.DataTree
@@ -71,7 +72,12 @@ def save(ds: Saved, path: str | os.PathLike[str], *, overwrite: bool = False) ->
                 "ds", rule, f"{schema!r} at {place!r}", "keep the attributes of a result, or use to_netcdf"
             )
     for node in _groups(ds).values():
-        refuse_empty("ds", node, "saved")
+        # netCDF takes numbers without an entry, but no text; a run without rows would have no way back
+        lost = [
+            v for name, v in node.variables.items() if name in (RECIPE, SEAL, SEAL_OF_TIMES) or v.dtype.kind in "OUT"
+        ]
+        if any(variable.size == 0 for variable in lost):
+            refuse_empty("ds", node, "saved")
     return written(ds, path, overwrite)
 
 
