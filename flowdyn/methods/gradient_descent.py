@@ -18,7 +18,6 @@ from flowdyn import _check
 from flowdyn._tools.leaves import Scalar, leaf
 from flowdyn.methods.base import DiscreteSystem, Edge
 from flowdyn.methods.curvature import largest_curvature, threshold_doubt
-from flowdyn.methods.diagonal import dual_of
 from flowdyn.methods.following import MAX_ORDER, log_series
 from flowdyn.methods.spectral import Way, descent_shares, flow_shares, relaxation
 from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, Smaller, checked_problem
@@ -81,7 +80,11 @@ class GradientFlow(OnProblem, ODESystem):
 
     def in_fewer_unknowns(self, state0: np.ndarray) -> Smaller | None:
         """The dual form of a diagonal network: one unknown a sample."""
-        return dual_of(self.problem, state0) if type(self).drift is GradientFlow.drift else None
+        if type(self).drift is not GradientFlow.drift:
+            return None
+        from flowdyn.methods.diagonal import dual_of  # 10 ms of imports that only stiff flows need
+
+        return dual_of(self.problem, state0)
 
 
 class ModifiedFlow(OnProblem, ODESystem):
