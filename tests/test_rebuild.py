@@ -146,3 +146,16 @@ def test_a_description_that_asks_for_huge_arrays_is_refused_before_they_are_made
     assert huge != text
     with pytest.raises(fd.FileError, match="asks for an array of shape"):
         fd.rebuild(with_recipe(ds, system=json.loads(huge)["system"]), loss=square)
+
+
+def test_runs_joined_over_methods_keep_their_own_starts():
+    problem, lam = fd.problems.Quadratic(np.diag([1.0, 0.3])), np.array([1.0, 0.3])
+    descent = fd.solve(fd.GradientDescent(problem, 0.1), np.ones(2), steps=20, saves=5)
+    heavy = fd.solve(fd.HeavyBall(problem, 0.1, 0.5), np.ones(2), steps=20, saves=5)
+    both = fd.concat([descent, heavy], "method")  # which holds the start of a velocity too
+    system, w0, options = fd.rebuild(both.isel(method=0))
+    np.testing.assert_array_equal(w0, np.ones(2))
+    last = fd.solve(system, w0, **options).isel(t=-1)
+    np.testing.assert_allclose(last.w, (1 - 0.1 * lam) ** 20, rtol=1e-12)
+    system, w0, options = fd.rebuild(both.isel(method=1))
+    assert fd.solve(system, w0, **options).w.equals(heavy.w)

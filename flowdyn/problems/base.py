@@ -5,6 +5,7 @@ G(w) = [grad l_i - grad L]_i / sqrt(n)  in R^{P x n},   G G^T = Cov_i(grad l_i),
 """
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -36,7 +37,7 @@ class Variable(NamedTuple):
     @property
     def size(self) -> int:
         """Number of entries, the product of the shape."""
-        return int(np.prod(self.shape, dtype=int))
+        return int(math.prod(self.shape))
 
 
 class Spectrum(NamedTuple):

@@ -176,7 +176,8 @@ def initial_of(recipe: Mapping[str, Any], ds: xr.Dataset, system: System, *, of_
 
     A ladder stores the parameters themselves, a run its state.
     """
-    names = [str(name) for name in ds.variables if str(name).endswith(INITIAL)]
+    own = recipe.get("arrays", ds.variables)  # runs that were joined hold the starts of others too
+    names = [str(name) for name in ds.variables if str(name).endswith(INITIAL) and name in own]
     named = {name.removesuffix(INITIAL): ds[name].reset_coords(drop=True) for name in names}
     if "t_initial" in recipe:
         clock = {"t": float(recipe["t_initial"])} | ({"k": int(recipe["k_initial"])} if "k_initial" in recipe else {})

@@ -129,8 +129,11 @@ def mark_outside_domain(
     """
     if LOSS not in {v.name for v in observer.variables} - set(observer.functions):
         return []
+    outside = np.isnan(values[LOSS])
+    if not outside.any():
+        return []
     ended_well = np.isin(codes, [STATUSES.index(status) for status in GOOD])
-    outside = np.isnan(values[LOSS]) & np.isfinite(states).all(axis=-1) & ended_well[:, None]
+    outside = outside & np.isfinite(states).all(axis=-1) & ended_well[:, None]
     ended = [(int(i), int(np.argmax(outside[i]))) for i in np.flatnonzero(outside.any(axis=1))]
     for i, first in ended:
         codes[i] = STATUSES.index(failure_status(np.full(1, np.nan), states[i, max(first - 1, 0)]))
