@@ -12,6 +12,7 @@ from flowdyn.methods.systems import System
 from flowdyn.pages.formulas import formulas_in, mathml
 from flowdyn.pages.sections import Claim, Markup, Picture, Section, claim_row, plain
 from flowdyn.results.recipes import class_of, read_json
+from flowdyn.results.schema import FAILURE
 
 ENDINGS = {
     "reached_end": "reached the end",
@@ -69,7 +70,7 @@ def _kind(ds: xr.Dataset) -> str:
     kind = str(ds.attrs.get("flowdyn_kind", ""))
     if not _over(ds):
         return kind
-    return f"sweep of {ds['recipe'].size:,} {kind}s" if "failure" in ds.coords else f"{ds['recipe'].size:,} {kind}s"
+    return f"sweep of {ds['recipe'].size:,} {kind}s" if FAILURE in ds.coords else f"{ds['recipe'].size:,} {kind}s"
 
 
 def grid_words(ds: xr.Dataset) -> str:
@@ -86,10 +87,10 @@ def _listed(values: list) -> str:
 
 def _sweep_words(ds: xr.Dataset) -> str:
     """The grid of a sweep in one sentence, and how many of its cells failed."""
-    if not _over(ds) or "failure" not in ds.coords:
+    if not _over(ds) or FAILURE not in ds.coords:
         return ""
-    failed = int((ds["failure"].values.astype(str) != "").sum())
-    return f"A grid of {ds['failure'].size:,} cells, {failed or 'none'} of them failed: {grid_words(ds)}."
+    failed = int((ds[FAILURE].values.astype(str) != "").sum())
+    return f"A grid of {ds[FAILURE].size:,} cells, {failed or 'none'} of them failed: {grid_words(ds)}."
 
 
 def _ended(ds: xr.Dataset) -> str:

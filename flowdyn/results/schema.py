@@ -12,6 +12,7 @@ SCHEMA = "flowdyn/1"
 CODES = ("_FillValue", "missing_value", "scale_factor", "add_offset")  # by these attributes a file holds other numbers
 NAME = re.compile(r"(?:\w|[^\x00-\x7f])(?:[^/\x00-\x1f\x7f]*[^/\x00-\x20\x7f])?")  # what NetCDF takes for one
 SAVE = "save"  # numbers the rows of runs that do not share their times
+FAILURE = "failure"  # why a cell of a sweep has no run; empty text where it has one
 LABEL = "_label"  # text along a dimension stands in the file under the dimension's name with this
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from flowdyn import _check
 from flowdyn.results.dataset import LabelledArray
 from flowdyn.results.recipes import read_json
-from flowdyn.results.schema import refuse_empty
+from flowdyn.results.schema import FAILURE, refuse_empty
 
 RECIPE, SEAL, SEAL_OF_TIMES = "recipe", "recipe_id", "recipe_id_t"
 INITIAL = "_initial"  # ends the names of the arrays that a run started from
@@ -138,7 +138,7 @@ def _fits_times(ds: Any, own: list[int]) -> bool:
 def refuse_failed(name: str, ds: Any, text: Any) -> None:
     """Refuse a cell of a sweep that has no run, and so no recipe, with what it says of itself."""
     if text == "":
-        reason = str(np.ravel(ds["failure"].values)[0]) if "failure" in ds.variables else "no reason is left"
+        reason = str(np.ravel(ds[FAILURE].values)[0]) if FAILURE in ds.variables else "no reason is left"
         raise _check.fail(name, "must hold a run", _check.Words(f"a cell that failed: {reason}"))
 
 

@@ -16,7 +16,7 @@ from flowdyn.methods.systems import System
 from flowdyn.problems.base import Variable
 from flowdyn.problems.inputs import same_labels
 from flowdyn.results.recipes import read_json
-from flowdyn.results.schema import SAVE, refuse_empty
+from flowdyn.results.schema import FAILURE, SAVE, refuse_empty
 from flowdyn.results.sealed_recipe import INITIAL, RECIPE, refuse_failed
 from flowdyn.solvers.base import HUGE
 
@@ -167,7 +167,7 @@ def restart(
 
 def _last_good(ds: xr.Dataset) -> str:
     """The way to a row that holds numbers: runs have times as their dimension, padded cells of sweeps numbers."""
-    is_cell = "failure" in ds.variables
+    is_cell = FAILURE in ds.variables
     return f"run.dropna({SAVE!r}, how='all').isel({SAVE}=-1)" if is_cell else "run.dropna('t').isel(t=-1)"
 
 

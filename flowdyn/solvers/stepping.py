@@ -15,10 +15,9 @@ from flowdyn.solvers import stopping
 from flowdyn.solvers.base import HUGE, Result, Status, Task, failure_status
 from flowdyn.solvers.crawling import CrawlWatch, coarsened
 from flowdyn.solvers.hidden_growth import looked_into
-from flowdyn.solvers.making_steppers import IMPLICIT, Steppers
+from flowdyn.solvers.making_steppers import IMPLICIT, Steppers, take_step
 from flowdyn.solvers.right_hand_side import PATIENCE, GiveUpError, RaisedError, RightHandSide
 from flowdyn.solvers.saved_rows import SavedRows
-from flowdyn.solvers.scipy_steps import take_step
 from flowdyn.solvers.stopping import behind, bounds, first_crossing
 from flowdyn.solvers.tolerances import RERUNS, Options, Path
 from flowdyn.solvers.waking import FirstScales, awake, first_scales, unscaled

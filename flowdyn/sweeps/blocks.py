@@ -20,14 +20,14 @@ import xarray as xr
 
 from flowdyn import _check
 from flowdyn.results.blocked_arrays import Shape
-from flowdyn.results.schema import SCHEMA
+from flowdyn.results.schema import FAILURE, SCHEMA
 from flowdyn.results.storage import load, written
 from flowdyn.results.sweep_files import NAME, stray
 from flowdyn.running.joint_runs import CELL
 from flowdyn.running.preparation import PreparedRun
 from flowdyn.sweeps.cells import Cell, Failure, all_made, ready, run_cells
 from flowdyn.sweeps.common_times import marks_of
-from flowdyn.sweeps.joining_cells import FAILURE, digest_of, join_cells
+from flowdyn.sweeps.joining_cells import digest_of, join_cells
 
 DOUBTS = 256  # runs of a block that are asked for theirs: each takes a tenth of a millisecond
 

@@ -16,13 +16,13 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn.results.blocked_arrays import is_of_grid
 from flowdyn.results.dataset import Parts
-from flowdyn.results.schema import SAVE
+from flowdyn.results.schema import FAILURE, SAVE
 from flowdyn.results.sealed_recipe import INITIAL, RECIPE
 from flowdyn.running.joint_runs import CELL
 from flowdyn.sweeps.blocks import report_of
 from flowdyn.sweeps.common_times import mark_of
 from flowdyn.sweeps.grid import Axis, Grid
-from flowdyn.sweeps.joining_cells import FAILURE, Piece, join_cells, odd_pieces, parts_of, piece_of
+from flowdyn.sweeps.joining_cells import Piece, join_cells, odd_pieces, parts_of, piece_of
 from flowdyn.sweeps.sweeping import result_of
 
 NOT_THERE = "no such cell in the results that were joined"

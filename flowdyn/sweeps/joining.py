@@ -10,10 +10,9 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn._tools.calls import told
 from flowdyn.results.dataset import history
-from flowdyn.results.schema import SAVE, refuse_empty
+from flowdyn.results.schema import FAILURE, SAVE, refuse_empty
 from flowdyn.results.sealed_recipe import RECIPE, SEAL
 from flowdyn.sweeps.joined_grids import are_cells, grid_dims, join_grids
-from flowdyn.sweeps.joining_cells import FAILURE
 
 SHOWN = 5  # titles of many runs
 MEAN = "a mean drops them: join first"

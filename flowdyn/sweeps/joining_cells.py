@@ -15,11 +15,10 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn.results.blocked_arrays import gap_of, of_grid, with_gaps
 from flowdyn.results.dataset import VOLATILE, Parts, provenance
-from flowdyn.results.schema import SAVE
+from flowdyn.results.schema import FAILURE, SAVE
 from flowdyn.results.sealed_recipe import INITIAL
 from flowdyn.running.joint_runs import CELL
 
-FAILURE = "failure"
 OF_ONE = (
     "flowdyn_stats",
     "flowdyn_choice",
