@@ -155,6 +155,7 @@ def test_ladders_of_a_sweep_have_their_orders_told_together(tmp_path):
     parts = [fd.sweep(make, {"end": ends}) for ends in ([1.0, 2.0], [4.0])]
     page = read(fd.report(fd.concat(parts, "end"), tmp_path / "page.html"))
     assert "Order: 1 to 1 in 3 ladders, expected 1." in page.words and "Verdict: resolved." in page.words
+    assert "sweep of 3 ladders" in page.words and "Not drawn: `ds` must hold one ladder to be drawn" in page.words
 
 
 def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):
@@ -168,7 +169,8 @@ def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):
         result = fd.sweep(make, {"eta": [0.5, 0.1, 3.0], "scale": [1.0, 2.0]})
     page = read(fd.report(result, tmp_path / "page.html"))
     assert "sweep of 6 runs" in page.words and "eta = 0.5, 0.1, 3; scale = 1, 2" in page.words
-    assert "A grid of 6 cells, 2 of them failed: eta = 0.5, 0.1, 3; scale = 1, 2." in page.words
+    assert "A grid of 6 cells, 2 of them failed: eta = 0.5, 0.1, 3; scale = 1, 2. Why: " in page.words
+    assert page.words.count("diverged") >= 2
     low, high = 0.5 * 0.5**4, 0.5 * (0.9**2 * 2) ** 2
     assert f"loss {low:.4g} to {high:.4g}" in page.words
     one = read(fd.report(result.sel(eta=0.1, scale=2.0), tmp_path / "one.html"))

@@ -180,6 +180,31 @@ def test_a_phase_portrait_of_named_states():
     assert [axis.get_ylabel() for axis in fd.plot(run.isel(start=0)).axes] == ["state"]
 
 
+def test_paths_left_out_of_a_phase_portrait_are_counted():
+    problem = fd.problems.Quadratic(np.eye(2), noise=np.eye(2))
+    many = fd.solve(fd.SGD(problem, 0.1), np.ones(2), steps=3, saves=4, realizations=300)
+    assert words(fd.plot(many, kind="phase").axes[0])[0] == "member (200 of 300)"
+
+
+def test_the_way_to_two_parameters_can_be_gone():
+    network = fd.problems.DiagonalNetwork([[1.0, 0.5, 0.2]], [1.0])
+    run = fd.solve(fd.GradientFlow(network), network.init(0.1), t=1.0)
+    with pytest.raises(fd.ArgumentError, match=r"select two, e.g. ds.drop_vars\(\['w_minus'\]\).isel\(feature="):
+        fd.plot(run, kind="phase")
+    assert fd.plot(run.drop_vars(["w_minus"]).isel(feature=[0, 1]), kind="phase").axes
+
+
+def test_a_cell_that_failed_has_no_place_in_a_legend():
+    problem = fd.problems.Quadratic(1.0)
+
+    def make(eta):
+        return fd.GradientDescent(problem, eta), [1.0], {"steps": 1000, "saves": 5}
+
+    with pytest.warns(fd.FlowdynWarning, match="1 of 3 cells"):  # one doubt, one failure
+        result = fd.sweep(make, {"eta": [0.1, 0.2, 3.0]})
+    assert words(fd.plot(result).axes[0]) == ("eta", ["0.1", "0.2"])
+
+
 def test_a_sweep_over_two_quantities_is_a_map():
     def run(eta, curvature):
         method = fd.GradientDescent(fd.problems.Quadratic(curvature), eta)

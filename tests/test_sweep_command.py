@@ -75,7 +75,7 @@ def test_a_list_without_values_is_told_by_its_option(table, capsys, option, text
         ([], "a sweep must have one of --alphas, --etas, --seeds, --batch-sizes"),
         (["--etas", "0.1", "--t", "1", "--steps", "3"], "`--steps` excludes --t"),
         (["--seeds", "0,1", "--steps", "3"], "`--eta` must be given for GradientDescent"),
-        (["--alphas", "0.1", "--eta", "0.1"], "`--alpha` is not an option of LinearRegression"),
+        (["--alphas", "0.1", "--eta", "0.1"], "`--alphas` is not an option of LinearRegression"),
         (["--etas", "0.1", "--batch-size", "3"], "`--batch-size` is not an option of GradientDescent"),
         (["--etas", "0.1", "--workers", "0"], "`--workers` must be at least 1"),
         (["--etas", "0.1,0.1"], "`--etas` must not repeat a value"),

@@ -28,7 +28,7 @@ def problem_of(options: argparse.Namespace) -> tuple[Any, Any]:
     if "alpha" in inspect.signature(problem.init).parameters:
         return problem, problem.init(0.1 if options.alpha is None else options.alpha)
     if options.alpha is not None:
-        raise _check.fail("--alpha", f"is not an option of {type(problem).__name__}, which starts at 0", options.alpha)
+        raise _check.fail("alpha", f"is not an option of {type(problem).__name__}, which starts at 0", options.alpha)
     return problem, problem.init()
 
 
@@ -104,7 +104,7 @@ def method_of(options: argparse.Namespace, cls: Any, problem: Any, **given: Any)
         value = getattr(options, option, None)
         if argument not in given and value is not None:
             if argument not in signature:
-                raise _check.fail("--" + option.replace("_", "-"), f"is not an option of {cls.__name__}", value)
+                raise _check.fail(option, f"is not an option of {cls.__name__}", value)
             arguments[argument] = value
     options.settable = [name for name in signature if name not in ("problem", "w0", *METHOD_OPTIONS.values())]
     arguments |= _set_arguments(options.set, options.settable, cls.__name__)

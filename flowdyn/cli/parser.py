@@ -22,13 +22,12 @@ def _whole_list(text: str) -> list[int]:
 
 def _listed(text: str, kind: Callable[[str], Number], what: str) -> list[Number]:
     """Numbers between commas, one at least: an unset variable of the shell is empty text."""
+    if not text.replace(",", " ").split():
+        raise argparse.ArgumentTypeError(f"must hold at least one value, {what} separated by commas, got {text!r}")
     try:
-        numbers = [kind(part) for part in text.replace(",", " ").split()]
+        return [kind(number) for part in text.split(",") for number in part.split() or [part]]
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be {what} separated by commas, got {text!r}") from None
-    if not numbers:
-        raise argparse.ArgumentTypeError(f"must hold at least one value, {what} separated by commas, got {text!r}")
-    return numbers
 
 
 def build_parser() -> OneLineParser:

@@ -24,6 +24,12 @@ METHOD_OPTIONS = {
     "friction": "friction",
 }
 PLACES = {"data": "DATA", "path": "FILE", "ds": "FILE"}  # arguments that the shell takes by their place
+OF_PYTHON = {  # words of the library, and what they are where calls are commands
+    "call sweep(make, grid, store) again": "run `flowdyn sweep` with this --store again",
+    "; fd.load(store) reads one that is there": "",
+    "use the method's .limit()": "that of gradient descent is --method GradientFlow",
+    "must be None for": "is not an option for",
+}
 
 
 class Output:
@@ -107,7 +113,7 @@ def in_shell_terms(message: str, options: argparse.Namespace) -> str:
     """A message of the library in which what has an option bears its name: `--batch-size`, `--index id`."""
     own = vars(options)
     flags = {argument: option for option, argument in METHOD_OPTIONS.items() if option in own}
-    flags |= {name: name for name in own if name not in PLACES}
+    flags |= {name: name for name in own if name not in PLACES} | ({"y": "target"} if "target" in own else {})
 
     def said(found: re.Match[str]) -> str:
         name, value = found[1], found[2]
@@ -126,6 +132,7 @@ def in_shell_terms(message: str, options: argparse.Namespace) -> str:
 
     if "on_divergence" not in own:
         message = message.replace(_check.KEEP, "")
-    message = message.replace("call sweep(make, grid, store) again", "run `flowdyn sweep` with this --store again")
+    for words, own_words in OF_PYTHON.items():
+        message = message.replace(words, own_words)
     of_grids = re.sub(r"`grid\['([a-z_]+)'\]`", lambda found: f"`--{found[1].replace('_', '-')}s`", message)
     return re.sub(r"`([a-z_]+)(?:=([^`]+))?`", said, of_grids)

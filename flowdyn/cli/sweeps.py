@@ -51,7 +51,7 @@ def _start(problem: Any, alpha: float) -> Any:
     import inspect
 
     if "alpha" not in inspect.signature(problem.init).parameters:
-        raise _check.fail("--alpha", f"is not an option of {type(problem).__name__}, which starts at 0", alpha)
+        raise _check.fail("alpha", f"is not an option of {type(problem).__name__}, which starts at 0", alpha)
     return problem.init(alpha)
 
 

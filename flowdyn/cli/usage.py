@@ -20,8 +20,13 @@ class OneLineParser(argparse.ArgumentParser):
         if unknown:
             own = self.commands.get(options.command or "", self)
             flags = sorted(set(re.findall(r"--[a-z][a-z-]*", own.format_usage())))
-            near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, 1)
-            own.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {near[0]}?" if near else ""))
+            asked = unknown[0].partition("=")[0]
+            near = difflib.get_close_matches(asked, flags, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            for action in own._actions:
+                if not action.option_strings and asked == f"--{action.dest}":
+                    meant = f"; {action.metavar or action.dest} is given by its place: {own.prog} {action.metavar}"
+            own.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
         return options
 
     def error(self, message: str) -> NoReturn:

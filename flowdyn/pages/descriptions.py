@@ -10,9 +10,9 @@ import xarray as xr
 from flowdyn import _check
 from flowdyn.methods.systems import System
 from flowdyn.pages.formulas import formulas_in, mathml
+from flowdyn.pages.grids import grid_sentence, grid_words, kind_words
 from flowdyn.pages.sections import Claim, Markup, Picture, Section, claim_row, plain
 from flowdyn.results.recipes import class_of, read_json
-from flowdyn.results.schema import FAILURE
 
 ENDINGS = {
     "reached_end": "reached the end",
@@ -27,15 +27,15 @@ MOST_RECIPES, MOST_TEXT = 3, 20_000  # shown, and characters of them
 INNER, DEEPEST = ("recursion", "method", "problem"), 4  # what a method is made from, and how far that is looked into
 RESOLVED = "resolved"  # the verdict of a ladder that has an order
 GROWN = 1e-12  # share of a loss, that is rounding
-MOST_VALUES = 8  # of a name of a grid
 
 
-def section_of(ds: xr.Dataset, name: str, pictures: Sequence[Picture], file: str = "") -> Section:
-    """The section of one Dataset."""
+def section_of(ds: xr.Dataset, name: str, pictures: Sequence[Picture], file: str = "", why: str = "") -> Section:
+    """The section of one Dataset; `why` it has no picture, where it has none."""
     attrs, recipes = ds.attrs, _recipes(ds)
+    not_drawn = f"Not drawn: {why}." if why else ""
     facts = {
         "what": attrs.get("title", "no title"),
-        "kind": _kind(ds),
+        "kind": kind_words(ds),
         "numbers": "; ".join(filter(None, [grid_words(ds), _said(_numbers(ds))])),
         "ended": _ended(ds),
         "outcome": _outcome(ds),
@@ -43,7 +43,7 @@ def section_of(ds: xr.Dataset, name: str, pictures: Sequence[Picture], file: str
     return Section(
         name=plain(name),
         title=plain(attrs.get("title", name)),
-        words=[plain(text) for text in (attrs.get("summary"), _sweep_words(ds), *order_words(ds)) if text],
+        words=[plain(text) for text in (attrs.get("summary"), grid_sentence(ds), *order_words(ds), not_drawn) if text],
         formulas=_formulas(recipes[0]) if recipes else [],
         pictures=pictures,
         claims=_claims(attrs),
@@ -59,38 +59,6 @@ def _references(attrs: dict) -> str:
     """What is cited; the attribute stands there, for CF asks for it, where there is nothing."""
     references = str(attrs.get("references", ""))
     return "" if references == "none" else references
-
-
-def _over(ds: xr.Dataset) -> tuple[str, ...]:
-    """The dimensions of the runs that a Dataset holds: of a sweep, or of runs that were joined; none of one run."""
-    return tuple(map(str, ds["recipe"].dims)) if "recipe" in ds.coords else ()
-
-
-def _kind(ds: xr.Dataset) -> str:
-    kind = str(ds.attrs.get("flowdyn_kind", ""))
-    if not _over(ds):
-        return kind
-    return f"sweep of {ds['recipe'].size:,} {kind}s" if FAILURE in ds.coords else f"{ds['recipe'].size:,} {kind}s"
-
-
-def grid_words(ds: xr.Dataset) -> str:
-    """The numbers over which runs lie side by side: ``eta = 0.1, 0.2; seed = 0, 1, ..., 7``."""
-    over = _over(ds)
-    along = {str(n): c.values for n, c in ds.coords.items() if c.ndim == 1 and c.dims[0] in over}
-    return "; ".join(f"{name} = {_listed(v.tolist())}" for name, v in along.items() if v.dtype.kind in "biuf")
-
-
-def _listed(values: list) -> str:
-    texts = [f"{value:g}" for value in values]
-    return ", ".join(texts if len(texts) <= MOST_VALUES else [*texts[: MOST_VALUES - 2], "...", texts[-1]])
-
-
-def _sweep_words(ds: xr.Dataset) -> str:
-    """The grid of a sweep in one sentence, and how many of its cells failed."""
-    if not _over(ds) or FAILURE not in ds.coords:
-        return ""
-    failed = int((ds[FAILURE].values.astype(str) != "").sum())
-    return f"A grid of {ds[FAILURE].size:,} cells, {failed or 'none'} of them failed: {grid_words(ds)}."
 
 
 def _ended(ds: xr.Dataset) -> str:

@@ -165,7 +165,7 @@ def draw_lines(axis: Any, x: np.ndarray, rows: np.ndarray, labels: Sequence[str]
     for i, (row, colour) in enumerate(zip(rows, colours, strict=True)):
         there = np.isfinite(row)
         own = (x if x.ndim == 1 else x[i])[there]
-        label = labels[i] if count > 1 and i in named else None
+        label = labels[i] if count > 1 and i in named and there.any() else None  # of a cell that failed
         curve(axis, own, row[there], color=colour, linewidth=1.6 if count <= FEW else 0.9, label=label)
     legend(axis, what if count <= FEW else f"{what} ({len(named)} of {count})", beside=count > 1)
 

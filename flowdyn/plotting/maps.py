@@ -20,14 +20,24 @@ GOOD = ("reached_end", "stopped")
 TICKS = 6  # of a side of a map
 
 
+def _two_of(ds: xr.Dataset) -> str:
+    """How to select two numbers, of a parameter that has them."""
+    of_cells = (MEMBERS, *cell_dims(ds), *(ds["loss"].dims if "loss" in ds else ("t",)))
+    over = [str(dim) for name in parameters(ds) for dim in ds[name].dims if dim not in of_cells]
+    others = parameters(ds)[1:]
+    dropped = f".drop_vars({others})" if others else ""
+    return f"select two, e.g. ds{dropped}.isel({over[0]}=[0, 1])" if over else ""
+
+
 def phase_panels(ds: xr.Dataset) -> list[Callable]:
     """The plane of the two unknowns of a system."""
     parts = [part for name in parameters(ds) for part in scalars(ds, name)]
     if len(parts) != 2:
         found = _check.Words(f"{len(parts)} of them over t")
-        raise _check.fail("kind", "= 'phase' needs two parameters", found, "select two, e.g. ds.isel(param=[0, 1])")
+        raise _check.fail("kind", "= 'phase' needs two parameters", found, _two_of(ds))
 
     def draw(ds: xr.Dataset, axis: Any) -> None:
+        members = ds.sizes.get(MEMBERS, 1)
         x, y = (_paths(ds, part) for part in parts)
         names, what = _path_labels(ds)
         count = len(x)
@@ -42,7 +52,8 @@ def phase_panels(ds: xr.Dataset) -> list[Callable]:
         grid(axis)
         axis.plot([], [], "o", mfc="none", color=GREY, label="start")
         axis.plot([], [], "o", color=GREY, label="end")
-        legend(axis, what if count <= FEW else f"{what} ({len(kept):,} of {count:,})", beside=True)
+        of_all = count // min(members, PATHS) * members
+        legend(axis, what if of_all <= FEW else f"{what} ({len(kept):,} of {of_all:,})", beside=True)
 
     return [draw]
 

@@ -135,10 +135,14 @@ def _table(found: Columns, target: str | None, path: Path) -> Table:
         raise _check.FileError(f"`data` must have columns of one length, got several in {str(path)!r}")
     if len(columns[target]) == 0:
         raise _check.FileError(f"`data` must have at least one row, got none in {str(path)!r}")
-    try:
-        checked = {name: _check.real_array(f"column {name}", values, ndim=1) for name, values in columns.items()}
-    except _check.ArgumentError as error:  # the argument is right, the file is not
-        raise _check.FileError(f"{error} (in {str(path)!r})") from None
+    checked = {}
+    for name, values in columns.items():
+        try:
+            checked[name] = _check.real_array(f"column {name}", values, ndim=1)
+        except _check.ArgumentError as error:  # the argument is right, the file is not
+            is_label = name != target and found.labels is None and len(set(map(str, values))) == len(values)
+            way_out = f"; `index={name!r}` makes it labels of the samples" if is_label else ""
+            raise _check.FileError(f"{error} (in {str(path)!r}){way_out}") from None
     features = [name for name in columns if name != target]
     X = np.column_stack([checked[name] for name in features])
     return Table(X, checked[target], features, target, found.labels)
