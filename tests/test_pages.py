@@ -97,7 +97,7 @@ def test_the_words_of_a_figure_are_its_title_axes_and_legend():
     axes[0].set(xlabel="step k", ylabel=r"$\|\theta\|$")
     axes[0].legend()
     figure.suptitle("a title")
-    assert alt_text(figure) == "a title: | theta | (eta = 0.1) against step k"
+    assert alt_text(figure) == "a title: |theta| (eta = 0.1) against step k"
     pyplot.close(figure)
     empty = pyplot.figure()
     assert alt_text(empty) == "a figure without labels"
@@ -350,6 +350,8 @@ def test_text_stands_out_in_light_and_in_dark():
 
 def test_formulas_are_mathml():
     assert mathml(r"\eta^2").text.startswith("<math") and "<script" not in mathml("<script>").text
+    assert "\\" not in mathml(r"\bigl\|\arg\min_w L\bigr\|").text  # nothing is left as it was typed
+    assert '<mi>log</mi><mspace width="0.167em" /><mi>r</mi>' in mathml(r"\log r").text
 
 
 @pytest.fixture

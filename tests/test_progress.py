@@ -1,5 +1,6 @@
 """Progress: a bar where somebody looks on, lines where it takes long, nothing where it is switched off."""
 
+import math
 import sys
 import types
 
@@ -104,3 +105,10 @@ def test_what_is_left_is_not_reckoned_from_a_start(monkeypatch, capsys):
         report(0.5)
     said = ["CentralFlow: 0% after 16 s", "CentralFlow: 50% after 40 s, 40 s left"]
     assert capsys.readouterr().err.splitlines() == said
+
+
+def test_a_process_without_a_console_runs(monkeypatch):
+    """`pythonw` and daemons have no `sys.stderr`."""
+    monkeypatch.setattr("sys.stderr", None)
+    run = fd.solve(fd.GradientFlow(fd.problems.Quadratic(1.0)), [1.0], t=1.0)
+    assert float(run.w[-1, 0]) == pytest.approx(math.exp(-1.0), rel=1e-12)

@@ -213,6 +213,14 @@ def test_a_reader_that_has_gone_is_no_traceback(files):
     assert run.stderr == "" and run.stdout.strip() in ("0", "1")
 
 
+def test_streams_that_are_closed_stop_nothing(tmp_path):
+    out = tmp_path / "run.nc"
+    script = f'"{sys.executable}" -m flowdyn solve --t 1 --out "{out}" >&- 2>&-'
+    assert subprocess.run(["bash", "-c", script], timeout=120).returncode == 0
+    with fd.load(out) as run:
+        assert float(run.t[-1]) == 1.0
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_full_disk_behind_stdout_is_one_line(files):
     with open("/dev/full", "w") as full:

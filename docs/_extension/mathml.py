@@ -1,16 +1,20 @@
 """LaTeX -> MathML: browsers set it without a script, so that pages need no network when they are read either."""
 
 from docutils import nodes
-from latex2mathml.converter import convert
 from sphinx.errors import SphinxError
+
+from flowdyn.pages.formulas import converted
 
 
 def formula(latex: str, display: str) -> str:
     """MathML of a formula, one that cannot be converted fails the build."""
     try:
-        return convert(" ".join(latex.split()), display=display)
+        found = converted(" ".join(latex.split()), display)
     except Exception as error:
         raise SphinxError(f"no MathML for {latex!r}: {error!r}") from error
+    if "\\" in found:
+        raise SphinxError(f"no MathML for all of {latex!r}: {found}")
+    return found
 
 
 def visit_inline(translator, node) -> None:

@@ -50,7 +50,8 @@ def is_watched() -> bool:
     """Whether somebody looks on: at a terminal, or in a notebook (Jupyter's kernel is no terminal)."""
     shell: Any = sys.modules.get("IPython")
     running = shell.get_ipython() if shell else None
-    return sys.stderr.isatty() or (running is not None and "IPKernelApp" in running.config)
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()  # a process without a console has none
+    return is_terminal or (running is not None and "IPKernelApp" in running.config)
 
 
 def _tqdm() -> Any:
@@ -68,7 +69,7 @@ def _sparse_lines(label: str) -> Report:
     def report(fraction: float) -> None:
         nonlocal due
         elapsed = time.monotonic() - began
-        if elapsed >= due:
+        if elapsed >= due and sys.stderr is not None:
             due = 2 * elapsed
             left = f", {_spelled(elapsed * (1 / fraction - 1))} left" if KNOWN <= fraction < 1 else ""
             print(f"{label}: {fraction:.0%} after {_spelled(elapsed)}{left}", file=sys.stderr, flush=True)
@@ -90,7 +91,7 @@ def is_spoken(progress: bool | Report | None) -> bool:
 
 def announce(progress: bool | Report | None, text: str, seconds: float) -> None:
     """Say what work will cost: on a terminal, and off it where it takes long."""
-    if is_spoken(progress) and (progress or is_watched() or seconds > LONG):
+    if sys.stderr is not None and is_spoken(progress) and (progress or is_watched() or seconds > LONG):
         _tqdm().write(text, file=sys.stderr)  # above a bar, where there is one
 
 

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that ``flowdyn --help`` answ
 
 import argparse
 import importlib
+import os
 import sys
 import warnings
 
@@ -36,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     if arguments is not None:  # it is called from Python: the process is not the shell's
         return _answer(arguments)
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed, as by `>&-`
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, for all of the process
     with garbage.spared():
         return _answer(None)
 

@@ -11,15 +11,25 @@ DISPLAYED = re.compile(r"^\.\. math::[ ]?(.*(?:\n(?:[ ]+.*|$))*)", re.MULTILINE)
 
 OR = r"\quad\text{or}\quad"  # between what holds without an argument and what holds with it
 SETTLING = ("data", "rate", "X")  # such arguments
+SPACE = '<mspace width="0.167em" />'
+NAMED = "<mi>(?:cos|cosh|det|dim|exp|ln|log|sin|sinh|tan|tanh)</mi>"
+BEFORE = re.compile(rf"(</m(?:i|n|sub|sup|subsup|frac|row)>)(?={NAMED})")
+BEHIND = re.compile(rf"({NAMED})(?=<m(?:i|n|sub|sup|subsup|frac|row)>)")
 
 
 def mathml(latex: str) -> Markup:
     """A displayed formula."""
+    return Markup(converted(latex, "block"))
+
+
+def converted(latex: str, display: str) -> str:
+    """The same as text, `inline` too; with what latex2mathml writes as it stands, or sets without TeX's spaces."""
     try:
         from latex2mathml.converter import convert
     except ImportError:
         raise needs("latex2mathml") from None
-    return Markup(convert(latex, display="block"))
+    text = convert(latex.replace(r"\arg", r"\operatorname{arg}"), display=display).replace(r">\|<", ">&#x02016;<")
+    return BEHIND.sub(rf"\1{SPACE}", BEFORE.sub(rf"\1{SPACE}", text))
 
 
 def needs(package: str) -> _check.ArgumentError:

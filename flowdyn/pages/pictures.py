@@ -54,5 +54,7 @@ def _panel(axes: "Axes") -> str:
 
 
 def _words(text: str) -> str:
-    """Text without the marks of mathematical type."""
-    return " ".join(re.sub(r"\\([A-Za-z]+)|[$\\{}]", r" \1 ", text).split())
+    """Text without the marks of mathematical type: ``sup_t |w_eta(t) - w(t)|``."""
+    spaced = re.sub(r"\\[,;: ]", " ", text)
+    bare = re.sub(r"\\(?:mathbb|mathrm|mathcal|left|right)(?![A-Za-z])|\\!|[${}]", "", spaced)
+    return " ".join(re.sub(r"(?<=[0-9A-Za-z])\\(?=[A-Za-z])", " ", bare).replace("\\", "").split())
