@@ -153,6 +153,17 @@ def test_budgets_hold_for_both_together():
     assert 80 < eval(whole.attrs["flowdyn_stats"])["n_steps"] < 1500  # thousands by explicit steps
 
 
+def test_a_budget_loses_nothing_that_was_reached():
+    """The same rows without the other form, whose steps begin at the start again."""
+    X, y = data()
+    p, budget = fd.problems.DiagonalNetwork(X, y), {"t": 100.0, "saves": 2001, "on_divergence": "keep"}
+    reached = []
+    for most in (40, 80, 160, 320, 640):
+        run = fd.solve(fd.GradientFlow(p), p.init(0.05), max_steps=most, **budget)
+        reached.append(float(run.t_stop) if "t_stop" in run else 100.0)
+    assert sorted(reached) == reached and reached[-1] > reached[0]
+
+
 class BlowingUp(fd.DualFlow):
     def drift(self, t, state):
         return 1e3 + state**2

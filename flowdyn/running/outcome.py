@@ -12,12 +12,11 @@ from flowdyn.methods.base import RecursionSystem
 from flowdyn.methods.systems import System
 from flowdyn.running.observer import Observer
 from flowdyn.running.save_times import SaveTimes
-from flowdyn.solvers.base import STATUSES, Result, Status, Stop, Task, failure_status
+from flowdyn.solvers.base import SPENT, STATUSES, Result, Status, Stop, Task, failure_status
 from flowdyn.solvers.ensembles import MemberBlock
 
 LOSS = "loss"
 GOOD: tuple[Status, ...] = ("reached_end", "stopped")
-SPENT: tuple[Status, ...] = ("max_steps", "max_seconds")
 LOST: tuple[Status, ...] = ("diverged", "nonfinite")
 HANDED_OVER = re.compile(r"from t = (\S+) on")
 

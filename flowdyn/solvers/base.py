@@ -19,6 +19,7 @@ from flowdyn.methods.systems import NOISES, ODESystem, SDESystem, System
 
 Status = Literal["reached_end", "stopped", "diverged", "nonfinite", "max_steps", "max_seconds", "at_rest", "stuck"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+SPENT: tuple[Status, ...] = ("max_steps", "max_seconds")  # out of a budget
 HUGE = 1e100  # a state beyond this has diverged: its square is still finite, so it is told before it turns into NaN
 
 

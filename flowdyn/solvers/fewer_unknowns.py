@@ -14,7 +14,7 @@ import numpy as np
 from flowdyn._tools.compiled import map_rows
 from flowdyn.methods.systems import ODESystem, Smaller, System
 from flowdyn.problems.base import Vector
-from flowdyn.solvers.base import Task
+from flowdyn.solvers.base import SPENT, Task
 
 if TYPE_CHECKING:
     from flowdyn.solvers.explicit_run import ExplicitRun
@@ -60,11 +60,12 @@ def successor(run: "ExplicitRun") -> "ExplicitRun":
 def take_over(run: "ExplicitRun") -> None:
     """Make the result of the successor the run's own, in its states, with the work that came before.
 
-    One that broke off is dropped, and the run goes on by itself from where it was.
+    One that broke off, or was out of its budget before it came as far, is dropped: the run goes on from where it was.
     """
     assert run.successor is not None and run.successor.result is not None
     found, small = run.successor.result, run.successor.task.system
-    if found.status in BROKEN or (found.status == "max_steps" and run.task.max_steps is None):
+    got_further = found.t_stop > float(run.carry.t) and not (found.status == "max_steps" and run.task.max_steps is None)
+    if found.status in BROKEN or (found.status in SPENT and not got_further):
         run.successor = run.smaller = None
         return
     rows = np.empty((len(found.states), run.task.state0.size))
