@@ -133,3 +133,18 @@ def test_close_values_have_labels_of_their_own(rates, labels):
     result = fd.sweep(lambda rate: descent(rate), {"rate": rates}, progress=False)
     legend = fd.plot(result).axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == labels
+
+
+def test_a_map_says_what_its_grey_cells_are_and_labels_every_row():
+    problem = fd.problems.Quadratic(1.0)
+
+    def make(scale, eta):
+        return fd.GradientDescent(problem, eta), [scale], {"steps": 1000, "saves": 2}
+
+    with pytest.warns(fd.FlowdynWarning):
+        result = fd.sweep(make, {"scale": np.geomspace(1e-6, 1, 7), "eta": [0.1, 3.0]})
+    figure = fd.plot(result)
+    axis = figure.axes[0]
+    assert axis.get_title() == "grey: diverged" and axis.get_legend() is None
+    figure.canvas.draw()
+    assert [text.get_text() for text in axis.get_yticklabels()] == [f"1e-0{n}" for n in range(6, 0, -1)] + ["1e+00"]

@@ -85,10 +85,11 @@ def eta_limit(
         tightened until its error is below 1/200 of the smallest gap.
     saves : int
         Common times kept, at most.
-    max_steps, max_seconds : int, float, optional
-        Budgets: steps of each run of the recursion or of its limit, wall time of the whole ladder in seconds. The limit
-        gets as many steps as the finest rung, or 10,000, unless `max_steps` or `solver` is given; where it cannot be
-        solved any better within a budget, its error counts in the fit. Sampling ends with the time.
+    max_steps : int, optional
+        Most steps of each run of the recursion or of its limit. The limit gets as many as the finest rung, or 10,000,
+        unless this or `solver` is given; where it cannot be solved any better, its error counts in the fit.
+    max_seconds : float, optional
+        Most wall time of the whole ladder, in seconds. Sampling ends with it.
     progress : bool or callable, optional
         A bar on a terminal and in a notebook unless False; or a function of the fraction done. Before rungs are
         sampled it says what they cost; off both that, and a line now and then, is printed where it takes more than ten

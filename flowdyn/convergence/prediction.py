@@ -47,8 +47,10 @@ def fast_forward(
     solver : Solver, optional
         Exact where a closed form is known, else a method near the tightest tolerance: an explicit one of high order
         where the flow turns for long, else a stiff one.
-    max_steps, max_seconds : int, float, optional
-        Budgets: steps of each solution of the flow (50,000 for the default solver), wall time of the whole in seconds.
+    max_steps : int, optional
+        Most steps of each solution of the flow (50,000 for the default solver).
+    max_seconds : float, optional
+        Most wall time of the whole, in seconds.
 
     Returns
     -------

@@ -282,7 +282,11 @@ class AdamW(Adam):
         Training time spent before the start.
     m0, v0 : float or array_like of float, shape (P,)
         Moments at the start.
-    bias_correction, v_used, eps_inside, betas : bool, str, bool, array_like of float, shape (2,)
+    bias_correction, eps_inside : bool
+        As for :class:`Adam`.
+    v_used : {"after", "before"}
+        As for :class:`Adam`.
+    betas : array_like of float, shape (2,), optional
         As for :class:`Adam`.
 
     Raises

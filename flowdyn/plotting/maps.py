@@ -17,7 +17,7 @@ from flowdyn.plotting.runs import whole
 PATHS = 200  # drawn at most
 EMPTY = "#BBBBBB"  # cells without a value
 GOOD = ("reached_end", "stopped")
-TICKS = 6  # of a side of a map
+TICKS = {"x": 6, "y": 12}  # of a side of a map, at most
 
 
 def _two_of(ds: xr.Dataset) -> str:
@@ -123,16 +123,14 @@ def _map(part: Scalar) -> Callable:
         _draw_map(axis, found, f"{part.label} at the end")
         for side, dim in (("y", first), ("x", second)):
             names, what = labels(plane.isel({d: 0 for d in (first, second) if d != dim}))
-            kept = np.unique(np.linspace(0, len(names) - 1, min(TICKS, len(names))).round().astype(int))
+            kept = range(0, len(names), -(-len(names) // TICKS[side]))
+            kept = [*kept[::2], *kept[1::2]]  # where there is no room for all
             axis.tick_params(axis=side, which="major", labelsize=8)
             sparse_ticks(axis, side, [float(i) for i in kept], [names[i] for i in kept])
             getattr(axis, f"set_{side}label")(what)
-        for text in sorted(set(ended.ravel()) - {""}):
-            axis.plot([], [], "s", color=EMPTY, label=text)
-        legend(axis, beside=False)
         fixed = [f"{dim} = {shown(ds[dim].values[0]) if dim in ds.coords else 0}" for dim in others]
-        if fixed:
-            axis.set_title(", ".join(fixed), fontsize=9)
+        bad = [text.replace("_", " ") for text in sorted(set(ended.ravel()) - {""})]
+        axis.set_title("; ".join(filter(None, [", ".join(fixed), "grey: " * bool(bad) + ", ".join(bad)])), fontsize=9)
 
     return draw
 

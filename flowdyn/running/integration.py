@@ -82,8 +82,12 @@ def solve(
     progress : bool or callable, optional
         A bar on a terminal and in a notebook unless False, lines of where long work is elsewhere; or a function of the
         fraction done.
-    max_steps, max_seconds, max_bytes : int, float, int, optional
-        Budgets: steps of the solver, wall time in seconds, bytes of the result.
+    max_steps : int, optional
+        Most steps of the solver.
+    max_seconds : float, optional
+        Most wall time, in seconds.
+    max_bytes : int, optional
+        Most bytes of the result.
 
     Returns
     -------
