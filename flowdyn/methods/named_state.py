@@ -131,8 +131,11 @@ class NamedState(System):
 
     def flat(self, value: Any, state: Vector) -> Any:
         """What the right-hand side returns, as a vector of the shape of the state."""
-        if self.is_mapping:
-            return self.stacked("f", value)
+        found = self.stacked("f", value) if self.is_mapping else self._of_one_shape(value, state)
+        # a step of JAX has numbers of one kind: not those of a constant in single precision
+        return found.astype(state.dtype) if isinstance(found, jax.Array) and isinstance(state, jax.Array) else found
+
+    def _of_one_shape(self, value: Any, state: Vector) -> Any:
         letter = self.symbol.lower()
         if np.iscomplexobj(value):
             way_out = f"split {letter} into real and imaginary part"

@@ -123,8 +123,8 @@ def _map(part: Scalar) -> Callable:
         _draw_map(axis, found, f"{part.label} at the end")
         for side, dim in (("y", first), ("x", second)):
             names, what = labels(plane.isel({d: 0 for d in (first, second) if d != dim}))
-            kept = range(0, len(names), -(-len(names) // TICKS[side]))
-            kept = [*kept[::2], *kept[1::2]]  # where there is no room for all
+            chosen = range(0, len(names), -(-len(names) // TICKS[side]))
+            kept = [*chosen[::2], *chosen[1::2]]  # where there is no room for all
             axis.tick_params(axis=side, which="major", labelsize=8)
             sparse_ticks(axis, side, [float(i) for i in kept], [names[i] for i in kept])
             getattr(axis, f"set_{side}label")(what)

@@ -15,9 +15,9 @@ import numpy as np
 from flowdyn._tools.compiled import split
 from flowdyn._tools.inline_calls import with_inline_calls
 from flowdyn.methods.systems import Smaller, System
-from flowdyn.solvers.base import Task
 from flowdyn.solvers.explicit_state import Method
 from flowdyn.solvers.fewer_unknowns import successor
+from flowdyn.solvers.right_hand_side import RightHandSide
 
 if TYPE_CHECKING:
     from flowdyn.solvers.explicit_run import ExplicitRun
@@ -47,16 +47,19 @@ def value_cost(system: System, size: int) -> float:
 
 
 def decide(
-    task: Task, carry: Any, end: float, rtol: float, evaluations: int, smaller: Callable[[], Smaller | None]
+    drift: RightHandSide, carry: Any, end: float, rtol: float, evaluations: int, smaller: Callable[[], Smaller | None]
 ) -> Decision:
     """Compare what is left of explicit steps with implicit methods."""
-    size = task.state0.size
+    task, size = drift.task, drift.task.state0.size
     steps = (end - float(carry.t)) / float(carry.h)
     explicit = steps * (OVERHEAD + evaluations * value_cost(task.system, size))
-    costs = _costs(task.system, size, rtol, task.t is None)
+    costs = _costs(task.system, size, rtol)
+    # without an end its steps may pass the time at which all is at rest
+    if costs and (task.t is None or not drift.has_jacobian):
+        del costs[COMPILED]
     if explicit > COMPILATION and (small := smaller()) is not None:
         unknowns = np.size(small.system.lift(task.state0))
-        costs[FEWER] = COMPILATION + min(_costs(small.system, unknowns, rtol, is_open=False).values())
+        costs[FEWER] = COMPILATION + min(_costs(small.system, unknowns, rtol).values())
     method = min(costs, key=lambda name: costs[name], default="")
     left = "no end of" if np.isinf(steps) else f"{steps:.2g}"
     if not method or explicit <= costs[method]:
@@ -64,7 +67,7 @@ def decide(
     return Decision(method, f"stiff, with {left} explicit steps left")
 
 
-def _costs(system: System, size: int, rtol: float, is_open: bool) -> dict[str, float]:
+def _costs(system: System, size: int, rtol: float) -> dict[str, float]:
     """Microseconds of a run by each implicit method whose Jacobian there is room for."""
     if 8 * size**2 > DENSE_BYTES:
         return {}
@@ -72,19 +75,16 @@ def _costs(system: System, size: int, rtol: float, is_open: bool) -> dict[str, f
     factors = 2 / 3 * size**3 / LU_FLOPS
     more = max((1e-8 / rtol) ** (1 / IMPLICIT_ORDER), 1.0)
     each = COMPILED_STEP + (VALUES + size / 4) * value + factors + SOLUTIONS * 2 * size**2 / FLOPS
-    costs = {
+    return {
         COMPILED: more * COMPILED_STEPS * each,
         "LSODA": more * (IMPLICIT_STEPS * (IMPLICIT_STEP + 2 * value) + JACOBIANS * (size * value / 4 + factors)),
     }
-    if is_open:  # without an end its steps may pass the time at which all is at rest
-        del costs[COMPILED]
-    return costs
 
 
 def hand_over(run: "ExplicitRun") -> None:
     """Hand a stiff run over where that is cheaper, else have it ask again after twice as many stiff steps."""
-    task, carry, t = run.task, run.carry, float(run.carry.t)
-    decision = decide(task, carry, run.end, run.options.rtol, run.program.method.evaluations, lambda: run.smaller)
+    carry, t = run.carry, float(run.carry.t)
+    decision = decide(run.drift, carry, run.end, run.options.rtol, run.program.method.evaluations, lambda: run.smaller)
     if not decision.method:
         run.patience *= 2
     elif decision.method == FEWER:

@@ -1,6 +1,7 @@
 """Right-hand sides as functions of (system, t, state), for :func:`flowdyn._tools.compiled.bind`."""
 
 import jax
+import jax.numpy as jnp
 
 from flowdyn.methods.step_probes import drift as drift
 from flowdyn.methods.systems import ODESystem, SDESystem
@@ -15,6 +16,16 @@ def diffusion(system: SDESystem, t: jax.Array, state: jax.Array) -> Vector:
 def slope(system: ODESystem, t: jax.Array, state: jax.Array, direction: jax.Array) -> jax.Array:
     """Derivative of the drift along a direction."""
     return jax.jvp(lambda s: system.drift(t, s), (state,), (direction,))[1]
+
+
+def has_jacobian(system: ODESystem, size: int) -> bool:
+    """Whether JAX can differentiate the drift forwards: not a call back to numpy, nor a rule of one's own backwards."""
+    try:
+        like = jax.ShapeDtypeStruct((size,), float)
+        jax.eval_shape(lambda y, way: slope(system, jnp.zeros(()), y, way), like, like)
+    except (NotImplementedError, TypeError, ValueError):
+        return False
+    return True
 
 
 def jacobian(system: ODESystem, t: jax.Array, state: jax.Array) -> jax.Array:

@@ -36,7 +36,7 @@ class Steppers:
         """A stepper from (t, state) to a time that it must not step over; it holds `atol`, which may change."""
         options = self.options
         more: dict[str, Any] = {"rtol": options.rtol, "atol": atol}
-        if self.drift.traceable and options.method in IMPLICIT:
+        if options.method in IMPLICIT and self.drift.has_jacobian:
             more["jac"] = self.drift.jacobian
         if options.max_step is not None:
             more |= {"max_step": options.max_step, "first_step": min(options.max_step, bound - t)}

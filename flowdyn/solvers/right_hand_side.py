@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flowdyn._tools.compiled import bind
+from flowdyn._tools.compiled import bind, by_structure
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers import kernels
 from flowdyn.solvers.base import Task
@@ -80,6 +80,11 @@ class RightHandSide:
         rate, h = self(t, y), NEAR * np.spacing(abs(t))
         return bool(np.isfinite(rate).all() and np.isfinite(self(t + h, y + h * rate)).all())
 
+    @functools.cached_property
+    def has_jacobian(self) -> bool:
+        """Whether JAX has its derivatives; else they are differences."""
+        return self.traceable and by_structure(kernels.has_jacobian, self.system, self.task.state0.size)
+
     def jacobian(self, t: float, y: np.ndarray) -> np.ndarray:
         """Exact derivative (S, S) in the state, by autodiff."""
         return np.asarray(self._jacobian(self.when(t), y))
@@ -98,8 +103,8 @@ class RightHandSide:
         return bool((np.abs(here) <= noise(here, there)).all())
 
     def slope(self, t: float, y: np.ndarray, direction: np.ndarray) -> np.ndarray:
-        """Derivative (S,) along a direction, by autodiff where JAX can trace the function."""
-        if self.traceable:
+        """Derivative (S,) along a direction, by autodiff where JAX has it."""
+        if self.has_jacobian:
             return np.asarray(self._slope(self.when(t), y, direction))
-        ahead, here = (np.array(self.compiled(t, at), dtype=float) for at in (y + DIFFERENCE * direction, y))
+        ahead, here = (np.array(self.compiled(self.when(t), at), dtype=float) for at in (y + DIFFERENCE * direction, y))
         return (ahead - here) / DIFFERENCE
