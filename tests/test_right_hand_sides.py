@@ -306,17 +306,17 @@ def test_what_jax_cannot_differentiate_forwards_is_differenced(f, solver):
     """y = (m^2 cos t + m sin t) / (m^2 + 1) past the first microseconds."""
     m = 1e6
     run = fd.solve(fd.ODE(f), [1.0], t=3.0, solver=fd.solvers.Scipy(solver) if solver else None)
-    assert float(run.y[-1, 0]) == pytest.approx((m**2 * np.cos(3.0) + m * np.sin(3.0)) / (m**2 + 1), abs=1e-8)
+    assert float(run.w[-1, 0]) == pytest.approx((m**2 * np.cos(3.0) + m * np.sin(3.0)) / (m**2 + 1), abs=1e-8)
 
 
 def test_numbers_of_another_kind_are_taken_as_doubles():
     single = fd.solve(fd.ODE(lambda t, y: {"a": (-y["a"]).astype(jnp.float32)}), {"a": 1.0}, t=1.0)
     assert float(single.a[-1]) == pytest.approx(np.exp(-1.0), abs=1e-7)
     whole = fd.solve(fd.ODE(lambda t, y: jnp.ones(1, int)), [1.0], t=1.0)
-    assert float(whole.y[-1, 0]) == pytest.approx(2.0, abs=1e-12)
+    assert float(whole.w[-1, 0]) == pytest.approx(2.0, abs=1e-12)
 
 
 def test_the_default_solver_runs_where_nothing_is_compiled():
     with jax.disable_jit():
         run = fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0, saves=3)
-    np.testing.assert_allclose(run.y[:, 0], np.exp(-run.t), rtol=1e-8)
+    np.testing.assert_allclose(run.w[:, 0], np.exp(-run.t), rtol=1e-8)

@@ -21,8 +21,9 @@ def slope(system: ODESystem, t: jax.Array, state: jax.Array, direction: jax.Arra
 def has_jacobian(system: ODESystem, size: int) -> bool:
     """Whether JAX can differentiate the drift forwards: not a call back to numpy, nor a rule of one's own backwards."""
     try:
-        like = jax.ShapeDtypeStruct((size,), float)
-        jax.eval_shape(lambda y, way: slope(system, jnp.zeros(()), y, way), like, like)
+        # along several directions: along one alone JAX refuses the latter no earlier than it compiles
+        along = jax.vmap(lambda y, way: slope(system, jnp.zeros(()), y, way), in_axes=(None, 0))
+        jax.eval_shape(along, jax.ShapeDtypeStruct((size,), float), jax.ShapeDtypeStruct((2, size), float))
     except (NotImplementedError, TypeError, ValueError):
         return False
     return True
