@@ -478,10 +478,10 @@ def test_a_node_of_a_tree_is_made_again(capsys):
         assert capsys.readouterr().out.splitlines() == ["recipe: the same", "numbers: the same"]
     fd.save(flow, "run.nc")
     for file, message in [
-        (["tree.nc"], "`FILE` holds several results, got ['flow', 'many/gd']; name one: --node flow"),
+        (["tree.nc"], "`FILE` holds several results, got ['flow', 'many/gd']; name one: tree.nc:/flow"),
         (["tree.nc", "--node", "flo"], "did you mean 'flow'"),
-        (["tree.nc:/gd"], "`--node` must be one of ['flow', 'many/gd'], got 'gd'"),
-        (["run.nc", "--node", "flow"], "`--node` is for a file of several results"),
+        (["tree.nc:/gd"], "`NODE` must be one of ['flow', 'many/gd'], got 'gd'"),
+        (["run.nc", "--node", "flow"], "`NODE` is for a file of several results"),
         (["none.nc:/gd"], "`FILE` must be an existing file, got 'none.nc'"),
     ]:
         assert main(["rerun", *file]) > 0

@@ -147,6 +147,42 @@ def test_diff_of_what_cannot_be_subtracted(files, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["differences"] == {"loss": {"missing_values": [0, 1]}}
 
 
+def test_diff_is_by_labels_and_of_one_place(files, tmp_path, capsys):
+    problem = fd.problems.Quadratic(1.0)
+
+    def make(eta):
+        return fd.GradientDescent(problem, eta), [1.0], {"steps": 4, "saves": 3}
+
+    grid = fd.sweep(make, {"eta": [0.1, 0.2, 0.4]})
+    turned, tree = tmp_path / "turned.nc", tmp_path / "tree.nc"
+    fd.save(grid, tmp_path / "grid.nc")
+    fd.save(grid.isel(eta=[2, 0, 1]), turned)
+    assert main(["diff", "--json", str(tmp_path / "grid.nc"), str(turned)]) == 1
+    assert json.loads(capsys.readouterr().out)["differences"] == {"eta": {"order": "another"}}
+    run = fd.load(files / "a.nc")
+    fd.save(xr.DataTree.from_dict({"one": run, "two": run}), tree)
+    assert main(["diff", str(files / "a.nc"), str(tree)]) == 2
+    assert "results of the same places" in capsys.readouterr().err
+    for first, second in ((files / "a.nc", f"{tree}:/two"), (tree, tree)):
+        assert main(["diff", str(first), str(second)]) == 0
+    assert main(["plot", str(tree), "-o", str(tmp_path / "x.png")]) == 2
+    assert f"name one: {tree}:/one" in capsys.readouterr().err
+    assert main(["plot", f"{tree}:/one", "-o", str(tmp_path / "x.png")]) == 0
+    assert main(["info", f"{tree}:/two"]) == 0 and "w(t, param)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("chosen", [{"eta": 1}, {"eta": [1]}])
+def test_a_cell_of_a_sweep_is_rerun_as_the_run_that_it_is(chosen, tmp_path, capsys):
+    problem = fd.problems.Quadratic(1.0)
+
+    def make(eta):
+        return fd.GradientDescent(problem, eta), [1.0], {"steps": 4, "saves": 3}
+
+    fd.save(fd.sweep(make, {"eta": [0.1, 0.2]}).isel(chosen), tmp_path / "cell.nc")
+    assert main(["rerun", str(tmp_path / "cell.nc")]) == 0
+    assert capsys.readouterr().out.splitlines() == ["recipe: the same", "numbers: the same"]
+
+
 def test_rerun_makes_the_same_again_and_says_what_changed(files, tmp_path, capsys):
     a = files / "a.nc"
     assert main(["rerun", str(a), "--out", str(tmp_path / "r.nc")]) == 0

@@ -75,6 +75,8 @@ def test_a_list_without_values_is_told_by_its_option(table, capsys, option, text
         ([], "a sweep must have one of --alphas, --etas, --seeds, --batch-sizes"),
         (["--etas", "0.1", "--t", "1", "--steps", "3"], "`--steps` excludes --t"),
         (["--seeds", "0,1", "--steps", "3"], "`--eta` must be given for GradientDescent"),
+        (["--etas", "0.1,0.2", "--eta", "0.1"], "`--etas` excludes --eta, got 0.1; give one of both"),
+        (["--batch-sizes", "1,2", "--batch-size", "4"], "`--batch-sizes` excludes --batch-size, got 4"),
         (["--alphas", "0.1", "--eta", "0.1"], "`--alphas` is not an option of LinearRegression"),
         (["--etas", "0.1", "--batch-size", "3"], "`--batch-size` is not an option of GradientDescent"),
         (["--etas", "0.1", "--workers", "0"], "`--workers` must be at least 1"),

@@ -30,6 +30,9 @@ def compare(a: Any, b: Any, rtol: float = 0.0) -> Difference:
     """Compare Datasets, or trees of them node by node; differences of at most `rtol` times max |a| count as none."""
     _check.real("--rtol", rtol, nonnegative=True)
     nodes = [_nodes(ds) for ds in (a, b)]
+    if set(nodes[0]).isdisjoint(nodes[1]):  # a result beside a file of several
+        held = [list(filter(None, places)) or "one result" for places in nodes]
+        raise _check.fail("FILE", "and the other must hold results of the same places", held, "name one: FILE:/NODE")
     found = Difference({}, {}, 0)
     for place in [*nodes[0], *(place for place in nodes[1] if place not in nodes[0])]:
         lead = f"{place}/" if place else ""
@@ -40,6 +43,9 @@ def compare(a: Any, b: Any, rtol: float = 0.0) -> Difference:
         recipes = [_flat(_recipe(ds)) for ds in (first, second)]
         changed = [key for key in {**recipes[0], **recipes[1]} if recipes[0].get(key) != recipes[1].get(key)]
         found.recipe |= {lead + key: (recipes[0].get(key), recipes[1].get(key)) for key in changed}
+        orders = _other_orders(first, second)
+        second = second.sel({dim: first[dim] for dim in orders})  # by labels, not by places
+        found.numbers |= {f"{lead}{dim}": {"order": "another"} for dim in orders}
         names = [name for name in {**first.variables, **second.variables} if name not in OF_RECIPE]
         found.compared += len(names)
         for name in names:
@@ -84,6 +90,13 @@ def _recipe(ds: Any) -> Mapping[str, Any]:
         return recipe_of(ds)
     except _check.FlowdynError:  # a join of several, or a result without one
         return {"recipe": sorted({str(text) for text in ds["recipe"].values.ravel()})} if "recipe" in ds else {}
+
+
+def _other_orders(a: Any, b: Any) -> list[str]:
+    """Dimensions along which two have the same labels, each once, in another order."""
+    shared = [dim for dim in a.indexes if dim in a.dims and dim in b.indexes and len(a[dim]) == len(b[dim])]
+    known = [dim for dim in shared if a.indexes[dim].is_unique and not a.indexes[dim].equals(b.indexes[dim])]
+    return [str(dim) for dim in known if set(a.indexes[dim]) == set(b.indexes[dim])]
 
 
 def _flat(value: Any, place: str = "") -> dict[str, Any]:

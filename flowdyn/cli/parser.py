@@ -9,6 +9,7 @@ from flowdyn.cli.usage import OneLineParser
 
 QUICK_RELATIVE_ERROR = 0.15  # standard error over gap of a sampled rung: half a minute on the embedded problem
 SHELLS = ("bash", "zsh", "fish")
+ONE = "a result, or FILE:/NODE of a file that holds several"
 Number = TypeVar("Number", int, float)
 
 
@@ -122,11 +123,11 @@ def _add_sweep(many: argparse.ArgumentParser) -> None:
 
 def _add_files(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     info = commands.add_parser("info", help="say what a file holds and how it was made")
-    info.add_argument("file", metavar="FILE")
+    info.add_argument("file", metavar="FILE", help=ONE)
     _add_style(info)
 
     picture = commands.add_parser("plot", help="draw a file")
-    picture.add_argument("file", metavar="FILE")
+    picture.add_argument("file", metavar="FILE", help=ONE)
     picture.add_argument("-o", "--figure", required=True, metavar="FIG", help="picture to write (.png, .pdf, .svg)")
     picture.add_argument("--overwrite", action="store_true", help="replace an existing picture")
     _add_style(picture)
@@ -139,14 +140,14 @@ def _add_files(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     _add_style(page)
 
     again = commands.add_parser("rerun", help="make a result again and compare; exit status 1 if its numbers differ")
-    again.add_argument("file", metavar="FILE", help="one result, or FILE:/NODE of a file that holds several")
+    again.add_argument("file", metavar="FILE", help=ONE)
     again.add_argument("--node", metavar="NODE", help="which of the results, where FILE holds several")
     _add_output(again)
 
     diff = commands.add_parser(
         "diff", help="compare the recipes and numbers of two files; exit status 0 if equal, 1 if not, 2 if in trouble"
     )
-    diff.add_argument("file", metavar="A")
+    diff.add_argument("file", metavar="A", help=ONE)
     diff.add_argument("other", metavar="B")
     diff.add_argument("--rtol", type=float, default=0.0, help="differences that count as none, over the largest size")
     _add_style(diff)

@@ -1,14 +1,15 @@
 """The command that makes a result again: rerun."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from flowdyn import _check
 from flowdyn.cli.differences import compare, tell
 from flowdyn.cli.inputs import fitting_observables
+from flowdyn.cli.opening import opened_one
 from flowdyn.cli.printing import Output
 from flowdyn.cli.writing import check_outputs, write
+from flowdyn.results.schema import FAILURE, over_time
 
 
 def rerun(options: argparse.Namespace, output: Output) -> int:
@@ -16,7 +17,8 @@ def rerun(options: argparse.Namespace, output: Output) -> int:
     import flowdyn as fd
 
     check_outputs(options)
-    held = _one_result(options)
+    with opened_one(options.file, options.node) as found:
+        held = _alone(found.load())
     _check_one(held, options.file)
     again = fd.rerun(held, **_observed(held))
     differs = tell(compare(held, again), output)
@@ -24,23 +26,12 @@ def rerun(options: argparse.Namespace, output: Output) -> int:
     return int(differs)
 
 
-def _one_result(options: argparse.Namespace) -> Any:
-    """What the file holds, or one of its nodes: `FILE --node NODE`, `FILE:/NODE`."""
-    import flowdyn as fd
-
-    path, node = options.file, options.node
-    if node is None and ":/" in path and not Path(path).expanduser().exists():
-        path, _, node = path.rpartition(":/")
-    with fd.load(path) as found:
-        tree: Any = found if hasattr(found, "subtree") else None
-        if tree is None and node is not None:
-            raise _check.fail("--node", "is for a file of several results", node, "leave it out")
-        if tree is None:
-            return found.load()
-        places = [part.path.strip("/") for part in tree.subtree if "flowdyn_kind" in part.attrs]
-        if node is None:
-            raise _check.fail("FILE", "holds several results", places, f"name one: --node {places[0]}")
-        return tree[_check.choice("--node", node.strip("/"), places)].to_dataset().load()
+def _alone(held: Any) -> Any:
+    """A cell of a sweep as the run that it is: over t, without the sides of its grid and what they say."""
+    if FAILURE not in held.coords or held[FAILURE].size != 1:
+        return held
+    one = over_time(held.isel(dict.fromkeys(held[FAILURE].dims, 0)))
+    return one.drop_vars(FAILURE)
 
 
 def _check_one(held: Any, file: str) -> None:

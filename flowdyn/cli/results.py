@@ -5,6 +5,7 @@ import os
 import shutil
 from typing import Any
 
+from flowdyn.cli.opening import opened, opened_one, split_node
 from flowdyn.cli.printing import Output
 from flowdyn.cli.writing import check_outputs, check_place, draw
 from flowdyn.results.header import Field, Header, read_header
@@ -12,7 +13,8 @@ from flowdyn.results.header import Field, Header, read_header
 
 def info(options: argparse.Namespace, output: Output) -> int:
     """Say what a file holds and how it was made; nothing heavy is loaded where the file is as flowdyn writes it."""
-    is_folder = os.path.isdir(os.path.expanduser(options.file))  # of a sweep: its files are read together
+    # nodes, and the files of a sweep's folder, are read together
+    is_folder = split_node(options.file)[1] is not None or os.path.isdir(os.path.expanduser(options.file))
     header = None if is_folder else read_header(options.file)
     header = header or loaded_header(options.file)
     for key, value in header.attrs.items():
@@ -34,9 +36,7 @@ def info(options: argparse.Namespace, output: Output) -> int:
 
 def loaded_header(path: Any) -> Header:
     """The same by `load`, which reads what other programs and earlier versions wrote."""
-    import flowdyn as fd
-
-    with fd.load(path) as ds:
+    with opened(os.fspath(path)) as ds:
         groups = {name: str(part.attrs.get("title", "")) for name, part in getattr(ds, "children", {}).items()}
         fields = {
             str(name): Field(tuple(map(str, v.dims)), str(v.attrs.get("long_name", "")), name in ds.coords)
@@ -48,10 +48,8 @@ def loaded_header(path: Any) -> Header:
 
 def plot(options: argparse.Namespace, output: Output) -> int:
     """Draw a file."""
-    import flowdyn as fd
-
     check_outputs(options)
-    with fd.load(options.file) as ds:
+    with opened_one(options.file) as ds:
         draw(ds, options, output)
     return 0
 
@@ -71,11 +69,10 @@ def report(options: argparse.Namespace, output: Output) -> int:
 
 def diff(options: argparse.Namespace, output: Output) -> int:
     """Compare two files."""
-    import flowdyn as fd
     from flowdyn.cli.differences import compare, tell
 
     def held(path: str) -> Any:
-        with fd.load(path) as ds:
+        with opened(path) as ds:
             return ds.load()
 
     return int(tell(compare(held(options.file), held(options.other), options.rtol), output))

@@ -64,6 +64,10 @@ def sweep(options: argparse.Namespace, output: Output) -> int:
     if not grid:
         names = ", ".join("--" + option.replace("_", "-") for option in GRID)
         raise _check.ArgumentError(f"a sweep must have one of {names}; e.g. --etas 0.1,0.05")
+    for option, name in GRID.items():
+        if name in grid and name != "seed" and getattr(options, name) is not None:  # a seed makes the problem too
+            single, many = (word.replace("_", "-") for word in (name, option))
+            raise _check.fail(f"--{many}", f"excludes --{single}", getattr(options, name), "give one of both")
     if options.t is not None and options.steps is not None:
         raise _check.fail("--steps", "excludes --t", options.steps)
     if options.out is not None:
