@@ -118,9 +118,13 @@ def test_many_starts_have_the_bits_of_one():
     starts = np.stack([np.asarray(p.init(alpha)) for alpha in (0.02, 0.05, 0.1, 0.3)])
     many = fd.solve(flow, starts, t=100.0, saves=5)
     assert "4 of 4" in many.attrs["flowdyn_choice"]
+    stiff_at = []
     for i, start in enumerate(starts):
         one = fd.solve(flow, start, t=100.0, saves=5)
         assert (weights(one) == weights(many.isel(start=i))).all()
+        stiff_at.append(one.attrs["flowdyn_choice"].partition("(stiff at t = ")[2].partition(")")[0])
+    first, last = sorted(stiff_at, key=float)[:: len(starts) - 1]
+    assert f"(stiff at t = {first} to {last})" in many.attrs["flowdyn_choice"]
     swept = fd.sweep(lambda alpha: (flow, p.init(alpha), {"t": 100.0, "saves": 5}), {"alpha": [0.02, 0.05]})
     assert (swept.w_plus.values == many.w_plus.isel(start=[0, 1]).values).all()
 

@@ -177,6 +177,14 @@ def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):
     assert "A grid of" not in one.words and "sweep of 6 runs" not in one.words and f"loss {high:.4g}" in one.words
 
 
+def test_a_mean_over_runs_is_not_called_one(tmp_path):
+    def make(eta):
+        return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [1.0], {"steps": 4, "saves": 2}
+
+    page = read(fd.report(fd.sweep(make, {"eta": [0.1, 0.2]}).mean("eta"), tmp_path / "page.html"))
+    assert "taken from runs" in page.words
+
+
 def test_a_mean_over_seeds_has_its_picture(tmp_path):
     p = fd.problems.LinearRegression(np.eye(2), np.ones(2))
 
@@ -285,6 +293,7 @@ def test_claims_that_cannot_be_read_do_no_harm(claims, tmp_path, descent):
 def test_a_result_that_cannot_be_drawn_has_a_section_all_the_same(tmp_path, descent):
     page = read(fd.report(descent.isel(t=-1), tmp_path / "page.html"))
     assert not page.all("img") and "reached the end" in page.words
+    assert f"loss {float(descent.loss[-1]):.4g}" in page.words
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 import flowdyn as fd
 from flowdyn.pages.pictures import picture
+from flowdyn.plotting.axes import show_literally
 
 ROUNDING = 1.0  # pixels that a bounding box is rounded by
 
@@ -320,3 +321,15 @@ def test_a_legend_in_one_row_leaves_no_gap_in_the_others(share):
         texts = [right.yaxis.label, *(t for t in right.get_yticklabels() if t.get_text())]
         begin = min(text.get_window_extent().x0 for text in texts)
         assert begin - left.get_window_extent().x1 < 0.05 * figure.bbox.width
+
+
+@pytest.mark.parametrize(
+    ("text", "is_type"),
+    [("US$ to C$ rate", False), ("$5 to $6", False), ("a $x", False), (r"$\eta$ = 0.1", True), ("$10^{-3}$", True)],
+)
+def test_dollars_of_money_are_no_mathematical_type(text, is_type):
+    figure, axis = plt.subplots()
+    axis.set_xlabel(text)
+    show_literally(figure)
+    assert axis.xaxis.label.get_parse_math() == is_type
+    plt.close(figure)

@@ -123,6 +123,13 @@ def test_a_system_at_rest_is_not_blamed_for_a_rule_that_is_never_met(system):
         fd.solve(system, np.full(4, 0.5), np.inf, observe={"sum": lambda w: sum(w)}, stop={"sum": ("<", -1.0)})
 
 
+@pytest.mark.parametrize("solver", [None, fd.solvers.Scipy("DOP853")])
+def test_of_many_starts_the_first_that_is_lost_is_named(solver):
+    """y' = y^2 has its pole at 1 / y(0)."""
+    with pytest.raises(fd.RunError, match=r"^2 of 4 starts: the run diverged at t = 0.5; .*\(start 3, the first\)"):
+        fd.solve(fd.ODE(lambda t, y: y**2), [[0.1], [1.0], [0.2], [2.0]], 2.0, solver=solver)
+
+
 def test_a_singularity_is_not_taken_for_rest():
     blow_up = fd.ODE(lambda t, y: y**2)
     with pytest.raises(fd.RunError, match="diverged at t = 1"):

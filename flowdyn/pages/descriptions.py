@@ -13,6 +13,7 @@ from flowdyn.pages.formulas import formulas_in, mathml
 from flowdyn.pages.grids import grid_sentence, grid_words, kind_words
 from flowdyn.pages.sections import Claim, Markup, Picture, Section, claim_row, plain
 from flowdyn.results.recipes import class_of, read_json
+from flowdyn.results.schema import SAVE
 
 ENDINGS = {
     "reached_end": "reached the end",
@@ -88,11 +89,13 @@ def _outcome(ds: xr.Dataset) -> str:
 
 def _losses(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """The first and the last loss of each run that has one, of the means over members."""
-    row = next((dim for dim in ("t", "save") if "loss" in ds and dim in ds.loss.dims), "")
-    if not row:
+    if "loss" not in ds:
         return np.zeros(0), np.zeros(0)
     loss = ds.loss.mean("realization") if "realization" in ds.loss.dims else ds.loss
-    values = loss.transpose(..., row).values.reshape(-1, ds.sizes[row])
+    row = next((dim for dim in ("t", SAVE) if dim in loss.dims), "")
+    if not row:  # at one time
+        loss, row = loss.drop_vars("t", errors="ignore").expand_dims("t"), "t"
+    values = loss.transpose(..., row).values.reshape(-1, loss.sizes[row])
     known = np.isfinite(values)
     rows = np.flatnonzero(known.any(axis=-1))
     last = known.shape[-1] - 1 - known[rows, ::-1].argmax(axis=-1)  # where a run has its last number

@@ -22,8 +22,10 @@ def _says_each(ds: xr.Dataset) -> str:
 
 
 def kind_words(ds: xr.Dataset) -> str:
-    """What it is: a run, a ladder, a sweep of so many."""
+    """What it is: a run, a ladder, a sweep of so many; a mean over several has no recipe and is none of them."""
     kind = str(ds.attrs.get("flowdyn_kind", ""))
+    if "recipe" not in ds.variables and "flowdyn_system" not in ds.attrs:  # where files of before had it
+        return f"taken from {kind}s"
     if not _over(ds):
         return kind
     return f"{'sweep of ' * (FAILURE in ds.coords)}{ds[_says_each(ds)].size:,} {kind}s"

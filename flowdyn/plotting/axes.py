@@ -1,5 +1,6 @@
 """What all pictures share: colours, time axes, ticks that are not printed over one another, lines of many runs."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,12 @@ COUNTED = {"start": "starts", "others": "others"}  # many of them, in words
 MUCH = 1e4  # largest over smallest of positive states from which they are drawn on a logarithmic axis
 ROUNDING = 1e-6  # span of a constant, relative to it
 GROWN, LATE = 1e4, 1e3  # largest value over the first, and over that half of the time, where a linear axis shows a wall
+TYPE = re.compile(r"(?<!\\)\$(?=\S)[^$]*(?<=\S)\$(?!\d)")  # mathematical type, whose dollars are next to no space
 DECADES = 2000  # last time over first from which a linear axis would show the last moments only
 
 
 def show_literally(figure: Any) -> None:
-    """Texts of a file that are no mathematical type, though they hold dollars, are printed as they are."""
+    """Texts of a file that are no mathematical type, though they hold dollars, are printed as they are: US$ to C$."""
     from matplotlib.mathtext import MathTextParser
     from matplotlib.text import Text
 
@@ -28,8 +30,11 @@ def show_literally(figure: Any) -> None:
     for text in figure.findobj(Text):
         if "$" in text.get_text():
             try:
+                is_type = TYPE.search(text.get_text()) is not None
                 parser.parse(text.get_text())
             except ValueError:
+                is_type = False
+            if not is_type:
                 text.set_parse_math(False)
 
 

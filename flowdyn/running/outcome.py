@@ -18,7 +18,7 @@ from flowdyn.solvers.ensembles import MemberBlock
 LOSS = "loss"
 GOOD: tuple[Status, ...] = ("reached_end", "stopped")
 LOST: tuple[Status, ...] = ("diverged", "nonfinite")
-HANDED_OVER = re.compile(r"from t = (\S+) on")
+OWN_TIMES = (re.compile(r"from t = (\S+) on"), re.compile(r"stiff at t = ([^\s)]+)"))  # of each run that chooses
 
 
 class Ending(NamedTuple):
@@ -54,11 +54,10 @@ class Outcome:
         for i, first in mark_outside_domain(observer, t, states, values, codes, t_stop):
             status, text = STATUSES[codes[i]], f"the {LOSS} is not a number there"
             results[i] = dataclasses.replace(results[i], t=t[:first], status=status, t_stop=t_stop[i], message=text)
-        endings = {ending(result, task.system, task.stop) for result in results if result.status != "reached_end"}
+        endings = endings_of_starts(results, task)
         kept = first_and_last(states) if observe_only else states
         stats = sum_stats([result.stats for result in results])
-        by_text = sorted(endings, key=lambda end: end.text)
-        return cls(t, k, kept, values, codes, t_stop, stats, by_text, choices([r.choice for r in results]))
+        return cls(t, k, kept, values, codes, t_stop, stats, endings, choices([r.choice for r in results]))
 
     @classmethod
     def from_blocks(
@@ -177,15 +176,36 @@ def choices(made: list[str]) -> str:
 
 
 def _with_times(texts: list[str]) -> str:
-    times = [float(found[1]) for text in texts if (found := HANDED_OVER.search(text))]
-    if len(set(times)) < 2:
-        return texts[0]
-    return HANDED_OVER.sub(f"from t = {min(times):.6g} to {max(times):.6g} on", texts[0], count=1)
+    said = texts[0]
+    for pattern in OWN_TIMES:
+        times = [float(found[1]) for text in texts if (found := pattern.search(text))]
+        if len(set(times)) > 1:
+            place = pattern.search(said)
+            assert place is not None
+            said = f"{said[: place.start(1)]}{min(times):.6g} to {max(times):.6g}{said[place.end(1) :]}"
+    return said
 
 
 def sum_stats(stats: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Counters summed over the members of a batch."""
     return {name: sum(int(s.get(name, 0)) for s in stats) for name in sorted({key for s in stats for key in s})}
+
+
+def endings_of_starts(results: list[Result], task: Task) -> list[Ending]:
+    """One ending for each status but the good end, with the start that ended so first."""
+    by_status: dict[Status, list[int]] = {}
+    for i, result in enumerate(results):
+        if result.status != "reached_end":
+            by_status.setdefault(result.status, []).append(i)
+    endings = []
+    for status, starts in sorted(by_status.items()):
+        first = min(starts, key=lambda i: np.nan_to_num(results[i].t_stop, nan=np.inf))
+        text = ending(results[first], task.system, task.stop).text
+        if len(results) > 1:
+            who = f"start {first}" + (", the first" if len(starts) > 1 else "")
+            text = f"{len(starts)} of {len(results)} starts: {text} ({who})"
+        endings.append(Ending(status, text))
+    return endings
 
 
 def endings_of_members(codes: np.ndarray, t_stop: np.ndarray, task: Task) -> list[Ending]:
