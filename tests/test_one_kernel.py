@@ -152,7 +152,7 @@ def test_the_default_solver_is_one_kernel():
     np.testing.assert_allclose(together.w.values[:, -1], exact.T.real, atol=1e-6)
 
 
-def test_numbers_that_single_precision_would_round_are_left_alone():
+def test_single_precision_has_its_whole_numbers_and_a_tolerance_that_it_can_keep():
     script = """
         import os
         os.environ["JAX_ENABLE_X64"] = "0"
@@ -160,6 +160,11 @@ def test_numbers_that_single_precision_would_round_are_left_alone():
         odd = jnp.asarray(2**24 + 1)
         run = fd.solve(fd.ODE(lambda t, y: -y * (odd % 2)), np.ones(20), t=1.0, saves=2)
         assert abs(run.w.values[-1] - np.exp(-1)).max() < 1e-3, run.w.values[-1]
+        X = np.random.default_rng(0).standard_normal((5, 40)) / 5**0.5
+        network = fd.problems.DiagonalNetwork(X, X[:, 0])
+        run = fd.solve(fd.GradientFlow(network), network.init(0.1), t=300.0, saves=2)
+        stats = eval(run.attrs["flowdyn_stats"])  # steps are not refused for rounding alone
+        assert stats["n_rejected"] < 10, stats
         print("fine")
     """
     found = in_its_own_process(script)

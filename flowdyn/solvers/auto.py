@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.compiled import float64_is_on
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
 from flowdyn.solvers.explicit_state import TIGHT
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flowdyn.solvers.explicit_run import ExplicitRun
 
 LEAST_RTOL = 100 * np.finfo(float).eps
+SINGLE = 100 * float(np.finfo(np.float32).eps)  # the same where JAX computes in single precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Auto(Solver):
     Parameters
     ----------
     rtol : float
-        Relative tolerance per step, at least 2.3e-14.
+        Relative tolerance per step, at least 2.3e-14; taken as 1.2e-5 where it is less and JAX has no float64.
     atol : float, optional
         Absolute tolerance of all coordinates. Unless given, each has its own: ``1e-4 * rtol`` times the largest size
         that it has had, at most 1, so that a start of 1e-100 keeps its digits.
@@ -145,4 +147,5 @@ class Auto(Solver):
         from flowdyn.solvers.explicit_run import ExplicitRun
         from flowdyn.solvers.explicit_state import ExplicitOptions
 
-        return ExplicitRun(task, ExplicitOptions(self.rtol, self.atol, self.max_step, tuple(self.breakpoints)))
+        rtol = self.rtol if float64_is_on() else max(self.rtol, SINGLE)
+        return ExplicitRun(task, ExplicitOptions(rtol, self.atol, self.max_step, tuple(self.breakpoints)))
