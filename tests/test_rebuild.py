@@ -159,3 +159,25 @@ def test_runs_joined_over_methods_keep_their_own_starts():
     np.testing.assert_allclose(last.w, (1 - 0.1 * lam) ** 20, rtol=1e-12)
     system, w0, options = fd.rebuild(both.isel(method=1))
     assert fd.solve(system, w0, **options).w.equals(heavy.w)
+
+
+def test_runs_of_one_start_beside_runs_of_several_keep_the_order_of_their_axes():
+    problem = fd.problems.Quadratic(np.diag([1.0, 0.3]))
+    one = fd.solve(fd.GradientDescent(problem, 0.1), [1.0, 2.0], steps=4)
+    starts = np.array([[1.0, 2.0], [3.0, 4.0]])
+    both = fd.concat([one, fd.solve(fd.HeavyBall(problem, 0.1, 0.5), starts, steps=4)], "method")
+    np.testing.assert_array_equal(fd.rebuild(both.isel(method=1))[1], starts)
+    np.testing.assert_array_equal(fd.rebuild(both.isel(method=0))[1], [[1.0, 2.0], [1.0, 2.0]])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_recursion_and_its_flow_are_joined_in_either_order(turned):
+    """w_k = (1 - eta)^k and w(t) = exp(-t); the flow has no step numbers."""
+    problem = fd.problems.Quadratic(1.0)
+    parts = [
+        fd.solve(fd.GradientDescent(problem, 0.1), [1.0], steps=10),
+        fd.solve(fd.GradientFlow(problem), [1.0], t=1.0),
+    ]
+    both = fd.concat(parts[::-1] if turned else parts, "method")
+    descent, flow = (both.isel(method=i).w.sel(t=1.0).item() for i in ((1, 0) if turned else (0, 1)))
+    assert descent == pytest.approx(0.9**10, rel=1e-12) and flow == pytest.approx(np.exp(-1.0), rel=1e-12)

@@ -319,4 +319,6 @@ def test_numbers_of_another_kind_are_taken_as_doubles():
 def test_the_default_solver_runs_where_nothing_is_compiled():
     with jax.disable_jit():
         run = fd.solve(fd.ODE(lambda t, y: -y), [1.0], t=1.0, saves=3)
+        single = fd.solve(fd.ODE(lambda t, y: (-y).astype(jnp.float32)), [1.0, 1.0], t=1e-4, saves=2)
+    np.testing.assert_allclose(single.w[-1], np.exp(-1e-4), rtol=1e-8)
     np.testing.assert_allclose(run.w[:, 0], np.exp(-run.t), rtol=1e-8)

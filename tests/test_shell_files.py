@@ -183,6 +183,22 @@ def test_a_cell_of_a_sweep_is_rerun_as_the_run_that_it_is(chosen, tmp_path, caps
     assert capsys.readouterr().out.splitlines() == ["recipe: the same", "numbers: the same"]
 
 
+def test_members_and_starts_are_rerun_as_what_they_are(tmp_path, capsys):
+    problem = fd.problems.Quadratic(np.eye(2), noise=np.eye(2))
+    starts = fd.solve(fd.GradientFlow(problem), [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], t=1.0, saves=3)
+    members = fd.solve(fd.SGD(problem, 0.1), [1.0, 1.0], steps=4, realizations=4)
+    grid = fd.sweep(lambda alpha, eta: (fd.GradientDescent(problem, eta), [alpha, 1.0], {"steps": 4}), {
+        "alpha": [1.0, 2.0], "eta": [0.1, 0.2]
+    })  # fmt: skip
+    parts = [starts.isel(start=[2, 0, 1]), starts.isel(start=[1, 2]), starts.isel(start=1), starts.isel(t=[0, 2])]
+    parts += [members.isel(realization=[2, 1]), members.isel(realization=3)]
+    parts += [grid.sel(alpha=2.0, eta=0.1), grid.isel(alpha=[0], eta=[1])]
+    for i, part in enumerate(parts):
+        fd.save(part, tmp_path / f"{i}.nc")
+        assert main(["rerun", str(tmp_path / f"{i}.nc")]) == 0, i
+        assert capsys.readouterr().out.splitlines() == ["recipe: the same", "numbers: the same"], i
+
+
 def test_rerun_makes_the_same_again_and_says_what_changed(files, tmp_path, capsys):
     a = files / "a.nc"
     assert main(["rerun", str(a), "--out", str(tmp_path / "r.nc")]) == 0

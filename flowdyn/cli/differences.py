@@ -11,6 +11,7 @@ import numpy as np
 
 from flowdyn import _check
 from flowdyn.cli.printing import Output
+from flowdyn.results.schema import FAILURE, one_cell, over_time
 from flowdyn.results.sealed_recipe import recipe_of
 
 SHOWN = 12  # lines of each kind
@@ -36,7 +37,7 @@ def compare(a: Any, b: Any, rtol: float = 0.0) -> Difference:
     found = Difference({}, {}, 0)
     for place in [*nodes[0], *(place for place in nodes[1] if place not in nodes[0])]:
         lead = f"{place}/" if place else ""
-        first, second = (part.get(place) for part in nodes)
+        first, second = (as_a_run(part.get(place)) for part in nodes)
         if first is None or second is None:
             found.numbers[lead] = {"missing_in": "B" if second is None else "A"}
             continue
@@ -70,11 +71,28 @@ def tell(found: Difference, output: Output) -> bool:
         if "largest" in difference:
             output.say(f"  {name:<24} {difference['largest']:12.4e} {difference['relative']:12.4e}")
         else:
-            output.say(f"  {name:<24} " + ", ".join(f"{key} {value}" for key, value in difference.items()))
+            output.say(f"  {name:<24} {_spelled(difference)}")
     if count > SHOWN:
         output.say(f"  and {count - SHOWN} more")
     output.note(recipe=found.recipe, differences=dict(largest))
     return bool(found.recipe or found.numbers)
+
+
+def _spelled(difference: dict[str, Any]) -> str:
+    """A difference that is none of numbers, in words."""
+    [(kind, found)] = difference.items()
+    if kind == "shapes":
+        return " | ".join(", ".join(f"{dim} {size}" for dim, size in sizes.items()) or "a number" for sizes in found)
+    if kind == "missing_values":
+        return f"{found[0]} | {found[1]} values are missing"
+    return {"missing_in": f"missing in {found}", "texts": f"{found} texts", "order": f"in {found} order"}[kind]
+
+
+def as_a_run(ds: Any) -> Any:
+    """A cell of a sweep as the run that it is: over t, without the sides of its grid and what they say."""
+    if ds is None or FAILURE not in ds.coords or ds[FAILURE].size != 1:
+        return ds
+    return over_time(one_cell(ds)).drop_vars(FAILURE)
 
 
 def _nodes(ds: Any) -> dict[str, Any]:
@@ -115,6 +133,7 @@ def _of_variables(a: Any, b: Any, rtol: float) -> dict[str, Any] | None:
     """How two variables differ; None if they do not."""
     if a is None or b is None:
         return {"missing_in": "A" if a is None else "B"}
+    b = b.transpose(*a.dims) if set(a.dims) == set(b.dims) else b
     if a.dims != b.dims or a.shape != b.shape:
         return {"shapes": [dict(a.sizes), dict(b.sizes)]}
     x, y = a.values, b.values

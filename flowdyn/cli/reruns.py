@@ -3,13 +3,15 @@
 import argparse
 from typing import Any
 
+import numpy as np
+
 from flowdyn import _check
-from flowdyn.cli.differences import compare, tell
+from flowdyn.cli.differences import as_a_run, compare, tell
 from flowdyn.cli.inputs import fitting_observables
 from flowdyn.cli.opening import opened_one
 from flowdyn.cli.printing import Output
 from flowdyn.cli.writing import check_outputs, write
-from flowdyn.results.schema import FAILURE, over_time
+from flowdyn.results.schema import one_cell
 
 
 def rerun(options: argparse.Namespace, output: Output) -> int:
@@ -18,20 +20,25 @@ def rerun(options: argparse.Namespace, output: Output) -> int:
 
     check_outputs(options)
     with opened_one(options.file, options.node) as found:
-        held = _alone(found.load())
+        held = one_cell(found.load())
     _check_one(held, options.file)
     again = fd.rerun(held, **_observed(held))
-    differs = tell(compare(held, again), output)
+    differs = tell(compare(*_held_of(held, again)), output)
     write(again, options, output)
     return int(differs)
 
 
-def _alone(held: Any) -> Any:
-    """A cell of a sweep as the run that it is: over t, without the sides of its grid and what they say."""
-    if FAILURE not in held.coords or held[FAILURE].size != 1:
-        return held
-    one = over_time(held.isel(dict.fromkeys(held[FAILURE].dims, 0)))
-    return one.drop_vars(FAILURE)
+def _held_of(held: Any, again: Any) -> tuple[Any, Any]:
+    """What the file holds, as the run that it is, and the same of the run made again: its members, times and starts."""
+    held = as_a_run(held)
+    if "start" in held.coords and "start" in again.dims and held.sizes.get("start") == again.sizes["start"]:
+        again = again.assign_coords(start=held["start"])  # a run numbers its own
+    for dim, index in again.indexes.items():
+        if dim in held.coords and index.is_unique and index.isin(np.atleast_1d(held[dim].values)).any():
+            labels = held[dim].values
+            again = again.sel({dim: labels}) if np.isin(labels, index).all() else again
+    gone = [name for name, v in held.coords.items() if v.ndim == 0 and name not in again.variables]
+    return held.drop_vars(gone), again  # what was selected
 
 
 def _check_one(held: Any, file: str) -> None:

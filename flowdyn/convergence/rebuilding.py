@@ -19,6 +19,7 @@ from flowdyn.problems.named_pieces import shown_layout
 from flowdyn.problems.tree_layout import tree_variables
 from flowdyn.results.dataset import check_kind
 from flowdyn.results.recipes import build_solver, build_system
+from flowdyn.results.schema import one_cell
 from flowdyn.results.sealed_recipe import INITIAL, recipe_of
 from flowdyn.running.initial_state import initial_of
 from flowdyn.running.integration import solve
@@ -90,6 +91,7 @@ def rebuild(
         found, way_out = _check.Words("a ladder over dimensions"), "call dimension_limit(make, dims, t) again"
         raise _check.fail("ds", "must not rest on a function that makes its problems", found, way_out)
     kind = check_kind(ds, ("run", *LADDERS), "select one node of a tree: tree[name].to_dataset()")
+    ds = one_cell(ds)
     recipe = recipe_of(ds)
     if kind in LADDERS and recipe.get("kind") is None:
         raise _check.fail(

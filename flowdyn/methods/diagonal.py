@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from flowdyn import _check
 from flowdyn._tools.leaves import is_traced
-from flowdyn.methods.systems import ODESystem, OnProblem, Smaller
+from flowdyn.methods.systems import ODESystem, OnProblem
 from flowdyn.problems.base import Problem, Time, Variable, Vector
 from flowdyn.problems.diagonal_network import DiagonalNetwork
 from flowdyn.problems.squared_regression import SquaredRegression
@@ -46,7 +46,9 @@ class DualFlow(OnProblem, ODESystem):
     Notes
     -----
     The invariant is kept to rounding, and implicit methods cost O(n^3) where the weights' own flow costs O(P^3). The
-    Dataset holds `nu`, with the weights and theta as variables. Source: section 9.3, equations (9.114) and (9.124).
+    Dataset holds `nu`, with the weights and theta as variables. Unless `atol` is given, absolute errors of nu are held
+    small beside what would change a weight by its own size: nu of a start at rest is 0 for good.
+    Source: section 9.3, equations (9.114) and (9.124).
 
     Examples
     --------
@@ -81,6 +83,13 @@ class DualFlow(OnProblem, ODESystem):
     def drift(self, t: Time, state: Vector) -> Vector:
         """Residual r = A (w ⊙ w) - y at the weights of nu."""
         return self.problem.residuals(self.project(state))
+
+    @property
+    def error_unit(self) -> float:
+        """The error of nu that changes a weight by about its own size, 1 / (4 c sqrt(n) max_j |x_j|)."""
+        X = np.asarray(self.problem.X)
+        longest = np.linalg.norm(X, axis=0).max()
+        return float(1 / (4 * self.problem.scale * len(X) ** 0.5 * longest)) if longest else 1.0
 
     def layout(self, size: int) -> tuple[Variable, ...]:
         """One vector ``nu`` over the samples."""
@@ -128,7 +137,7 @@ class DualFlow(OnProblem, ODESystem):
         return self.problem.observables(w) | {v.name: part for v, part in zip(variables, parts, strict=True)}
 
 
-def dual_of(problem: Problem, w0: np.ndarray) -> Smaller | None:
+def dual_of(problem: Problem, w0: np.ndarray) -> DualFlow | None:
     """The dual form of a network's flow from w0, where nu has a limit that is as well known as the weights.
 
     It has where features that move in both signs span the samples: any targets can be met then. Else residuals stay,
@@ -144,5 +153,4 @@ def dual_of(problem: Problem, w0: np.ndarray) -> Smaller | None:
     squares = np.linalg.eigvalsh(X[:, moving] @ X[:, moving].T)  # of singular values, which take fifty times as long
     if not squares[0] > WELL**2 * squares[-1]:
         return None
-    longest = np.linalg.norm(X, axis=0).max()
-    return Smaller(DualFlow(problem, w0), float(1 / (4 * problem.scale * longest * n**0.5)))
+    return DualFlow(problem, w0)

@@ -20,7 +20,7 @@ from flowdyn.methods.base import DiscreteSystem, Edge
 from flowdyn.methods.curvature import largest_curvature, threshold_doubt
 from flowdyn.methods.following import MAX_ORDER, log_series
 from flowdyn.methods.spectral import Way, descent_shares, flow_shares, relaxation
-from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, Smaller, checked_problem
+from flowdyn.methods.systems import ClosedForm, ODESystem, OnProblem, checked_problem
 from flowdyn.problems.base import Problem, Time, Vector
 from flowdyn.problems.quadratic import Quadratic
 from flowdyn.schedules import Constant, Schedule, StepSize, as_schedule
@@ -78,7 +78,7 @@ class GradientFlow(OnProblem, ODESystem):
         """The reason of a problem whose exact flow holds from some starts only."""
         return self.problem.lacks_exact_flow(state0)
 
-    def in_fewer_unknowns(self, state0: np.ndarray) -> Smaller | None:
+    def in_fewer_unknowns(self, state0: np.ndarray) -> ODESystem | None:
         """The dual form of a diagonal network: one unknown a sample."""
         if type(self).drift is not GradientFlow.drift:
             return None

@@ -133,7 +133,9 @@ class NamedState(System):
         """What the right-hand side returns, as a vector of the shape of the state."""
         found = self.stacked("f", value) if self.is_mapping else self._of_one_shape(value, state)
         # a step of JAX has numbers of one kind: not those of a constant in single precision
-        return found.astype(state.dtype) if isinstance(found, jax.Array) and isinstance(state, jax.Array) else found
+        if isinstance(found, jax.Array) or isinstance(state, jax.Array):
+            return jnp.asarray(found, jax.dtypes.canonicalize_dtype(state.dtype))
+        return found
 
     def _of_one_shape(self, value: Any, state: Vector) -> Any:
         letter = self.symbol.lower()

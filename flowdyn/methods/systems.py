@@ -10,7 +10,7 @@ float64 vectors; ``lift`` makes one from the parameters w (momentum carries a ve
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import equinox as eqx
 import jax
@@ -153,20 +153,21 @@ class ODESystem(System):
         """Time from which the system is too stiff for explicit methods."""
         return np.inf
 
-    def in_fewer_unknowns(self, state0: np.ndarray) -> "Smaller | None":
+    @property
+    def error_unit(self) -> float | None:
+        """What an absolute error counts beside, times the relative tolerance, where a state of 0 is none like others.
+
+        None: errors count beside what each coordinate is, so that a start of 1e-100 keeps its digits.
+        """
+        return None
+
+    def in_fewer_unknowns(self, state0: np.ndarray) -> "ODESystem | None":
         """A system of fewer unknowns that has, projected, the solution from this state; None if there is none."""
         return None
 
     def drift_rounding(self, state: np.ndarray) -> float:
         """Rounding error of the right-hand side at states of this size, where it is more than that of its result."""
         return 0.0
-
-
-class Smaller(NamedTuple):
-    """A system of fewer unknowns, and the change of one that changes a state by about its own size."""
-
-    system: ODESystem
-    unit: float
 
 
 Moments = tuple[np.ndarray, np.ndarray]  # mean (T, S), covariance (T, S, S)

@@ -40,6 +40,13 @@ def refuse_empty(name: str, ds: Any, purpose: str) -> None:
         raise _check.fail(name, f"must have an entry along {empty[0]} to be {purpose}", dict(ds.sizes), "select some")
 
 
+def one_cell(ds: Any) -> Any:
+    """A cell of a sweep that was selected by slices or lists, without the sides of its grid."""
+    if FAILURE not in ds.coords or ds[FAILURE].size != 1:
+        return ds
+    return ds.isel(dict.fromkeys(ds[FAILURE].dims, 0))
+
+
 def over_time(ds: Any) -> Any:
     """A run selected from a sweep whose rows are numbered by `save`: over t, the rows that it has."""
     if SAVE not in ds.dims or "t" not in ds.coords or ds["t"].dims != (SAVE,):

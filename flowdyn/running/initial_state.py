@@ -183,7 +183,8 @@ def initial_of(recipe: Mapping[str, Any], ds: xr.Dataset, system: System, *, of_
         clock = {"t": float(recipe["t_initial"])} | ({"k": int(recipe["k_initial"])} if "k_initial" in recipe else {})
         return xr.Dataset(named).drop_vars("t", errors="ignore").assign_coords(clock)
     lead = 1 if "start" in ds.dims else 0
-    flat = [np.asarray(v.values) for v in named.values()]
+    # runs of one start that were joined with others have theirs behind their own dimensions
+    flat = [np.asarray(v.transpose("start", ..., missing_dims="ignore").values) for v in named.values()]
     state = np.concatenate([v.reshape(*v.shape[:lead], -1) for v in flat], axis=-1)
     if not of_run:
         return state

@@ -12,7 +12,7 @@ from flowdyn._tools.compiled import float64_is_on
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
 from flowdyn.solvers.explicit_state import TIGHT
-from flowdyn.solvers.tolerances import breakpoints, relative_tolerance
+from flowdyn.solvers.tolerances import absolute, breakpoints, relative_tolerance
 
 if TYPE_CHECKING:
     from flowdyn.solvers.explicit_run import ExplicitRun
@@ -148,4 +148,6 @@ class Auto(Solver):
         from flowdyn.solvers.explicit_state import ExplicitOptions
 
         rtol = self.rtol if float64_is_on() else max(self.rtol, SINGLE)
-        return ExplicitRun(task, ExplicitOptions(rtol, self.atol, self.max_step, tuple(self.breakpoints)))
+        assert isinstance(task.system, ODESystem)
+        atol = absolute(self.atol, rtol, task.system)
+        return ExplicitRun(task, ExplicitOptions(rtol, atol, self.max_step, tuple(self.breakpoints)))

@@ -13,7 +13,7 @@ from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_
 from flowdyn.solvers.crawling import AGAIN, REFUSED, coarsened_rows
 from flowdyn.solvers.right_hand_side import RightHandSide
 from flowdyn.solvers.stopping import OUT_OF_REACH
-from flowdyn.solvers.tolerances import RERUNS, Path, breakpoints, relative_tolerance
+from flowdyn.solvers.tolerances import RERUNS, Path, absolute, breakpoints, relative_tolerance
 from flowdyn.solvers.waking import FirstScales, first_scales, unscaled, woken_scale
 
 
@@ -166,7 +166,14 @@ class Diffrax(Solver):
         """Run one initial condition as one compiled call."""
         if task.stop is not None and task.stop.holds(task.state0):
             return _stopped_at_once(task)
-        return self._result(task, *self._solve(task, task.state0))
+        return self._result(task, *self._for(task)._solve(task, task.state0))
+
+    def _for(self, task: Task) -> "Diffrax":
+        """With the absolute tolerance that a system has."""
+        assert isinstance(task.system, ODESystem)
+        return (
+            self if self.rtol is None else dataclasses.replace(self, atol=absolute(self.atol, self.rtol, task.system))
+        )
 
     def run_batch(self, task: Task, states0: np.ndarray) -> list[Result]:
         """Run all rows of `states0` in one program."""
@@ -176,7 +183,7 @@ class Diffrax(Solver):
             return [_stopped_at_once(start) for start in starts]
         # an event that is already under way has no root: such members run from another's start, and are set aside
         runnable = np.where(held[:, None], states0[np.argmin(held)], states0)
-        out, reruns = self._solve(task, runnable)
+        out, reruns = self._for(task)._solve(task, runnable)
         members = zip(starts, held, zip(*out, strict=True), strict=True)
         return [_stopped_at_once(start) if at_once else self._result(start, o, reruns) for start, at_once, o in members]
 

@@ -229,7 +229,7 @@ def _steps(program: Explicit, system: ODESystem, carry: Carry, numbers: Numbers)
         )
         return tries + 1, carry, record
 
-    numbers = numbers._replace(ts=jnp.asarray(numbers.ts))  # of numpy where nothing is compiled
+    carry, numbers = jax.tree.map(jnp.asarray, (carry, numbers))  # they are of numpy where nothing is compiled
     carry = _begun(system, program, numbers, carry)._replace(why=jnp.zeros((), jnp.int64))
     record = jnp.zeros((), jnp.int64), jnp.zeros((program.rows, len(carry.y))), jnp.zeros(program.rows)
     more = lambda loop: (loop[1].why == 0) & (loop[0] < numbers.most_tries)  # noqa: E731

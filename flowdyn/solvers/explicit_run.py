@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flowdyn.methods.systems import Smaller
+from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers import stopping
 from flowdyn.solvers.base import Result, Status, Task
 from flowdyn.solvers.crawling import LONGER, REFUSED, coarsened
@@ -47,7 +47,7 @@ class ExplicitRun:
         return RightHandSide(self.task)
 
     @functools.cached_property
-    def smaller(self) -> Smaller | None:
+    def smaller(self) -> ODESystem | None:
         """Its system in fewer unknowns."""
         return in_fewer_unknowns(self.task)
 

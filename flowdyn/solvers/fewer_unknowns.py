@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowdyn._tools.compiled import map_rows
-from flowdyn.methods.systems import ODESystem, Smaller, System
+from flowdyn.methods.systems import ODESystem, System
 from flowdyn.problems.base import Vector
 from flowdyn.solvers.base import SPENT, Task
+from flowdyn.solvers.tolerances import absolute
 
 if TYPE_CHECKING:
     from flowdyn.solvers.explicit_run import ExplicitRun
@@ -27,7 +28,7 @@ def _states(small: System, state: Vector) -> Vector:
     return small.project(state)
 
 
-def in_fewer_unknowns(task: Task) -> Smaller | None:
+def in_fewer_unknowns(task: Task) -> ODESystem | None:
     """The form of a task's system that has fewer unknowns, if there is one; an open end is left to the system's own."""
     if task.t is None or not isinstance(task.system, ODESystem):
         return None
@@ -37,7 +38,7 @@ def in_fewer_unknowns(task: Task) -> Smaller | None:
 def successor(run: "ExplicitRun") -> "ExplicitRun":
     """The same run in fewer unknowns, with errors that the states would be allowed."""
     assert run.smaller is not None
-    task, (small, unit) = run.task, run.smaller
+    task, small = run.task, run.smaller
     state0, stop, left = np.asarray(small.lift(task.state0)), task.stop, task.max_steps
     if stop is not None:
         rules = stop.rules
@@ -54,7 +55,7 @@ def successor(run: "ExplicitRun") -> "ExplicitRun":
         max_steps=left,
         progress=lambda share: report(done + share * (1 - done)),
     )
-    return type(run)(begun, run.options._replace(atol=run.options.rtol * unit))
+    return type(run)(begun, run.options._replace(atol=absolute(None, run.options.rtol, small)))
 
 
 def take_over(run: "ExplicitRun") -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from flowdyn._tools.compiled import split
 from flowdyn._tools.inline_calls import with_inline_calls
-from flowdyn.methods.systems import Smaller, System
+from flowdyn.methods.systems import ODESystem, System
 from flowdyn.solvers.explicit_state import Method
 from flowdyn.solvers.fewer_unknowns import successor
 from flowdyn.solvers.right_hand_side import RightHandSide
@@ -47,7 +47,7 @@ def value_cost(system: System, size: int) -> float:
 
 
 def decide(
-    drift: RightHandSide, carry: Any, end: float, rtol: float, evaluations: int, smaller: Callable[[], Smaller | None]
+    drift: RightHandSide, carry: Any, end: float, rtol: float, evaluations: int, smaller: Callable[[], ODESystem | None]
 ) -> Decision:
     """Compare what is left of explicit steps with implicit methods."""
     task, size = drift.task, drift.task.state0.size
@@ -58,8 +58,8 @@ def decide(
     if costs and (task.t is None or not drift.has_jacobian):
         del costs[COMPILED]
     if explicit > COMPILATION and (small := smaller()) is not None:
-        unknowns = np.size(small.system.lift(task.state0))
-        costs[FEWER] = COMPILATION + min(_costs(small.system, unknowns, rtol).values())
+        unknowns = np.size(small.lift(task.state0))
+        costs[FEWER] = COMPILATION + min(_costs(small, unknowns, rtol).values())
     method = min(costs, key=lambda name: costs[name], default="")
     left = "no end of" if np.isinf(steps) else f"{steps:.2g}"
     if not method or explicit <= costs[method]:

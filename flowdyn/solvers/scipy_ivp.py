@@ -12,7 +12,7 @@ from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.base import Result, Solver, Support, Task
 from flowdyn.solvers.making_steppers import IMPLICIT
 from flowdyn.solvers.stepping import Drive
-from flowdyn.solvers.tolerances import Options, breakpoints, relative_tolerance
+from flowdyn.solvers.tolerances import Options, absolute, breakpoints, relative_tolerance
 
 ORDERS = {"LSODA": None, "RK45": 5, "DOP853": 8, "RK23": 3, "Radau": 5, "BDF": None}
 MIN_RTOL = 100 * np.finfo(float).eps  # scipy raises smaller values to this with a warning
@@ -127,7 +127,9 @@ class Scipy(Solver):
 
     def run(self, task: Task) -> Result:
         """Step to the end, a stop, a bad state or the end of the budget."""
-        options = Options(self.method, self.rtol, self.atol, self.max_step, tuple(self.breakpoints))
+        assert isinstance(task.system, ODESystem)
+        atol = absolute(self.atol, self.rtol, task.system)
+        options = Options(self.method, self.rtol, atol, self.max_step, tuple(self.breakpoints))
 
         def result() -> Result:
             with one_blas_thread(), np.errstate(all="ignore"):

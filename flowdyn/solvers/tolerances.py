@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flowdyn import _check
+from flowdyn.methods.systems import ODESystem
 
 MARGIN = 1e-4  # absolute over relative tolerance, in units of a coordinate's scale
 GROWN = 30.0  # share of what has come back that may be wrong, in units of the relative tolerance
@@ -43,6 +44,11 @@ def relative_tolerance(value: float, least: float) -> float:
     if not least <= rtol < 1:
         raise _check.fail("rtol", f"must be at least {least:.2g}, in float64, and below 1", value)
     return rtol
+
+
+def absolute(atol: float | None, rtol: float, system: ODESystem) -> float | None:
+    """The absolute tolerance that was given, or the one that a system has; None: it follows the state."""
+    return atol if atol is not None or system.error_unit is None else rtol * system.error_unit
 
 
 def grows(rate: Any, h: Any, fastest: Any) -> Any:

@@ -1,7 +1,7 @@
 """Many runs in one Dataset, each with its own recipe: side by side as xarray joins them, or as cells of a sweep."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -115,7 +115,7 @@ def _concat(parts: list[xr.Dataset], dim: Any, join: Join) -> xr.Dataset:
             parts,
             dim,
             data_vars="all",
-            coords="different",
+            coords=_different(parts),
             compat="equals",
             join=join,
             combine_attrs="drop_conflicts",
@@ -132,6 +132,20 @@ def _concat(parts: list[xr.Dataset], dim: Any, join: Join) -> xr.Dataset:
         elif any(FAILURE in part.coords for part in parts):
             way_out = "join sweeps along a dimension of their grid, or a new one"
         raise _check.fail("runs", f"must fit together along {dim!r}", reason, way_out) from None
+
+
+def _different(parts: list[xr.Dataset]) -> list[str]:
+    """Coordinates of all parts that are not the same; xarray's own search ends at the first that only one has."""
+    first, *others = parts
+
+    def is_one(name: Hashable, other: xr.Dataset) -> bool:
+        dims = [dim for dim in first[name].dims if dim in first.indexes and dim in other.indexes]
+        places = all(first.indexes[dim].equals(other.indexes[dim]) for dim in dims)
+        return places and first[name].variable.equals(other[name].variable)
+
+    shared = [name for name in first.coords if name not in first.indexes]
+    shared = [name for name in shared if all(name in other.coords for other in others)]
+    return [str(name) for name in shared if not all(is_one(name, other) for other in others)]
 
 
 def _check_dim(dim: Any, parts: list[xr.Dataset]) -> None:
