@@ -18,15 +18,15 @@ def pytest_configure(config):
     """Programs that a worker, a child or an earlier run has compiled are read from pytest's cache.
 
     Compiling is more than half of the time. Runs before JAX is imported; the workers inherit it. A program is compiled
-    by one thread: the workers keep the processors busy. It is run by one, too: threads of XLA that look for work took
-    a tenth of the time. XLA's older generator of loops, which jaxlib had until 0.10, takes half the time of its newer
-    one. Tests of nightly size, the studies and the site run with the newer and with threads, as users do.
+    by one thread: the workers keep the processors busy. XLA's older generator of loops, which jaxlib had until 0.10,
+    takes half the time of its newer one; tests of nightly size, the studies and the site run with the newer, as users
+    do.
     `pytest --cache-clear` empties the cache.
     """
     flags = ["--xla_cpu_parallel_codegen_split_count=1"]
     has_older = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11)
-    if "not slow" in config.option.markexpr:
-        flags += ["--xla_cpu_multi_thread_eigen=false"] + ["--xla_cpu_use_fusion_emitters=false"] * has_older
+    if has_older and "not slow" in config.option.markexpr:
+        flags.append("--xla_cpu_use_fusion_emitters=false")
     os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     if config.pluginmanager.hasplugin("cacheprovider"):

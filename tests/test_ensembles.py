@@ -1,10 +1,5 @@
 """Ensembles: a member depends on seed, member and step alone; stops, divergence, restarts, budgets."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -57,23 +52,6 @@ def test_a_member_is_the_same_in_any_ensemble(name):
     other = states(fd.solve(system, w0, realizations=3, **{**more, "seed": 10}))
     assert not np.array_equal(other[:, -1], many[:3, -1])
     assert len(np.unique(many[:, -1], axis=0)) > 100
-
-
-def test_a_member_is_the_same_where_xla_has_its_threads_and_newer_loops():
-    """A child without the flags of conftest: XLA as users have it, also for more members than one thread is given."""
-    program = """
-import numpy as np
-import test_ensembles as here
-
-here.test_a_member_is_the_same_in_any_ensemble("two dimensions")
-system, w0, solver = here.CASES["network"]()
-few, many = (here.states(here.fd.solve(system, w0, t=0.6, saves=4, realizations=n, seed=9)) for n in (3, 20_000))
-assert np.array_equal(few, many[:3])
-print("fine")
-"""
-    env = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env, check=False)
-    assert found.stdout == "fine\n", found.stderr[-2000:]
 
 
 @pytest.mark.parametrize(("features", "alone"), [(80, 1), (3, 8)])
