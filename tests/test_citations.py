@@ -1,6 +1,7 @@
 """Every equation and theorem of the chapter that flowdyn cites is named by the test that checks it."""
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -66,25 +67,30 @@ def said(source):
 
 
 CODE = read(SOURCE)
-NAMED = "\n".join(map(said, read(TESTS, but=Path(__file__).name).values()))
 CITED_EQUATIONS = sorted(set().union(*map(equations, CODE.values())))
 CITED_STATEMENTS = sorted(set().union(*map(statements, CODE.values())))
 CITED_OTHERS = sorted(set().union(*map(others, CODE.values())))
 
 
+@functools.cache
+def named(forms):
+    """What the tests name in one of the forms; read once, and by the worker that asks."""
+    return forms("\n".join(map(said, read(TESTS, but=Path(__file__).name).values())))
+
+
 @pytest.mark.parametrize("number", CITED_EQUATIONS)
 def test_an_equation_is_named_by_a_test(number):
-    assert number in equations(NAMED), f"(9.{number}) is cited and no test names it"
+    assert number in named(equations), f"(9.{number}) is cited and no test names it"
 
 
 @pytest.mark.parametrize(("kind", "number"), CITED_STATEMENTS)
 def test_a_statement_is_named_by_a_test(kind, number):
-    assert (kind, number) in statements(NAMED), f"{kind} 9.{number} is cited and no test names it"
+    assert (kind, number) in named(statements), f"{kind} 9.{number} is cited and no test names it"
 
 
 @pytest.mark.parametrize(("year", "what"), CITED_OTHERS)
 def test_a_result_of_a_paper_is_named_by_a_test(year, what):
-    assert (year, what) in others(NAMED), f"{what} of {year} is cited and no test names it"
+    assert (year, what) in named(others), f"{what} of {year} is cited and no test names it"
 
 
 def test_what_is_cited_exists():

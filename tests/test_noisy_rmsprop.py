@@ -113,10 +113,11 @@ def test_fresh_samples(batch):
     covariance = np.array([[k2, k3 + 2 * k1 * k2], [0, k4 + 4 * k1 * k3 + 2 * k2**2 + 4 * k1**2 * k2]])
     covariance[1, 0] = covariance[0, 1]
     z, own = np.array([0.3 + e, v]), np.diag([-1 / (np.sqrt(v) + eps), c])
-    drift, G = method.limit(1).drift(0.0, z), np.asarray(method.limit(1).diffusion(0.0, z))
+    limit = method.limit(1)
+    drift, G = map(np.asarray, jax.jit(lambda x: (limit.drift(0.0, x), limit.diffusion(0.0, x)))(z))
     assert np.allclose(drift, [-k1 / (np.sqrt(v) + eps), c * (square - v)], rtol=1e-11)
     assert np.allclose(G @ G.T / h, own @ covariance @ own, rtol=1e-11)
-    assert np.allclose(method.mean_step(0, z), z + h * np.asarray(drift), rtol=1e-12)
+    assert np.allclose(jax.jit(lambda x: method.mean_step(0, x))(z), z + h * drift, rtol=1e-12)
     run = fd.solve(method, [0.3 + e], steps=1, realizations=40_000, seed=5, saves=2)
     moved = np.stack([run.w[:, -1, 0] - z[0], run.v[:, -1, 0] - z[1]]) / h
     assert (np.abs(moved.mean(axis=1) - drift) < 5 * moved.std(axis=1) / 200).all()

@@ -43,8 +43,8 @@ def boxes(texts, renderer):
 
 def overlapping(found):
     """Pairs that lie over one another by more than rounding."""
-    pairs = combinations(found, 2)
-    return [(a, b) for (a, p), (b, q) in pairs if p.padded(-ROUNDING).overlaps(q) and a + b]
+    pairs = combinations([(text, box, box.padded(-ROUNDING)) for text, box in found], 2)
+    return [(a, b) for (a, _, p), (b, q, _) in pairs if p.overlaps(q) and a + b]
 
 
 def faults(figure):
@@ -60,7 +60,8 @@ def faults(figure):
         if min(box.x0, box.y0) < -ROUNDING or box.x1 > width + ROUNDING or box.y1 > height + ROUNDING
     ]
     over = overlapping(named) + [pair for side in numbered for pair in overlapping(side)]
-    over += [(a, b) for a, p in named for side in numbered for b, q in side if p.padded(-ROUNDING).overlaps(q)]
+    inside = [(text, box.padded(-ROUNDING)) for text, box in named]
+    over += [(a, b) for a, p in inside for side in numbered for b, q in side if p.overlaps(q)]
     return {"outside": outside, "over another": over, "over a curve": list(over_curves(figure, renderer))}
 
 

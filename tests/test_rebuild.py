@@ -1,7 +1,10 @@
 """Rebuilt from its file, a run gives the same bits; functions of the user's own are handed in again."""
 
+import ast
 import functools
 import json
+import linecache
+import runpy
 
 import jax
 import jax.numpy as jnp
@@ -95,6 +98,19 @@ def test_what_a_print_holds():
     assert fingerprint(typed).startswith("code") and fingerprint(typed) != fingerprint(eval("lambda w: w[0] + 2"))
     assert fingerprint(jnp.sum) != fingerprint(jnp.max)
     assert fingerprint(functools.partial(power, 2)) != fingerprint(functools.partial(power, 3))
+
+
+def test_a_source_is_parsed_once_and_again_where_it_changed(monkeypatch, tmp_path):
+    parsed, real, path = [], ast.parse, tmp_path / "own.py"
+    monkeypatch.setattr(ast, "parse", lambda *args: parsed.append(args) or real(*args))
+    prints = []
+    for body in ("w[0] + 1", "w[0] + 2"):
+        path.write_text(f"def first(w):\n    return {body}\n\n\ndef second(w):\n    return w[1]\n")
+        own = runpy.run_path(str(path))
+        linecache.checkcache(str(path))
+        prints += [fingerprint(own[name]) for name in ("first", "second", "first")]
+    assert len(parsed) == 2
+    assert prints[0] == prints[2] != prints[3] and prints[1] == prints[4] != prints[0]
 
 
 def test_a_value_outside_that_changed_is_seen(monkeypatch):

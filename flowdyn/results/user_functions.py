@@ -129,24 +129,28 @@ def _function(function: types.FunctionType, depth: int, kinds: set[str]) -> Iter
 
 def _tree(code: types.CodeType) -> ast.AST | None:
     """Syntax tree of a function, found by its lines and columns; None where there is no source."""
-    lines = linecache.getlines(code.co_filename)
-    try:
-        module = ast.parse("".join(lines))
-    except (SyntaxError, ValueError):
-        return None
-    kind: Any = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef
-    first = code.co_firstlineno
-    nodes: Iterator[Any] = ast.walk(module)
-    found = [
+    kind = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef
+    found: list[Any] = [
         node
-        for node in nodes
-        if isinstance(node, kind) and min(n.lineno for n in (node, *getattr(node, "decorator_list", []))) == first
+        for first, node in _defined("".join(linecache.getlines(code.co_filename)))
+        if isinstance(node, kind) and first == code.co_firstlineno
     ]
     if len(found) > 1:  # lambdas on one line: the one whose body has the columns of the code
         spots = {(line, column) for line, _, column, _ in code.co_positions() if line and column}
         found = [node for node in found if _first_spot(node) in spots] or found[:0]
         found.sort(key=lambda node: -node.col_offset)
     return found[0] if found else None
+
+
+@functools.lru_cache(maxsize=8)  # a file of hundreds of lines takes longer to parse than many a run of its functions
+def _defined(source: str) -> list[tuple[int, ast.AST]]:
+    """First line and tree of each function of a source, decorators included; none where it is no Python."""
+    try:
+        module = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return []
+    functions = [node for node in ast.walk(module) if isinstance(node, ast.Lambda | ast.FunctionDef)]
+    return [(min(n.lineno for n in (node, *getattr(node, "decorator_list", []))), node) for node in functions]
 
 
 def _first_spot(node: ast.Lambda) -> tuple[int, int]:
