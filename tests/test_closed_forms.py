@@ -57,6 +57,14 @@ def test_a_stop_below_the_tolerance_is_looked_for_with_relative_errors(solver):
     assert '"reruns": 1' in run.attrs["flowdyn_stats"]
 
 
+def test_what_is_at_its_goal_stays_where_other_modes_overflow():
+    """eta lambda = 2.4 and 1.2: the first mode grows by 1.4 a step, the second shrinks by 0.2."""
+    descent = fd.GradientDescent(fd.problems.Quadratic(np.diag([2.0, 1.0])), 1.2)
+    with pytest.warns(fd.FlowdynWarning, match="threshold"):
+        run = fd.solve(descent, [[0.0, 0.0], [0.0, 3.0]], steps=3000, saves=3)
+    assert (run.w[0] == 0).all() and (run.w[:, :, 0] == 0).all() and abs(run.w[1, -1, 1]) < 1e-300
+
+
 @pytest.mark.parametrize("solver", [fd.solvers.Auto(), fd.solvers.Scipy("Radau"), None])
 def test_a_strict_rule_does_not_hold_where_both_sides_are_equal(solver):
     """From 1 towards 0: w > 1 never holds, and w < 1 does at once."""

@@ -36,8 +36,8 @@ def test_a_kinked_loss_ends_within_its_budget_and_says_why():
             call()
     # last: seconds are of runs, not of the compilation of their programs
     for call in (
-        lambda: fd.eta_limit(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_seconds=0.7),
-        lambda: fd.fast_forward(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_seconds=0.7),
+        lambda: fd.eta_limit(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_seconds=2.0),
+        lambda: fd.fast_forward(fd.GradientDescent(KINKED, 0.1), W0, t=4.0, max_seconds=2.0),
     ):
         with pytest.raises(fd.RunError, match=r"limit could not be solved .*raise `max_.*shorter `t`"):
             call()
@@ -80,8 +80,8 @@ def test_sampling_ends_with_its_time():
     fd.eta_limit(noisy, W0, 1.0, realizations=2048, relative_error=0.9, **asked)  # compiles
     began = time.monotonic()
     with pytest.warns(fd.FlowdynWarning, match="not resolved: .*`max_seconds` ended the sampling; raise it"):
-        ladder = fd.eta_limit(noisy, [0.0, 0.0], 1.0, relative_error=0.01, realizations=2**30, max_seconds=3.0, **asked)
-    assert time.monotonic() - began < 8.0
+        ladder = fd.eta_limit(noisy, [0.0, 0.0], 1.0, relative_error=0.01, realizations=2**30, max_seconds=5.0, **asked)
+    assert time.monotonic() - began < 10.0
     assert ladder.sizes["eta"] == 5 and (ladder.members >= 2048).all()
     with pytest.raises(fd.RunError, match=r"`max_steps` = 15 are fewer than the 20 steps of the rung eta = 0\.05"):
         fd.eta_limit(NOISY, [0.3], 1.0, observable=SINE, max_steps=15)
@@ -118,7 +118,7 @@ def test_the_cost_that_is_said_is_the_cost(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "bound", [{"realizations": 100}, {"realizations": 2**30, "max_seconds": 2.0}], ids=["few", "short"]
+    "bound", [{"realizations": 100}, {"realizations": 2**30, "max_seconds": 4.0}], ids=["few", "short"]
 )
 def test_the_cost_that_is_said_does_not_exceed_its_bounds(monkeypatch, bound):
     """A hopeless rung ends with its first members, 100 here; before, 2,048 were counted, and seconds without end."""

@@ -169,7 +169,7 @@ def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):
         result = fd.sweep(make, {"eta": [0.5, 0.1, 3.0], "scale": [1.0, 2.0]})
     page = read(fd.report(result, tmp_path / "page.html"))
     assert "sweep of 6 runs" in page.words and "eta = 0.5, 0.1, 3; scale = 1, 2" in page.words
-    assert "A grid of 6 cells, 2 of them failed: eta = 0.5, 0.1, 3; scale = 1, 2. Why: " in page.words
+    assert "A grid of 6 cells, eta = 0.5, 0.1, 3; scale = 1, 2; 2 failed. Why: " in page.words
     assert page.words.count("diverged") >= 2
     low, high = 0.5 * 0.5**4, 0.5 * (0.9**2 * 2) ** 2
     assert f"loss {low:.4g} to {high:.4g}" in page.words
@@ -181,8 +181,22 @@ def test_a_mean_over_runs_is_not_called_one(tmp_path):
     def make(eta):
         return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [1.0], {"steps": 4, "saves": 2}
 
-    page = read(fd.report(fd.sweep(make, {"eta": [0.1, 0.2]}).mean("eta"), tmp_path / "page.html"))
-    assert "taken from runs" in page.words
+    noisy = fd.SGD(fd.problems.Quadratic(np.eye(2), noise=np.eye(2)), 0.1)
+    members = fd.solve(noisy, [1.0, 1.0], steps=4, realizations=3)
+    for i, mean in enumerate((fd.sweep(make, {"eta": [0.1, 0.2]}).mean("eta"), members.mean("realization"))):
+        assert "taken from runs" in read(fd.report(mean, tmp_path / f"{i}.html")).words
+
+
+def test_cells_that_all_failed_are_told_and_not_drawn(tmp_path):
+    def make(eta):
+        return fd.GradientDescent(fd.problems.Quadratic(1.0), eta), [1.0], {"steps": 1000, "saves": 2}
+
+    with pytest.warns(fd.FlowdynWarning):
+        lost = fd.sweep(make, {"eta": [0.1, 3.0]}).isel(eta=[1])
+    with pytest.raises(fd.ArgumentError, match="must hold a cell that did not fail, got the run diverged"):
+        fd.plot(lost)
+    page = read(fd.report(lost, tmp_path / "page.html"))
+    assert not page.all("img") and "sweep of 1 run" in page.words and "1 failed. Why: the run diverged" in page.words
 
 
 def test_a_mean_over_seeds_has_its_picture(tmp_path):

@@ -38,12 +38,13 @@ def relaxation(spectrum: Spectrum | None, shares: Shares) -> ClosedForm | None:
         with np.errstate(over="ignore", invalid="ignore"):  # a diverging mode may overflow; solve() reports it
             covered, left = shares(spectrum.eigenvalues, when[:, None])
             near = np.abs(left) < NEAR
+            gone = np.where(goal == own, 0.0, covered * (goal - own))  # at its goal a mode stays, where others overflow
             if not near.any():
-                return w0 + (covered * (goal - own)) @ V.T
+                return w0 + gone @ V.T
             rest = w0 - np.where(near, own, 0.0) @ V.T  # what the modes near their goals do not hold of the start
             if V.shape[0] == V.shape[1]:
                 rest[near.all(axis=1)] = 0.0
-            return rest + np.where(near, goal + left * (own - goal), covered * (goal - own)) @ V.T
+            return rest + np.where(near, goal + left * (own - goal), gone) @ V.T
 
     return states
 

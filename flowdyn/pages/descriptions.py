@@ -119,9 +119,12 @@ def _endings(ds: xr.Dataset) -> dict[str, int]:
     if "status" not in ds or ds.status.dtype.kind not in "iuf":
         return {}
     meanings = str(ds.status.attrs.get("flag_meanings", "")).split()
-    codes = Counter(np.asarray(ds.status.values).ravel().tolist())
     known = {float(code): meaning for code, meaning in zip(_flags(ds), meanings, strict=False)}
-    return {known.get(float(code), f"status {code:g}"): count for code, count in sorted(codes.items())}
+    codes = Counter(np.asarray(ds.status.values, dtype=float).ravel().tolist())
+    if any(code == code and not code.is_integer() for code in codes):  # a mean of them is no ending
+        return {}
+    codes = Counter({code: count for code, count in codes.items() if code == code})  # a join has filled it up
+    return {known.get(code, f"status {code:g}"): count for code, count in sorted(codes.items())}
 
 
 def _flags(ds: xr.Dataset) -> list[float]:

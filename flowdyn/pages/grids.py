@@ -24,11 +24,14 @@ def _says_each(ds: xr.Dataset) -> str:
 def kind_words(ds: xr.Dataset) -> str:
     """What it is: a run, a ladder, a sweep of so many; a mean over several has no recipe and is none of them."""
     kind = str(ds.attrs.get("flowdyn_kind", ""))
-    if "recipe" not in ds.variables and "flowdyn_system" not in ds.attrs:  # where files of before had it
+    has_recipe = "recipe" in ds.variables or "flowdyn_system" in ds.attrs  # where files of before had it
+    # a mean over starts or members keeps the one recipe, but statuses are no whole numbers of one byte any more
+    if not has_recipe or ("status" in ds and ds.status.ndim == 0 and ds.status.dtype.kind == "f" and not _over(ds)):
         return f"taken from {kind}s"
     if not _over(ds):
         return kind
-    return f"{'sweep of ' * (FAILURE in ds.coords)}{ds[_says_each(ds)].size:,} {kind}s"
+    count = ds[_says_each(ds)].size
+    return f"{'sweep of ' * (FAILURE in ds.coords)}{count:,} {kind}{'s' * (count > 1)}"
 
 
 def grid_words(ds: xr.Dataset) -> str:
@@ -48,7 +51,8 @@ def grid_sentence(ds: xr.Dataset) -> str:
     if not _over(ds) or FAILURE not in ds.coords:
         return ""
     reasons = [text for text in np.ravel(ds[FAILURE].values.astype(str)).tolist() if text]
-    grid = f"A grid of {ds[FAILURE].size:,} cells, {len(reasons) or 'none'} of them failed: {grid_words(ds)}."
+    count = ds[FAILURE].size
+    grid = f"A grid of {count:,} cell{'s' * (count > 1)}, {grid_words(ds)}; {len(reasons) or 'none'} failed."
     often = [f"{text} ({count})" if count > 1 else text for text, count in Counter(reasons).most_common()]
     more = [f"{len(often) - MOST_REASONS:,} other reasons"] if len(often) > MOST_REASONS else []
     return grid + (f" Why: {'; '.join([*often[:MOST_REASONS], *more])}." if often else "")

@@ -16,7 +16,7 @@ from flowdyn.plotting.ladders import ladder_panels, random_ladder_panels
 from flowdyn.plotting.maps import has_map, map_panels, phase_panels
 from flowdyn.plotting.runs import run_panels
 from flowdyn.results.dataset import check_kind
-from flowdyn.results.schema import SAVE, refuse_empty
+from flowdyn.results.schema import SAVE, refuse_empty, refuse_failures
 from flowdyn.results.storage import load
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def plot(
             way_out = "a mean over runs of different times has none: take it over those that share theirs"
         raise _check.fail("ds", "must have the dimension t to be drawn over time", sizes, way_out)
     refuse_empty("ds", result, "drawn")
+    refuse_failures(result)
     if density is not None:
         _check.function("density", density, "of an array, p(x)", 1)
         if kind not in (None, "histogram"):

@@ -40,6 +40,13 @@ def refuse_empty(name: str, ds: Any, purpose: str) -> None:
         raise _check.fail(name, f"must have an entry along {empty[0]} to be {purpose}", dict(ds.sizes), "select some")
 
 
+def refuse_failures(ds: Any) -> None:
+    """Refuse cells of a sweep of which none has a run to draw."""
+    reasons = ds[FAILURE].values.ravel().astype(str) if FAILURE in ds.coords else np.array([""])
+    if (reasons != "").all():
+        raise _check.fail("ds", "must hold a cell that did not fail", _check.Words(str(reasons[0])), "select others")
+
+
 def one_cell(ds: Any) -> Any:
     """A cell of a sweep that was selected by slices or lists, without the sides of its grid."""
     if FAILURE not in ds.coords or ds[FAILURE].size != 1:
