@@ -176,14 +176,18 @@ def choices(made: list[str]) -> str:
 
 
 def _with_times(texts: list[str]) -> str:
+    """The first of them, with the times of all where they have as many."""
     said = texts[0]
     for pattern in OWN_TIMES:
-        times = [float(found[1]) for text in texts if (found := pattern.search(text))]
-        if len(set(times)) > 1:
-            place = pattern.search(said)
-            assert place is not None
-            said = f"{said[: place.start(1)]}{min(times):.6g} to {max(times):.6g}{said[place.end(1) :]}"
+        times = [pattern.findall(text) for text in texts]
+        if len({len(found) for found in times}) == 1:
+            spans = iter([_span(list(map(float, each)), each[0]) for each in zip(*times, strict=True)])
+            said = pattern.sub(lambda found, spans=spans: found[0].replace(found[1], next(spans)), said)  # type: ignore[misc]
     return said
+
+
+def _span(times: list[float], first: str) -> str:
+    return first if len(set(times)) == 1 else f"{min(times):.6g} to {max(times):.6g}"
 
 
 def sum_stats(stats: list[Mapping[str, Any]]) -> dict[str, Any]:
