@@ -158,6 +158,14 @@ def test_ladders_of_a_sweep_have_their_orders_told_together(tmp_path):
     assert "sweep of 3 ladders" in page.words and "Not drawn: `ds` must hold one ladder to be drawn" in page.words
 
 
+@pytest.mark.parametrize("taken", [lambda ladder: ladder.isel(eta=0), lambda ladder: ladder.mean("eta")])
+def test_what_is_left_of_a_ladder_without_its_rungs_is_told(taken, tmp_path):
+    ladder = fd.eta_limit(fd.GradientDescent(fd.problems.Quadratic(1.0), 0.1), [1.0], t=1.0, saves=3)
+    with pytest.raises(fd.ArgumentError, match="must have the dimension eta of its rungs"):
+        fd.plot(taken(ladder))
+    assert "Not drawn: " in read(fd.report(taken(ladder), tmp_path / "page.html")).words
+
+
 def test_a_sweep_is_called_one_with_its_grid_and_its_outcome(tmp_path):
     """By hand: w_k = (1 - eta)^k w_0 and L = w^2 / 2 on the quadratic, k = 2."""
     p = fd.problems.Quadratic(1.0)

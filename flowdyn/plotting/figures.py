@@ -89,6 +89,8 @@ def plot(
         if SAVE in result.dims:  # those of a sweep go where a mean is taken along what they vary with
             way_out = "a mean over runs of different times has none: take it over those that share theirs"
         raise _check.fail("ds", "must have the dimension t to be drawn over time", sizes, way_out)
+    if made != "run" and (rung := "d" if made == "dimension ladder" else "eta") not in result.dims:
+        raise _check.fail("ds", f"must have the dimension {rung} of its rungs", dict(result.sizes), "keep all of them")
     refuse_empty("ds", result, "drawn")
     refuse_failures(result)
     if density is not None:
