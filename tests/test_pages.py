@@ -201,7 +201,9 @@ def test_cells_that_all_failed_are_told_and_not_drawn(tmp_path):
 
     with pytest.warns(fd.FlowdynWarning):
         lost = fd.sweep(make, {"eta": [0.1, 3.0]}).isel(eta=[1])
-    with pytest.raises(fd.ArgumentError, match="must hold a cell that did not fail, got the run diverged"):
+    with pytest.raises(
+        fd.ArgumentError, match="must hold a cell that did not fail, got ones that did: the run diverged"
+    ):
         fd.plot(lost)
     page = read(fd.report(lost, tmp_path / "page.html"))
     assert not page.all("img") and "sweep of 1 run" in page.words and "1 failed. Why: the run diverged" in page.words

@@ -1,5 +1,6 @@
 """A user's own functions: what they may do to their arguments, and what becomes of what they raise."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -99,3 +100,22 @@ def test_a_plain_numpy_equation_with_a_stop_rule_is_told_the_way_out():
     strat = fd.SDE(lambda t, x: -x, lambda t, x: np.array([[0.1 * float(x[0])]]), calculus="stratonovich")
     run = fd.solve(strat, [1.0], t=0.1, saves=2)  # no default instance takes it, one of its methods does
     assert '"stratHeun"' in run.recipe.item()
+
+
+@jax.custom_vjp
+def bowl(w):
+    return 0.5 * jnp.sum(jnp.array([1.0, 4.0]) * w**2)
+
+
+bowl.defvjp(lambda w: (bowl(w), w), lambda w, upper: (upper * jnp.array([1.0, 4.0]) * w,))
+
+
+def test_a_loss_with_a_rule_of_its_own_backwards_has_a_hessian():
+    """Forwards over backwards JAX refuses it: the rule calls the loss again."""
+    p = fd.problems.CustomProblem(bowl, np.ones(2))
+    np.testing.assert_allclose(p.hvp(np.ones(2), np.array([1.0, 2.0])), [1.0, 8.0])
+    np.testing.assert_allclose(p.hessian(np.ones(2)), np.diag([1.0, 4.0]))
+    run = fd.solve(fd.GradientDescent(p, 0.1), np.ones(2), steps=10)
+    np.testing.assert_allclose(run.w[-1], np.array([0.9, 0.6]) ** 10, rtol=1e-12)
+    sharp = fd.solve(fd.GradientFlow(p), np.ones(2), t=0.1, saves=2, observe=fd.observables.sharpness(p)).sharpness
+    np.testing.assert_allclose(sharp, 4.0)

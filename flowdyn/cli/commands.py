@@ -53,7 +53,7 @@ def _answer(arguments: list[str] | None) -> int:
     warnings.showwarning = warning_printer(options)
     if arguments is None and not getattr(options, "no_cache", True):
         keep_programs()
-    trouble = 2 if options.command == "diff" else 1  # its 1 says that files differ
+    trouble = 2 if options.command in ("diff", "rerun") else 1  # its 1 says that files differ
     try:
         return _run(options, inline=arguments is None)
     except _check.ArgumentError as error:

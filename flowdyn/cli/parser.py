@@ -139,7 +139,9 @@ def _add_files(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     page.add_argument("--overwrite", action="store_true", help="replace an existing page")
     _add_style(page)
 
-    again = commands.add_parser("rerun", help="make a result again and compare; exit status 1 if its numbers differ")
+    again = commands.add_parser(
+        "rerun", help="make a result again and compare; exit status 0 if equal, 1 if not, 2 if in trouble"
+    )
     again.add_argument("file", metavar="FILE", help=ONE)
     again.add_argument("--node", metavar="NODE", help="which of the results, where FILE holds several")
     _add_output(again)

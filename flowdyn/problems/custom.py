@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
+from flowdyn._tools.compiled import by_structure
 from flowdyn._tools.leaves import is_traced
 from flowdyn.problems.base import Vector
 from flowdyn.problems.examples import generic_start
@@ -14,6 +16,16 @@ from flowdyn.problems.linear_gradients import loss_work, quadratic_losses
 from flowdyn.problems.pytree import PytreeProblem
 from flowdyn.theory.linear_moments import LinearNoise
 from flowdyn.theory.moments_work import GradientWork
+
+
+def _differentiates_forwards(problem: "CustomProblem", size: int) -> bool:
+    """Whether JAX can follow a gradient forwards: not where the loss has a rule of its own backwards."""
+    one, two = (jax.ShapeDtypeStruct((*several, size), float) for several in ((), (2,)))
+    try:  # along several directions: along one alone JAX refuses no earlier than it compiles
+        jax.eval_shape(jax.vmap(super(CustomProblem, problem).hvp, (None, 0)), one, two)
+    except TypeError:
+        return False
+    return True
 
 
 def _quartic(w: dict[str, jax.Array]) -> jax.Array:
@@ -96,6 +108,18 @@ class CustomProblem(PytreeProblem):
     def loss(self, w: Vector) -> jax.Array:
         """The user's loss at flat w."""
         return self._call(self.function, w)
+
+    def hvp(self, w: Vector, v: Vector) -> jax.Array:
+        """Hessian-vector product H(w) v, shape (P,); backwards alone where the loss has a rule of its own for that."""
+        if by_structure(_differentiates_forwards, self, np.size(w)):
+            return super().hvp(w, v)
+        return jax.vjp(jax.grad(self.loss), jnp.asarray(w))[1](jnp.asarray(v))[0]
+
+    def hessian(self, w: Vector) -> jax.Array:
+        """Hessian of the loss, shape (P, P)."""
+        if by_structure(_differentiates_forwards, self, np.size(w)):
+            return super().hessian(w)
+        return jax.jacrev(jax.grad(self.loss))(jnp.asarray(w))
 
     def sample_losses(self, w: Vector) -> jax.Array:
         """The user's losses per sample, shape (n,)."""

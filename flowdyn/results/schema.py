@@ -44,7 +44,7 @@ def refuse_failures(ds: Any) -> None:
     """Refuse cells of a sweep of which none has a run to draw."""
     reasons = ds[FAILURE].values.ravel().astype(str) if FAILURE in ds.coords else np.array([""])
     if (reasons != "").all():
-        raise _check.fail("ds", "must hold a cell that did not fail", _check.Words(str(reasons[0])), "select others")
+        raise _check.ArgumentError(f"`ds` must hold a cell that did not fail, got ones that did: {reasons[0]}")
 
 
 def one_cell(ds: Any) -> Any:
