@@ -193,6 +193,9 @@ def test_members_and_starts_are_rerun_as_what_they_are(tmp_path, capsys):
     parts = [starts.isel(start=[2, 0, 1]), starts.isel(start=[1, 2]), starts.isel(start=1), starts.isel(t=[0, 2])]
     parts += [members.isel(realization=[2, 1]), members.isel(realization=3)]
     parts += [grid.sel(alpha=2.0, eta=0.1), grid.isel(alpha=[0], eta=[1])]
+    methods = fd.GradientDescent(problem, 0.1), fd.HeavyBall(problem, 0.1, 0.5), fd.Adam(problem, 0.1, rates=(1.0, 1.0))
+    joined = fd.concat([fd.solve(method, [1.0, 2.0], steps=4) for method in methods], "method")
+    parts += [joined.isel(method=i) for i in range(3)]
     for i, part in enumerate(parts):
         fd.save(part, tmp_path / f"{i}.nc")
         assert main(["rerun", str(tmp_path / f"{i}.nc")]) == 0, i

@@ -12,6 +12,7 @@ from flowdyn.cli.opening import opened_one
 from flowdyn.cli.printing import Output
 from flowdyn.cli.writing import check_outputs, write
 from flowdyn.results.schema import one_cell
+from flowdyn.results.sealed_recipe import SEAL_OF_TIMES
 
 
 def rerun(options: argparse.Namespace, output: Output) -> int:
@@ -30,15 +31,23 @@ def rerun(options: argparse.Namespace, output: Output) -> int:
 
 def _held_of(held: Any, again: Any) -> tuple[Any, Any]:
     """What the file holds, as the run that it is, and the same of the run made again: its members, times and starts."""
-    held = as_a_run(held)
+    held = _own_rows(as_a_run(held))
     if "start" in held.coords and "start" in again.dims and held.sizes.get("start") == again.sizes["start"]:
         again = again.assign_coords(start=held["start"])  # a run numbers its own
     for dim, index in again.indexes.items():
         if dim in held.coords and index.is_unique and index.isin(np.atleast_1d(held[dim].values)).any():
             labels = held[dim].values
             again = again.sel({dim: labels}) if np.isin(labels, index).all() else again
-    gone = [name for name, v in held.coords.items() if v.ndim == 0 and name not in again.variables]
-    return held.drop_vars(gone), again  # what was selected
+    others = [name for name in held.variables if name not in again.variables]
+    gone = [name for name in others if name in held.coords or bool(held[name].isnull().all())]
+    return held.drop_vars(gone), again  # labels of what was selected, and what others have that it was joined with
+
+
+def _own_rows(held: Any) -> Any:
+    """A run without the times that a join with runs of other times gave it: they have no seal."""
+    if SEAL_OF_TIMES not in held.variables or held[SEAL_OF_TIMES].dims != ("t",):
+        return held
+    return held.isel(t=held[SEAL_OF_TIMES].notnull().values)
 
 
 def _check_one(held: Any, file: str) -> None:
