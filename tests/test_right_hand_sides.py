@@ -309,6 +309,14 @@ def test_what_jax_cannot_differentiate_forwards_is_differenced(f, solver):
     assert float(run.w[-1, 0]) == pytest.approx((m**2 * np.cos(3.0) + m * np.sin(3.0)) / (m**2 + 1), abs=1e-8)
 
 
+def test_diffrax_takes_it_with_explicit_steps_alone():
+    slow = fd.ODE(lambda t, y: called(t, y) / 1e6)  # y' = cos t - y
+    run = fd.solve(slow, [1.0], t=3.0, solver=fd.solvers.Diffrax("Tsit5"))
+    assert float(run.w[-1, 0]) == pytest.approx((np.cos(3) + np.sin(3) + np.exp(-3)) / 2, abs=1e-7)
+    with pytest.raises(fd.ArgumentError, match="cannot run ODE: its implicit steps need derivatives"):
+        fd.solve(slow, [1.0], t=3.0, solver=fd.solvers.Diffrax("Kvaerno5"))
+
+
 def test_numbers_of_another_kind_are_taken_as_doubles():
     single = fd.solve(fd.ODE(lambda t, y: {"a": (-y["a"]).astype(jnp.float32)}), {"a": 1.0}, t=1.0)
     assert float(single.a[-1]) == pytest.approx(np.exp(-1.0), abs=1e-7)

@@ -12,6 +12,7 @@ from flowdyn._tools.quick_compilation import compiles_quickly
 from flowdyn.methods.systems import ODESystem
 from flowdyn.solvers.crawling import Crawl
 from flowdyn.solvers.following_controller import FollowingController, Woken
+from flowdyn.solvers.kernels import has_jacobian
 
 FEW = 64  # unknowns up to which explicit steps are looked into for growth that they jump over, too
 STAGE_RTOL, STAGE_ATOL = 1e-12, 1e-14  # of the equations of an implicit step of fixed size
@@ -62,13 +63,14 @@ def _controller(system: ODESystem, program: Program, numbers: Numbers, tolerance
             return jnp.diagonal(jax.jacfwd(lambda s: system.drift(t, s))(y))
 
         path, relative, most_refused = tolerances
+        is_spared = program.explicit and (path.scale.size > FEW or not has_jacobian(system, path.scale.shape[-1]))
         controller = FollowingController(
             rtol=numbers.rtol,
             atol=path.atol(numbers.rtol, relative, jnp),
             path=path,
             relative=relative,
             steps=steps,
-            own_slopes=None if program.explicit and path.scale.size > FEW else own_slopes,
+            own_slopes=None if is_spared else own_slopes,
             norm=optx.rms_norm,
             most_refused=most_refused if program.explicit else jnp.inf,
         )

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import bind
-from flowdyn.methods.systems import ODESystem
+from flowdyn._tools.compiled import bind, by_structure
+from flowdyn.methods.systems import ODESystem, System
+from flowdyn.solvers import kernels
 from flowdyn.solvers.base import Result, Solver, Status, Support, Task, failure_status, is_bad
 from flowdyn.solvers.crawling import AGAIN, REFUSED, coarsened_rows
 from flowdyn.solvers.right_hand_side import RightHandSide
@@ -161,6 +162,14 @@ class Diffrax(Solver):
     def at_tolerance(self, rtol: float, explicit: bool) -> "Diffrax":
         """Dopri8 where it may be explicit, else Kvaerno5."""
         return Diffrax("Dopri8" if explicit else "Kvaerno5", rtol=rtol)
+
+    def refuses_start(self, system: System, state0: np.ndarray) -> str | None:
+        """Newton's method needs derivatives, which JAX does not have of a call back to numpy."""
+        if self.is_explicit or not isinstance(system, ODESystem) or not system.is_traceable(state0):
+            return None
+        if by_structure(kernels.has_jacobian, system, state0.size):
+            return None
+        return "its implicit steps need derivatives of the right-hand side, which JAX does not have forwards"
 
     def run(self, task: Task) -> Result:
         """Run one initial condition as one compiled call."""
