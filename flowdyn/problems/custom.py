@@ -1,5 +1,6 @@
 """Any loss that JAX can differentiate:  L(w) = loss(w)  or  loss(w, data),  w any pytree."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -8,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from flowdyn import _check
-from flowdyn._tools.compiled import by_structure
 from flowdyn._tools.leaves import is_traced
 from flowdyn.problems.base import Vector
 from flowdyn.problems.examples import generic_start
@@ -111,13 +111,16 @@ class CustomProblem(PytreeProblem):
 
     def hvp(self, w: Vector, v: Vector) -> jax.Array:
         """Hessian-vector product H(w) v, shape (P,); backwards alone where the loss has a rule of its own for that."""
-        if by_structure(_differentiates_forwards, self, np.size(w)):
+        if not (is_traced(w) or is_traced(v)):  # what a program would refuse later is refused at once
+            with contextlib.suppress(TypeError):
+                return super().hvp(w, v)
+        elif _differentiates_forwards(self, np.size(w)):
             return super().hvp(w, v)
         return jax.vjp(jax.grad(self.loss), jnp.asarray(w))[1](jnp.asarray(v))[0]
 
     def hessian(self, w: Vector) -> jax.Array:
         """Hessian of the loss, shape (P, P)."""
-        if by_structure(_differentiates_forwards, self, np.size(w)):
+        with contextlib.suppress(TypeError):
             return super().hessian(w)
         return jax.jacrev(jax.grad(self.loss))(jnp.asarray(w))
 
