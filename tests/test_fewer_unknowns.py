@@ -158,7 +158,7 @@ def test_budgets_hold_for_both_together():
 
 
 def test_a_budget_loses_nothing_that_was_reached():
-    """The same rows without the other form, whose steps begin at the start again."""
+    """More steps reach as far or further, though those of the other form begin at the start again."""
     X, y = data()
     p, budget = fd.problems.DiagonalNetwork(X, y), {"t": 100.0, "saves": 2001, "on_divergence": "keep"}
     reached = []

@@ -205,6 +205,8 @@ def test_cells_that_all_failed_are_told_and_not_drawn(tmp_path):
         fd.ArgumentError, match="must hold a cell that did not fail, got ones that did: the run diverged"
     ):
         fd.plot(lost)
+    page = read(fd.report(fd.sweep(make, {"eta": [0.1]}).reindex(eta=[0.1, 0.2]), tmp_path / "more.html"))
+    assert "1 failed. Why: no such cell." in page.words
     page = read(fd.report(lost, tmp_path / "page.html"))
     assert not page.all("img") and "sweep of 1 run" in page.words and "1 failed. Why: the run diverged" in page.words
 

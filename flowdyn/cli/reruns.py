@@ -12,7 +12,7 @@ from flowdyn.cli.opening import opened_one
 from flowdyn.cli.printing import Output
 from flowdyn.cli.writing import check_outputs, write
 from flowdyn.results.schema import one_cell
-from flowdyn.results.sealed_recipe import SEAL_OF_TIMES
+from flowdyn.results.sealed_recipe import own_times
 
 
 def rerun(options: argparse.Namespace, output: Output) -> int:
@@ -44,10 +44,8 @@ def _held_of(held: Any, again: Any) -> tuple[Any, Any]:
 
 
 def _own_rows(held: Any) -> Any:
-    """A run without the times that a join with runs of other times gave it: they have no seal."""
-    if SEAL_OF_TIMES not in held.variables or held[SEAL_OF_TIMES].dims != ("t",):
-        return held
-    return held.isel(t=held[SEAL_OF_TIMES].notnull().values)
+    """A run without the times that a join with runs of other times gave it."""
+    return held.isel(t=held["t"].isin(own_times(held)).values) if "t" in held.dims else held
 
 
 def _check_one(held: Any, file: str) -> None:

@@ -50,7 +50,8 @@ def grid_sentence(ds: xr.Dataset) -> str:
     """The grid of a sweep in one sentence, how many of its cells failed, and why."""
     if not _over(ds) or FAILURE not in ds.coords:
         return ""
-    reasons = [text for text in np.ravel(ds[FAILURE].values.astype(str)).tolist() if text]
+    said = (text if isinstance(text, str) else "no such cell" for text in np.ravel(ds[FAILURE].values).tolist())
+    reasons = [text for text in said if text]  # NaN where `reindex` made cells
     count = ds[FAILURE].size
     grid = f"A grid of {count:,} cell{'s' * (count > 1)}, {grid_words(ds)}; {len(reasons) or 'none'} failed."
     often = [f"{text} ({count})" if count > 1 else text for text, count in Counter(reasons).most_common()]

@@ -143,18 +143,19 @@ def _of_loaded(name: str, result: xr.Dataset | xr.DataTree, file: str = "") -> I
         found = _check.Words(f"a {type(result).__name__} that flowdyn did not make")
         raise _check.fail("results", "must be made by flowdyn", found, "e.g. fd.solve(...), or fd.load(path)")
     refuse_empty("results", result, "shown")
-    yield section_of(result, name, *_pictures(result, file))
+    pictures, why = _pictures(result)
+    yield section_of(result, name, pictures, file, why)
 
 
-def _pictures(ds: xr.Dataset, file: str) -> tuple[list, str, str]:
-    """The picture of a result, its file, and why it cannot be drawn, such as a run at a single time."""
+def _pictures(ds: xr.Dataset) -> tuple[list, str]:
+    """The picture of a result, or why it cannot be drawn, such as a run at a single time."""
     try:
         figure = plot(ds)
     except _check.ArgumentError as error:
-        return [], file, str(error)
+        return [], str(error)
     from matplotlib import pyplot
 
     try:
-        return [picture(figure)], file, ""
+        return [picture(figure)], ""
     finally:
         pyplot.close(figure)
